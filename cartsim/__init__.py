@@ -1,0 +1,1 @@
+"""cartsim: virtual trials of anti-BCMA CAR-T cell therapy."""
