@@ -1,0 +1,553 @@
+"""The ensemble integrator: Rodas5P over many patients at once, each with its own time, step and end.
+
+``LANES`` patients advance side by side. One call of the model's ``attempt`` tries a step for all of them in packed
+arithmetic; this file does the rest for each: accepts or rejects, reads outputs off the dense interpolant, infuses,
+watches for events, and hands the lane to the next patient. A patient's results never depend on its neighbors.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+
+from cartsim.engine.arithmetic import fast_exp
+from cartsim.engine.kernel import LANES, Kernel
+
+
+class Status(IntEnum):
+    """How a patient's integration ended."""
+
+    ok = 0
+    ceiling = 1  # a state rose above its ceiling: outputs are NaN from there on
+    too_many_steps = 2  # all outputs are NaN
+    step_too_small = 3  # all outputs are NaN
+
+
+@dataclass(frozen=True)
+class Retreatment:
+    """A further infusion when state ``state`` rises past ``factor`` times its lowest value so far and past ``above``."""
+
+    state: int
+    factor: float
+    above: float
+    earliest: float
+    delay: float
+    maximum: int
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """What :func:`integrate` returns: outputs (k, n, m) and, for each patient, how it went."""
+
+    outputs: np.ndarray
+    status: np.ndarray
+    steps: np.ndarray
+    rejected: np.ndarray
+    retreated: np.ndarray  # time of the first conditional infusion, NaN where there was none
+    ended: np.ndarray  # time reached
+
+
+ABSENT = -1e5  # ln of an empty pool; the generated code takes anything below -5e4 as empty
+EMPTY_BELOW = -5e4
+SAFETY = 0.9
+GROWTH = 6.0
+SHRINK = 0.2
+START_STEP = 1e-4
+
+_vector = types.float64[::1]
+_Attempt = types.FunctionType(types.void(_vector, types.float64))
+_Constants = types.FunctionType(types.void(_vector, _vector))
+_Infuse = types.FunctionType(types.void(_vector, types.float64, _vector))
+_Rates = types.FunctionType(types.void(types.float64, _vector, _vector, _vector))
+_Outputs = types.FunctionType(
+    types.void(_vector, _vector, types.float64[:, ::1], types.int64[::1], types.int64, types.int64, types.float64[:, :, ::1])
+)
+
+
+def integrate(
+    kernel: Kernel,
+    parameters: np.ndarray,
+    dose_times: np.ndarray,
+    dose_amounts: np.ndarray,
+    times: np.ndarray,
+    columns: np.ndarray,
+    *,
+    log_scaled: np.ndarray,
+    negligible: np.ndarray,
+    ceilings: np.ndarray,
+    needed: np.ndarray,
+    seeded: bool,
+    extinction: np.ndarray | None = None,
+    retreatment: Retreatment | None = None,
+    retreatment_amounts: np.ndarray | None = None,
+    rtol: float = 1e-6,
+    max_steps: int = 20_000,
+) -> Trajectories:
+    """Integrate every row of ``parameters`` (n, p) and read the outputs at ``times`` (m,), sorted and not negative.
+
+    ``dose_times`` (d,) with ``dose_amounts`` (n, d): infusions in amounts of the dosing section; an amount of zero is no
+    infusion. ``columns`` (outputs + states,) holds each quantity's column in the result, or -1. ``needed`` are the states
+    that those read. ``extinction`` (n, s), where given, is the value below which a state's pool is gone until the next
+    dose (0 for never).
+    """
+    n = len(parameters)
+    n_columns = int(columns.max()) + 1 if len(columns) else 0
+    result = Trajectories(
+        outputs=np.full((n_columns, n, len(times)), np.nan),
+        status=np.zeros(n, np.int64),
+        steps=np.zeros(n, np.int64),
+        rejected=np.zeros(n, np.int64),
+        retreated=np.full(n, np.nan),
+        ended=np.zeros(n),
+    )
+    if n == 0:
+        return result
+    rule = np.array([-1.0, 0, 0, 0, 0, 0])
+    if retreatment is not None:
+        r = retreatment
+        rule = np.array([r.state, r.factor, r.above, r.earliest, r.delay, r.maximum], float)
+    n_states = kernel.n_states
+    with np.errstate(divide="ignore"):
+        limits = np.where(log_scaled, np.log(ceilings), ceilings)
+    _run(
+        kernel.attempt,
+        kernel.constants,
+        kernel.initial,
+        kernel.infuse,
+        kernel.rates,
+        kernel.outputs,
+        kernel.n_constants,
+        np.ascontiguousarray(parameters, float),
+        np.ascontiguousarray(dose_times, float),
+        np.ascontiguousarray(dose_amounts, float),
+        np.ascontiguousarray(times, float),
+        np.ascontiguousarray(columns, np.int64),
+        np.ascontiguousarray(log_scaled, np.bool_),
+        np.ascontiguousarray(negligible, float),
+        np.ascontiguousarray(limits, float),
+        np.ascontiguousarray(needed, np.int64),
+        seeded,
+        np.zeros((0, n_states)) if extinction is None else np.ascontiguousarray(extinction, float),
+        rule,
+        np.zeros(n) if retreatment_amounts is None else np.ascontiguousarray(retreatment_amounts, float),
+        rtol,
+        max_steps,
+        result.outputs,
+        result.status,
+        result.steps,
+        result.rejected,
+        result.retreated,
+        result.ended,
+    )
+    return result
+
+
+# The explicit start: Dormand and Prince 5(4), J. Comput. Appl. Math. 6:19 (1980).
+_DP_A = np.array(
+    [
+        [0, 0, 0, 0, 0, 0],
+        [1 / 5, 0, 0, 0, 0, 0],
+        [3 / 40, 9 / 40, 0, 0, 0, 0],
+        [44 / 45, -56 / 15, 32 / 9, 0, 0, 0],
+        [19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729, 0, 0],
+        [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656, 0],
+        [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84],
+    ]
+)
+_DP_C = np.array([0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1])
+_DP_E = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _start(rates, p, t, x, longest, log_scaled, negligible, rtol, k, trial):  # type: ignore[no-untyped-def]
+    """One explicit step in natural units, where a pool that fills from nothing is a straight line.
+
+    Its logarithm has a pole there and would cost dozens of tiny steps. Returns the step taken (0 if none would do) and
+    moves ``x``.
+    """
+    h = min(START_STEP, longest)
+    for _ in range(12):
+        for s in range(7):
+            for i in range(x.size):
+                total = 0.0
+                for m in range(s):
+                    total += _DP_A[s, m] * k[m, i]
+                trial[i] = x[i] + h * total
+            rates(t + _DP_C[s] * h, p, trial, k[s])
+        worst = 0.0
+        for i in range(x.size):
+            error = 0.0
+            for s in range(7):
+                error += _DP_E[s] * k[s, i]
+            size = abs(h * error) / (0.1 * rtol * (abs(trial[i]) + negligible[i]) + 1e-300)
+            if not size <= worst:
+                worst = size
+            if log_scaled[i] and not trial[i] >= 0.0:
+                worst = np.inf
+        if worst <= 1.0:
+            x[:] = trial
+            return h
+        h *= max(0.1, 0.9 * worst**-0.2) if worst < np.inf else 0.1
+    return 0.0
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _carried(value, log):  # type: ignore[no-untyped-def]
+    """A natural value as it is carried: ln of a log-scaled one, ABSENT where its pool is empty."""
+    if not log:
+        return value
+    return math.log(value) if value > 0.0 else ABSENT
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _next_stop(dose_times, next_dose, pending):  # type: ignore[no-untyped-def]
+    """The next time at which a step has to end."""
+    return min(dose_times[next_dose], pending) if next_dose < dose_times.size else pending
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _dense(w, lane, i, n_states, theta):  # type: ignore[no-untyped-def]
+    """State i of a lane inside the step just tried, 0 <= theta <= 1."""
+    row = i * LANES + lane
+    block = n_states * LANES
+    old = w[3 * LANES + row]
+    new = w[3 * LANES + block + row]
+    dense = 3 * LANES + 2 * block + row
+    rest = 1.0 - theta
+    return rest * old + theta * (new + rest * (w[dense] + theta * (w[dense + block] + theta * w[dense + 2 * block])))
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _crossing(w, lane, i, n_states, limit):  # type: ignore[no-untyped-def]
+    """Where in the step state i falls through a limit."""
+    above, below = 0.0, 1.0
+    for _ in range(60):
+        middle = 0.5 * (above + below)
+        if _dense(w, lane, i, n_states, middle) < limit:
+            below = middle
+        else:
+            above = middle
+    return below
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _finish(outputs, times, p, seen, log_scaled, needed, columns, who, done, out):  # type: ignore[no-untyped-def]
+    """Turn a patient's states into its outputs."""
+    for k in range(needed.size):
+        i = needed[k]
+        if log_scaled[i]:
+            for j in range(done):
+                seen[i, j] = fast_exp(seen[i, j])
+    outputs(times, p, seen, columns, who, done, out)
+
+
+@njit(
+    types.void(
+        _Attempt,
+        _Constants,
+        _Constants,
+        _Infuse,
+        _Rates,
+        _Outputs,
+        types.int64,
+        types.float64[:, ::1],
+        _vector,
+        types.float64[:, ::1],
+        _vector,
+        types.int64[::1],
+        types.boolean[::1],
+        _vector,
+        _vector,
+        types.int64[::1],
+        types.boolean,
+        types.float64[:, ::1],
+        _vector,
+        _vector,
+        types.float64,
+        types.int64,
+        types.float64[:, :, ::1],
+        types.int64[::1],
+        types.int64[::1],
+        types.int64[::1],
+        _vector,
+        _vector,
+    ),
+    error_model="numpy",
+    cache=True,
+    nogil=True,
+)
+def _run(  # type: ignore[no-untyped-def]
+    attempt,
+    constants,
+    initial,
+    infuse,
+    rates,
+    outputs,
+    n_constants,
+    parameters,
+    dose_times,
+    dose_amounts,
+    times,
+    columns,
+    log_scaled,
+    negligible,
+    limits,
+    needed,
+    seeded,
+    extinction,
+    rule,
+    rule_amounts,
+    rtol,
+    max_steps,
+    out,
+    status,
+    steps,
+    rejected,
+    retreated,
+    ended,
+):
+    n = parameters.shape[0]
+    n_states = log_scaled.size
+    n_times = times.size
+    # The layout of the work array, as the generated code has it.
+    TIME, STEP, ERROR = 0, LANES, 2 * LANES
+    Y = 3 * LANES
+    NEW = Y + n_states * LANES
+    DENSE = NEW + n_states * LANES
+    ALIVE = DENSE + 3 * n_states * LANES
+    CONSTANTS = ALIVE + n_states * LANES
+    w = np.zeros(CONSTANTS + n_constants * LANES)
+    w[STEP : STEP + LANES] = 1.0
+    w[ALIVE:CONSTANTS] = 1.0
+
+    patient = np.full(LANES, -1)
+    next_time = np.zeros(LANES, np.int64)
+    next_dose = np.zeros(LANES, np.int64)
+    retreatments = np.zeros(LANES, np.int64)
+    pending = np.full(LANES, np.inf)
+    nadir = np.full(LANES, np.inf)
+    refused = np.zeros(LANES, np.int64)
+    x = np.empty(n_states)
+    trial = np.empty(n_states)
+    slopes = np.empty((7, n_states))
+    c = np.empty(n_constants)
+    seen = np.zeros((LANES, n_states, n_times))  # states at the output times, as carried
+
+    waiting = 0
+    running = 0
+    for lane in range(LANES):
+        # An idle lane repeats a patient, so that its arithmetic stays ordinary.
+        constants(parameters[0], c)
+        for m in range(n_constants):
+            w[CONSTANTS + m * LANES + lane] = c[m]
+
+    arriving = np.ones(LANES, np.bool_)  # lanes that stand at a dose or at their start
+    while True:
+        for lane in range(LANES):
+            if arriving[lane] and patient[lane] < 0:
+                if waiting == n:
+                    arriving[lane] = False
+                    continue
+                patient[lane] = waiting
+                waiting += 1
+                running += 1
+                p = parameters[patient[lane]]
+                constants(p, c)
+                for m in range(n_constants):
+                    w[CONSTANTS + m * LANES + lane] = c[m]
+                initial(p, x)
+                w[TIME + lane] = 0.0
+                next_time[lane] = 0
+                next_dose[lane] = 0
+                retreatments[lane] = 0
+                pending[lane] = np.inf
+                nadir[lane] = np.inf
+                refused[lane] = 0
+                for i in range(n_states):
+                    w[ALIVE + i * LANES + lane] = 1.0
+                    w[Y + i * LANES + lane] = _carried(x[i], log_scaled[i])
+            if not arriving[lane]:
+                continue
+            arriving[lane] = False
+            who = patient[lane]
+            p = parameters[who]
+            t = w[TIME + lane]
+            for i in range(n_states):
+                value = w[Y + i * LANES + lane]
+                x[i] = value
+                if log_scaled[i]:
+                    x[i] = math.exp(value) if value > EMPTY_BELOW else 0.0
+            infused = False
+            while next_dose[lane] < dose_times.size and dose_times[next_dose[lane]] <= t:
+                amount = dose_amounts[who, next_dose[lane]]
+                if amount > 0.0:
+                    infuse(p, amount, x)
+                    infused = True
+                next_dose[lane] += 1
+            if pending[lane] <= t:
+                if rule_amounts[who] > 0.0:
+                    infuse(p, rule_amounts[who], x)
+                    infused = True
+                pending[lane] = np.inf
+                nadir[lane] = np.inf
+            if infused:
+                for i in range(n_states):
+                    w[ALIVE + i * LANES + lane] = 1.0
+            while next_time[lane] < n_times and times[next_time[lane]] <= t:
+                for i in range(n_states):
+                    seen[lane, i, next_time[lane]] = _carried(x[i], log_scaled[i])
+                next_time[lane] += 1
+            h = 0.0
+            if infused and seeded and next_time[lane] < n_times:
+                longest = times[next_time[lane]] - t
+                stop = _next_stop(dose_times, next_dose[lane], pending[lane])
+                h = _start(rates, p, t, x, min(longest, stop - t), log_scaled, negligible, rtol, slopes, trial)
+                t += h
+                w[TIME + lane] = t
+                if next_time[lane] < n_times and times[next_time[lane]] <= t:
+                    for i in range(n_states):
+                        seen[lane, i, next_time[lane]] = _carried(x[i], log_scaled[i])
+                    next_time[lane] += 1
+            if h == 0.0:
+                rates(t, p, x, trial)
+                h = np.inf
+                for i in range(n_states):
+                    if trial[i] != 0.0 and not (log_scaled[i] and x[i] == 0.0):
+                        size = abs(x[i]) + negligible[i]
+                        h = min(h, 0.01 * size / abs(trial[i]))
+                if not h < 1.0:
+                    h = 1.0
+            for i in range(n_states):
+                w[Y + i * LANES + lane] = _carried(x[i], log_scaled[i])
+            w[STEP + lane] = h
+            refused[lane] = 0
+            if next_time[lane] == n_times:
+                running -= 1
+                _finish(outputs, times, p, seen[lane], log_scaled, needed, columns, who, n_times, out)
+                ended[who] = t
+                patient[lane] = -1
+                arriving[lane] = True
+        if running == 0:
+            if waiting == n:
+                break
+            continue
+
+        for lane in range(LANES):
+            who = patient[lane]
+            if who < 0:
+                continue
+            stop = _next_stop(dose_times, next_dose[lane], pending[lane])
+            left = stop - w[TIME + lane]
+            if w[STEP + lane] >= left:
+                w[STEP + lane] = left
+            elif w[STEP + lane] > 0.5 * left:
+                w[STEP + lane] = 0.5 * left
+
+        attempt(w, rtol)
+
+        for lane in range(LANES):
+            who = patient[lane]
+            if who < 0:
+                continue
+            t = w[TIME + lane]
+            h = w[STEP + lane]
+            error = w[ERROR + lane]
+            steps[who] += 1
+            ending = 0
+            if not error <= 1.0:
+                rejected[who] += 1
+                refused[lane] += 1
+                w[STEP + lane] = h * max(SHRINK, SAFETY * error**-0.2) if error < np.inf else 0.1 * h
+                if t + w[STEP + lane] == t or refused[lane] > 100:
+                    ending = Status.step_too_small
+            else:
+                stop = _next_stop(dose_times, next_dose[lane], pending[lane])
+                at_stop = h == stop - t
+                t_new = stop if at_stop else t + h
+                fraction = 1.0  # of the step that is kept
+                emptied = -1
+                if extinction.shape[0]:
+                    for i in range(n_states):
+                        limit = _carried(extinction[who, i], log_scaled[i])
+                        if extinction[who, i] > 0.0 and w[NEW + i * LANES + lane] < limit <= w[Y + i * LANES + lane]:
+                            theta = _crossing(w, lane, i, n_states, limit)
+                            if theta < fraction:
+                                fraction = theta
+                                emptied = i
+                if emptied >= 0:
+                    t_new = t + fraction * h
+                    at_stop = False
+                if rule[0] >= 0.0 and retreatments[lane] < rule[5] and pending[lane] == np.inf:
+                    i = int(rule[0])
+                    for quarter in range(1, 5):
+                        theta = 0.25 * quarter * fraction
+                        value = _dense(w, lane, i, n_states, theta)
+                        if log_scaled[i]:
+                            value = math.exp(value)
+                        at = t + theta * h
+                        nadir[lane] = min(nadir[lane], value)
+                        trigger = max(rule[1] * nadir[lane], rule[2])
+                        if value >= trigger and at >= rule[3]:
+                            below = theta - 0.25 * fraction
+                            limit = _carried(trigger, log_scaled[i])
+                            for _ in range(60):
+                                middle = 0.5 * (below + theta)
+                                if _dense(w, lane, i, n_states, middle) >= limit and t + middle * h >= rule[3]:
+                                    theta = middle
+                                else:
+                                    below = middle
+                            pending[lane] = t + theta * h + rule[4]
+                            retreatments[lane] += 1
+                            if np.isnan(retreated[who]):
+                                retreated[who] = pending[lane]
+                            if pending[lane] <= t_new:  # the step goes no further than the infusion
+                                fraction = (pending[lane] - t) / h
+                                t_new = pending[lane]
+                                emptied = -1
+                                at_stop = True
+                            break
+                while next_time[lane] < n_times and (
+                    times[next_time[lane]] < t_new or (times[next_time[lane]] == t_new and not at_stop)
+                ):
+                    theta = (times[next_time[lane]] - t) / h
+                    for k in range(needed.size):
+                        i = needed[k]
+                        seen[lane, i, next_time[lane]] = _dense(w, lane, i, n_states, theta)
+                    next_time[lane] += 1
+                if fraction < 1.0:
+                    for i in range(n_states):
+                        trial[i] = _dense(w, lane, i, n_states, fraction)
+                    for i in range(n_states):
+                        w[NEW + i * LANES + lane] = trial[i]
+                for i in range(n_states):
+                    w[Y + i * LANES + lane] = w[NEW + i * LANES + lane]
+                    if w[NEW + i * LANES + lane] > limits[i]:
+                        ending = Status.ceiling
+                w[TIME + lane] = t_new
+                grown = GROWTH if refused[lane] == 0 else 1.0
+                factor = SAFETY * error**-0.2 if error > 1e-12 else GROWTH
+                w[STEP + lane] = h * min(grown, max(SHRINK, factor))
+                refused[lane] = 0
+                if emptied >= 0:
+                    w[Y + emptied * LANES + lane] = ABSENT if log_scaled[emptied] else 0.0
+                    w[ALIVE + emptied * LANES + lane] = 0.0
+                if at_stop:
+                    arriving[lane] = True
+            if steps[who] >= max_steps:
+                ending = Status.too_many_steps
+            if ending == 0 and next_time[lane] < n_times:
+                continue
+            # This patient is done.
+            status[who] = ending
+            ended[who] = w[TIME + lane]
+            if ending == Status.ok or ending == Status.ceiling:
+                done = next_time[lane]
+                _finish(outputs, times, parameters[who], seen[lane], log_scaled, needed, columns, who, done, out)
+            running -= 1
+            patient[lane] = -1
+            arriving[lane] = True
