@@ -12,6 +12,7 @@ import json
 import keyword
 import math
 import re
+import reprlib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -146,7 +147,7 @@ class Model:
             self._known(name)
             number = _number(value, name)
             changed[name] = replace(changed[name], value=number, expression=None)
-            _check_value(changed[name], self.name)
+            _check_value(changed[name])
         model = replace(self, parameters=changed)
         model.values({}, 1)  # derived parameters may leave their limits
         return model
@@ -166,7 +167,7 @@ class Model:
         Returns float64 of shape (n, len(parameters)), columns in the order of `parameters`.
         Raises InputError for an unknown column, wrong length, a value that is not finite or outside limits.
         """
-        given = [name for name in table.keys() if name not in TABLE_COLUMNS]  # noqa: SIM118 (data frames)
+        given = [name for name in table if name not in TABLE_COLUMNS]
         for name in given:
             self._known(name)
         values: dict[str, np.ndarray] = {}
@@ -214,7 +215,8 @@ def load(name_or_path: str | Path | Model) -> Model:
         text, _, variant = text.rpartition(":")
     path = Path(text) if text.endswith(".toml") else _folder() / f"{text}.toml"
     if not text.endswith(".toml") and text not in names():
-        raise InputError(f"no model {text!r}{_choices(text, names())}, or give the path of a .toml file")
+        raise InputError(f"no model {text!r}{_choices(text, names())} (a model of your own: the path of its "
+                         ".toml file)")
     try:
         content = path.read_bytes()
     except OSError as problem:
@@ -265,14 +267,13 @@ def _build(raw: dict[str, Any], path: Path) -> Model:
         if not isinstance(table, dict):
             raise InputError(f"{file}: {section} must be a table: write [{section}.NAME]")
         for name, entry in table.items():
-            where = f"{file}: {section}.{name}"
+            where = f"{file}: {section}.{name if name.isprintable() else repr(name)}"
             if section != "variants":
                 _claim(name, where, taken)
             yield name, entry, where
 
     parameters = {n: _parameter(n, e, w, role)
                   for section, role in _ROLES.items() for n, e, w in entries(section)}
-    # File order, whichever way the sections are ordered or mixed.
     unused = {n: _parameter(n, e, w, "unused") for n, e, w in entries("unused")}
     definitions = {n: parse(e, w) for n, e, w in entries("definitions")}
     states = {n: _state(n, e, w) for n, e, w in entries("states")}
@@ -304,7 +305,7 @@ def _parameter(name: str, entry: Any, where: str, role: str) -> Parameter:
     value, formula = entry["value"], None
     if isinstance(value, str):
         if role in ("constant", "unused"):
-            raise InputError(f"{where}.value: a {role} value is a number, not {value!r}")
+            raise InputError(f"{where}.value: a {role} value is a number, not {_shown(value)}")
         formula, value = parse(value, f"{where}.value"), None
     else:
         value = _number(value, f"{where}.value")
@@ -321,7 +322,7 @@ def _variability(entry: Any, where: str) -> Variability:
     entry = _fields(entry, where, ("distribution",), ("omega", "low", "high", "rse"))
     distribution = entry["distribution"]
     if distribution not in DISTRIBUTIONS:
-        raise InputError(f"{where}.distribution: {distribution!r} is not one of {', '.join(DISTRIBUTIONS)}")
+        raise InputError(f"{where}.distribution: {_shown(distribution)} is not one of {', '.join(DISTRIBUTIONS)}")
     omega = _number(entry.get("omega", 0.0), f"{where}.omega")
     if omega < 0:
         raise InputError(f"{where}.omega: {omega:g} is negative; omega is a standard deviation, 0 or more")
@@ -329,6 +330,8 @@ def _variability(entry: Any, where: str) -> Variability:
         raise InputError(f"{where}: a {distribution} distribution needs omega")
     if distribution == "uniform" and "omega" in entry:
         raise InputError(f"{where}: a uniform distribution has low and high, no omega")
+    if distribution in ("lognormal", "normal") and entry.keys() & {"low", "high"}:
+        raise InputError(f"{where}: a {distribution} distribution has no low or high; leave them out")
     return Variability(distribution, omega, _optional(entry, "low", where), _optional(entry, "high", where),
                        _positive(entry, "rse", where))
 
@@ -338,7 +341,7 @@ def _state(name: str, entry: Any, where: str) -> State:
                     ("seed", "negligible", "ceiling", "volume", "doc"))
     scale = entry["scale"]
     if scale not in ("log", "linear"):
-        raise InputError(f"{where}.scale: {scale!r} is not one of log, linear")
+        raise InputError(f"{where}.scale: {_shown(scale)} is not one of log, linear")
     initial = parse(entry["initial"], f"{where}.initial")
     seed = parse(entry["seed"], f"{where}.seed") if "seed" in entry else None
     negligible = _positive(entry, "negligible", where)
@@ -379,7 +382,7 @@ def _dosing(entry: Any, where: str) -> Dosing:
 def _fields(entry: Any, where: str, needed: Iterable[str], allowed: Iterable[str]) -> dict[str, Any]:
     """The entry itself, once it is a table with all of `needed` and nothing beyond `allowed`."""
     if not isinstance(entry, dict):
-        raise InputError(f"{where}: must be a table with {', '.join(needed)}, not {entry!r}")
+        raise InputError(f"{where}: must be a table with {', '.join(needed)}, not {_shown(entry)}")
     every = [*needed, *(key for key in allowed if key not in needed)]
     for key in entry:
         if key not in every:
@@ -392,7 +395,7 @@ def _fields(entry: Any, where: str, needed: Iterable[str], allowed: Iterable[str
 
 def _text(value: Any, where: str, *, empty: bool = False) -> str:
     if not isinstance(value, str) or not (value.strip() or empty):
-        raise InputError(f"{where}: must be text, not {value!r}")
+        raise InputError(f"{where}: must be text, not {_shown(value)}")
     return " ".join(value.split())
 
 
@@ -402,7 +405,7 @@ def _number(value: Any, where: str) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise InputError(f"{where}: must be a finite number, not {value!r}")
+        raise InputError(f"{where}: must be a finite number, not {_shown(value)}")
     return number
 
 
@@ -427,6 +430,10 @@ def _claim(name: str, where: str, taken: dict[str, str]) -> None:
         raise InputError(f"{where}: the name {name!r} is taken by {taken[name].split(': ')[1]}; "
                          "names are unique in a model")
     taken[name] = where
+
+
+def _shown(value: Any) -> str:
+    return reprlib.repr(value)
 
 
 def _choices(name: str, known: Iterable[str]) -> str:
@@ -493,12 +500,10 @@ def _sorted(formulas: Mapping[str, Expression], where: str) -> list[str]:
 
 def _check_typical(model: Model, file: str) -> None:
     """Typical values, variability and variants stay within the limits the file itself gives."""
-    for parameter in (*model.parameters.values(), *model.unused.values()):
-        if None not in (parameter.low, parameter.high) and parameter.low > parameter.high:
-            raise InputError(f"{file}: {parameter.name}: low {parameter.low:g} is above high {parameter.high:g}")
-        if parameter.expression is None:
-            _check_value(parameter, file)
     try:
+        for parameter in (*model.parameters.values(), *model.unused.values()):
+            if parameter.expression is None:
+                _check_value(parameter)
         model.values({}, 1)
         for name in model.variants:
             model.variant(name)
@@ -506,23 +511,22 @@ def _check_typical(model: Model, file: str) -> None:
         raise InputError(f"{file}: {problem}") from None
 
 
-def _check_value(parameter: Parameter, where: str) -> None:
+def _check_value(parameter: Parameter) -> None:
     """A typical value within its limits, and one that its variability can act on."""
-    _check_column(np.array([parameter.value]), parameter)
-    iiv = parameter.iiv
+    name, value, iiv = parameter.name, parameter.value, parameter.iiv
+    _check_column(np.array([value]), parameter)
     if iiv is None:
         return
-    if iiv.distribution == "lognormal" and parameter.value <= 0:
-        raise InputError(f"{where}: {parameter.name} = {parameter.value:g} varies lognormally, "
-                         "so its value must be above 0")
+    if iiv.distribution == "lognormal" and value <= 0:
+        raise InputError(f"{name} = {value:g} varies lognormally, so its value must be above 0")
     if iiv.distribution in ("logitnormal", "uniform"):
         low = parameter.low if iiv.low is None else iiv.low
         high = parameter.high if iiv.high is None else iiv.high
-        if low is None or high is None or not low < high:
-            raise InputError(f"{where}: {parameter.name}: a {iiv.distribution} distribution needs low < high")
-        if not low < parameter.value < high:
-            raise InputError(f"{where}: {parameter.name} = {parameter.value:g} must lie between the limits "
-                             f"{low:g} and {high:g} of its {iiv.distribution} distribution")
+        if low is None or high is None:
+            raise InputError(f"{name}: a {iiv.distribution} distribution needs low and high")
+        if not low < value < high:
+            raise InputError(f"{name} = {value:g} must lie between the limits {low:g} and {high:g} of its "
+                             f"{iiv.distribution} distribution")
 
 
 def _column(column: Any, name: str, n: int) -> np.ndarray:
@@ -600,7 +604,7 @@ def _check_units(model: Model, file: str) -> None:
                              f"of {unit_text(wanted / found)}")
 
     time = parse_unit(model.time, f"{file}: model.time")
-    if not same_unit(time**0, time / time) or not time.dimensionality == {"[time]": 1}:
+    if time.dimensionality != {"[time]": 1}:
         raise InputError(f"{file}: model.time: {model.time!r} is not a unit of time; use s, min, h, day or week")
     units: dict[str, Any] = {"time": time}
     for p in (*model.parameters.values(), *model.unused.values()):
