@@ -1,3 +1,36 @@
-"""cartsim: virtual trials of anti-BCMA CAR-T cell therapy."""
+"""cartsim: virtual trials of anti-BCMA CAR-T cell therapy, from a model file to response rates and survival.
+
+    >>> import cartsim
+    >>> run = cartsim.simulate("bb2121_clinical", times=range(0, 365))
+    >>> run["transgene"].max()
+
+Heavy packages (numba, sympy, pint, pandas) are imported where they are used, so that ``import cartsim`` is quick.
+"""
 
 __version__ = "0.1.0"
+
+from cartsim.errors import InputError
+from cartsim.model import Model, Variability, load
+from cartsim.population import Population, fixed, logitnormal, lognormal, normal, uniform, with_uncertainty
+from cartsim.regimen import Infusion, Regimen, Retreatment
+from cartsim.simulate import Simulation, simulate
+
+__all__ = [
+    "InputError",
+    "Infusion",
+    "Model",
+    "Population",
+    "Regimen",
+    "Retreatment",
+    "Simulation",
+    "Variability",
+    "__version__",
+    "fixed",
+    "load",
+    "logitnormal",
+    "lognormal",
+    "normal",
+    "simulate",
+    "uniform",
+    "with_uncertainty",
+]
