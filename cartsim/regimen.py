@@ -86,7 +86,7 @@ class Regimen:
                 raise InputError(f"two infusions at time {later.time:g}; give their sum as one dose")
             if later.time < earlier.time:
                 raise InputError(
-                    f"an infusion at time {later.time:g} follows one at {earlier.time:g}; give them in order of time"
+                    f"infusion at {later.time:g} after one at {earlier.time:g}; give them in order of time"
                 )
         if self.retreatment is not None and not self.doses:
             raise InputError("retreatment without a first infusion; give the regimen at least one dose")
@@ -180,7 +180,7 @@ def _own_doses(n: int, per_patient_dose: ArrayLike | None) -> NDArray[np.float64
     import numpy as np
 
     if per_patient_dose is None:
-        raise InputError("the regimen needs the patients' own doses; give a dose or a dose column")
+        raise InputError("the regimen needs the patients' own doses; give one dose or a dose column")
     own = np.asarray(per_patient_dose, dtype=np.float64)
     if own.shape not in ((), (n,)):
         raise InputError(
@@ -189,9 +189,8 @@ def _own_doses(n: int, per_patient_dose: ArrayLike | None) -> NDArray[np.float64
     own = np.broadcast_to(own, (n,))
     bad = np.flatnonzero(~(np.isfinite(own) & (own >= 0)))
     if bad.size:
-        raise InputError(
-            f"the dose of patient row {bad[0]} is {own[bad[0]]:g}; a dose is a finite number of cells, 0 or more"
-        )
+        row = bad[0]
+        raise InputError(f"the dose of patient row {row} is {own[row]:g}; give a finite number, 0 or more")
     return own
 
 

@@ -1,0 +1,369 @@
+"""Virtual patients: the distributions they follow, and that a patient depends on nothing but the address."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+import cartsim.model
+from cartsim.errors import InputError
+from cartsim.population import (
+    Population,
+    fixed,
+    logitnormal,
+    lognormal,
+    normal,
+    uniform,
+    uniforms,
+    with_uncertainty,
+)
+
+MODEL = cartsim.model.load("bb2121_clinical")
+N = 20_000
+FIRST = [0.32247376033563346, 0.6414630839846357, 0.5656663988579745]
+KEXP_MAX = 1.3908331518530828
+
+
+def typical(name: str) -> float:
+    return MODEL.parameters[name].value
+
+
+# --- addresses ---------------------------------------------------------------------------------------
+
+
+@given(
+    seed=st.integers(0, 2**64),
+    start=st.integers(0, 50),
+    n=st.integers(0, 40),
+    offset=st.sampled_from([0, 2**31, 2**40]),
+)
+def test_uniforms_of_a_range_are_those_of_its_patients_one_by_one(seed, start, n, offset):
+    start += offset
+    together = uniforms(seed, "x", start, start + n)
+    alone = [uniforms(seed, "x", patient, patient + 1)[0] for patient in range(start, start + n)]
+    assert together.tolist() == alone
+
+
+def test_uniforms_are_numpys_own_philox_in_order():
+    # numpy's generator, advanced to the block, gives the same words; only the key is ours.
+    import hashlib
+
+    key = int.from_bytes(hashlib.sha256(b"7/assay").digest()[:16], "little")
+    words = np.random.Philox(key=key).random_raw(1000)
+    np.testing.assert_allclose(uniforms(7, "assay", 0, 1000), words / 2.0**64, atol=2.0**-52)
+
+
+def test_uniforms_are_uniform_and_streams_and_seeds_are_independent():
+    first, second = uniforms(1, "Kg", 0, N), uniforms(1, "Km", 0, N)
+    assert stats.kstest(first, "uniform").pvalue > 0.01
+    assert 0 < first.min() and first.max() < 1
+    for other in (second, uniforms(2, "Kg", 0, N)):
+        assert abs(stats.pearsonr(first, other).statistic) < 4 / math.sqrt(N)
+    assert abs(stats.pearsonr(first[:-1], first[1:]).statistic) < 4 / math.sqrt(N)
+
+
+def test_published_numbers_stay_the_same():
+    """The address of a draw is a promise: these values must not change between versions or machines."""
+    assert uniforms(2021, "parameter/Kg", 0, 3).tolist() == FIRST
+    assert Population(MODEL).table(0, 1)["Kexp_max"].item() == pytest.approx(KEXP_MAX, rel=1e-14)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    cuts=st.lists(st.integers(1, 99), max_size=6, unique=True),
+    sampler=st.sampled_from(["random", "sobol"]),
+    correlated=st.booleans(),
+)
+def test_any_chunking_gives_the_same_patients_exactly(cuts, sampler, correlated):
+    population = Population(
+        MODEL,
+        seed=5,
+        variability={"Tumor0": lognormal(0.5), "burden": logitnormal(1.0), "Kg": uniform(0.005, 0.05)},
+        correlation={("K12", "K21"): 0.5, ("K21", "burden"): -0.3} if correlated else None,
+        sampler=sampler,
+    )
+    whole = population.table(0, 100)
+    edges = [0, *sorted(cuts), 100]
+    parts = [population.table(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+    pd.testing.assert_frame_equal(pd.concat(parts), whole, check_exact=True)
+
+
+@pytest.mark.parametrize("sampler", ["random", "sobol"])
+def test_a_large_chunk_rounds_like_a_small_one(sampler):
+    population = Population(MODEL, correlation={("K12", "K21"): 0.5}, sampler=sampler)
+    pd.testing.assert_frame_equal(
+        population.table(0, 5000).loc[4321:4323], population.table(4321, 4324), check_exact=True
+    )
+
+
+def test_a_pickled_population_on_another_worker_gives_the_same_patients():
+    population = Population(MODEL, correlation={("K12", "K21"): 0.5})
+    copy = pickle.loads(pickle.dumps(population))
+    pd.testing.assert_frame_equal(copy.table(10, 20), population.table(10, 20), check_exact=True)
+
+
+def test_varying_one_more_parameter_leaves_the_others_as_they_were():
+    few = Population(MODEL, correlation={("K12", "K21"): 0.5})
+    more = Population(
+        MODEL,
+        correlation={("K12", "K21"): 0.5},
+        variability={"burden": uniform(5, 95), "Tumor0": lognormal(0.5)},
+    )
+    before, after = few.table(0, 200), more.table(0, 200)
+    assert set(after.columns) - set(before.columns) == {"burden", "Tumor0"}
+    pd.testing.assert_frame_equal(after[before.columns], before, check_exact=True)
+
+
+def test_another_typical_value_moves_a_patient_without_redrawing_it():
+    """Common random numbers: what differs between two arms or scenarios is not chance."""
+    faster = Population(MODEL.override({"Kel_e": 2 * typical("Kel_e")})).table(0, 50)
+    slower = Population(MODEL).table(0, 50)
+    np.testing.assert_allclose(faster.pop("Kel_e"), 2 * slower.pop("Kel_e"), rtol=1e-15)
+    pd.testing.assert_frame_equal(faster, slower, check_exact=True)
+
+
+# --- distributions -----------------------------------------------------------------------------------
+
+
+def test_the_model_files_variability_is_the_default():
+    population = Population(MODEL)
+    assert list(population.varied) == [name for name, p in MODEL.parameters.items() if p.iiv is not None]
+    table = population.table(0, N)
+    assert list(table.columns) == list(population.varied)
+    assert table.index.name == "id" and table.index[0] == 0 and len(table) == N
+    for name in table:
+        reference = stats.lognorm(MODEL.parameters[name].iiv.omega, scale=typical(name))
+        assert stats.kstest(table[name], reference.cdf).pvalue > 0.001, name
+
+
+@pytest.mark.parametrize("sampler", ["random", "sobol"])
+@pytest.mark.parametrize(
+    ("name", "variability", "reference"),
+    [
+        ("Kexp_max", lognormal(0.22), stats.lognorm(0.22, scale=typical("Kexp_max"))),
+        ("Kexp_max", normal(0.1), stats.norm(typical("Kexp_max"), 0.1)),
+        ("burden", uniform(5, 95), stats.uniform(5, 90)),
+    ],
+)
+def test_distributions_against_scipy(name, variability, reference, sampler):
+    values = Population(MODEL, seed=3, variability={name: variability}, sampler=sampler).table(0, N)[name]
+    assert stats.kstest(values, reference.cdf).pvalue > 0.01
+    assert values.mean() == pytest.approx(reference.mean(), abs=5 * reference.std() / math.sqrt(N))
+    assert values.std() == pytest.approx(reference.std(), rel=0.03)
+
+
+def test_logitnormal_against_scipy():
+    values = Population(MODEL, variability={"burden": logitnormal(1.2, 10, 90)}).table(0, N)["burden"]
+    share = (values - 10) / 80
+    assert share.between(0, 1, inclusive="neither").all()
+    center = (typical("burden") - 10) / 80
+    reference = stats.norm(math.log(center / (1 - center)), 1.2)
+    assert stats.kstest(np.log(share / (1 - share)), reference.cdf).pvalue > 0.01
+
+
+def test_limits_of_the_parameter_serve_where_a_distribution_names_none():
+    values = Population(MODEL, variability={"burden": logitnormal(2.0)}).table(0, N)["burden"]
+    assert MODEL.parameters["burden"].low < values.min() < 5
+    assert 95 < values.max() < 100
+
+
+def test_a_derived_parameter_varies_about_what_the_patient_gives_it():
+    variability = {"burden": uniform(5, 95), "Tumor0": lognormal(0.5)}
+    table = Population(MODEL, variability=variability).table(0, N)
+    factor = np.log(table["Tumor0"] / (5e7 * table["burden"]))
+    assert stats.kstest(factor, stats.norm(0, 0.5).cdf).pvalue > 0.01
+    assert abs(stats.pearsonr(factor, table["burden"]).statistic) < 4 / math.sqrt(N)
+    complete = Population(MODEL, variability={"burden": uniform(5, 95)}).table(0, 100, complete=True)
+    np.testing.assert_allclose(complete["Tumor0"], 5e7 * complete["burden"], rtol=1e-12)
+
+
+def test_a_complete_table_has_every_parameter_and_covariate():
+    table = Population(MODEL).table(7, 9, complete=True)
+    assert list(table) == [name for name, p in MODEL.parameters.items() if p.role != "constant"]
+    assert table.index.tolist() == [7, 8]
+    assert (table["Vb"] == typical("Vb")).all()
+
+
+def test_fixed_takes_variability_away():
+    population = Population(MODEL, variability={name: fixed() for name in Population(MODEL).varied})
+    table = population.table(0, 3)
+    assert table.shape == (3, 0)
+    assert Population(MODEL, variability=population.variability, sampler="sobol").table(0, 3).shape == (3, 0)
+    assert (population.table(0, 3, complete=True)["Kg"] == typical("Kg")).all()
+
+
+def test_sobol_points_are_more_even_than_random_ones_and_raise_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        even = Population(MODEL, sampler="sobol").table(0, 1000)
+    random = Population(MODEL).table(0, 1000)
+    for name in even:
+        score = np.log(even[name] / typical(name)) / MODEL.parameters[name].iiv.omega
+        assert np.isfinite(score).all()
+        assert abs(score.mean()) < 0.01
+    assert not np.allclose(even, Population(MODEL, seed=1, sampler="sobol").table(0, 1000))
+    assert not np.allclose(even, random)
+
+
+# --- correlation -------------------------------------------------------------------------------------
+
+
+def scores(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {name: np.log(table[name] / typical(name)) / MODEL.parameters[name].iiv.omega for name in table}
+    )
+
+
+@pytest.mark.parametrize("sampler", ["random", "sobol"])
+def test_correlations_are_recovered_on_the_normal_scale(sampler):
+    names = ["K12", "K21", "Kel_e", "gamma_b"]
+    wanted = pd.DataFrame(np.eye(4), index=names, columns=names)
+    for a, b, rho in [("K12", "K21", 0.8), ("K21", "Kel_e", -0.4), ("Kel_e", "gamma_b", 0.2)]:
+        wanted.loc[a, b] = wanted.loc[b, a] = rho
+    z = scores(Population(MODEL, correlation=wanted, sampler=sampler).table(0, N))
+    np.testing.assert_allclose(z[names].corr(), wanted, atol=4 / math.sqrt(N))
+    assert stats.kstest(z["K21"], "norm").pvalue > 0.001
+    assert z["K12"].corr(z["Kexp_max"]) == pytest.approx(0, abs=4 / math.sqrt(N))
+
+
+def test_a_frame_and_pairs_say_the_same_in_any_order():
+    frame = pd.DataFrame([[1, 0.5], [0.5, 1]], index=["K21", "K12"], columns=["K21", "K12"])
+    tables = [
+        Population(MODEL, correlation=given).table(0, 20)
+        for given in (
+            frame,
+            frame.loc[::-1],
+            {("K12", "K21"): 0.5},
+            {("K21", "K12"): 0.5, ("K12", "K12"): 1.0},
+        )
+    ]
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table, tables[0], check_exact=True)
+
+
+def test_a_singular_correlation_ties_two_parameters_together():
+    z = scores(Population(MODEL, correlation={("K12", "K21"): -1.0}).table(0, 1000))
+    np.testing.assert_allclose(z["K12"], -z["K21"], atol=1e-7)
+    assert stats.kstest(z["K12"], "norm").pvalue > 0.01
+
+
+@pytest.mark.parametrize(
+    ("correlation", "message"),
+    [
+        ({("K12", "K21"): 0.9, ("K21", "Kel_e"): 0.9, ("K12", "Kel_e"): -0.9}, "not positive semidefinite"),
+        ({("K12", "K21"): 1.5}, "from -1 to 1"),
+        ({("K12", "K21"): math.nan}, "from -1 to 1"),
+        ({("K12", "K12"): 0.5}, "diagonal must be 1"),
+        ({("K12", "K21"): 0.5, ("K21", "K12"): 0.4}, "give one"),
+        ({("K12", "Vb"): 0.5}, "Vb does not vary"),
+        ({("K12", "K22"): 0.5}, "did you mean"),
+        (pd.DataFrame([[2.0]], index=["K12"], columns=["K12"]), "diagonal must be 1"),
+        (pd.DataFrame([[1, 0.5], [0.4, 1]], index=["K12", "K21"], columns=["K12", "K21"]), "symmetric"),
+        (pd.DataFrame([[1, np.nan], [np.nan, 1]], index=["K12", "K21"], columns=["K12", "K21"]), "finite"),
+        (pd.DataFrame([[1, "a"], ["a", 1]], index=["K12", "K21"], columns=["K12", "K21"]), "numbers only"),
+        (pd.DataFrame([[1.0]], index=["K12"], columns=["K21"]), "same names"),
+    ],
+)
+def test_bad_correlations(correlation, message):
+    with pytest.raises(InputError, match=message) as error:
+        Population(MODEL, correlation=correlation)
+    assert "\n" not in str(error.value)
+
+
+# --- bad input ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variability", "message"),
+    [
+        ({"Kexp_maxx": lognormal(0.2)}, "did you mean Kexp_max"),
+        ({"avogadro": lognormal(0.2)}, "is a constant"),
+        ({"Pm": lognormal(0.2)}, "does not enter the equations"),
+        ({"Kg": lognormal(-0.2)}, "0 or more"),
+        ({"Kg": lognormal(math.nan)}, "finite"),
+        ({"Kg": cartsim.model.Variability("cauchy", 1.0)}, "'cauchy' is not known"),
+        ({"Kg": uniform(0.1, 0.1)}, "low below high"),
+        ({"Kg": uniform(0.1)}, "finite low and high"),
+        ({"Kg": logitnormal(1.0)}, "finite low and high"),
+        ({"Kg": uniform(0, math.inf)}, "finite low and high"),
+        ({"Kg": uniform(-0.1, 0.1)}, "0 or more"),
+        ({"Kg": normal(1.0)}, "this normal reaches"),
+        ({"burden": lognormal(0.5)}, "from 0.01 to 100"),
+        ({"burden": uniform(5, 150)}, "from 0.01 to 100"),
+        ({"burden": logitnormal(1.0, 60, 100)}, "is not between"),
+    ],
+)
+def test_bad_variability(variability, message):
+    with pytest.raises(InputError, match=message) as error:
+        Population(MODEL, variability=variability)
+    assert "\n" not in str(error.value)
+
+
+def test_a_derived_typical_value_must_fit_its_logitnormal():
+    population = Population(MODEL, variability={"Tumor0": logitnormal(1.0, 1, 2)})
+    with pytest.raises(InputError, match="not between"):
+        population.table(0, 2)
+
+
+def test_bad_sampler_and_ranges():
+    with pytest.raises(InputError, match="'random' or 'sobol'"):
+        Population(MODEL, sampler="halton")
+    for start, stop in [(-1, 5), (5, 5), (5, 4)]:
+        with pytest.raises(InputError, match="start < stop"):
+            Population(MODEL).table(start, stop)
+    with pytest.raises(InputError, match="numbered from 0"):
+        uniforms(1, "x", 5, 4)
+    with pytest.raises(InputError, match="Sobol points"):
+        Population(MODEL, sampler="sobol").table(2**30, 2**30 + 1)
+
+
+# --- uncertainty -------------------------------------------------------------------------------------
+
+
+def test_typical_values_follow_their_relative_standard_errors():
+    models = [with_uncertainty(MODEL, 1, replicate) for replicate in range(1500)]
+    uncertain = [name for name, p in MODEL.parameters.items() if p.rse and p.value is not None]
+    assert uncertain
+    for name, parameter in MODEL.parameters.items():
+        values = np.array([model.parameters[name].value for model in models[: 1500 if parameter.rse else 2]])
+        if name in uncertain:
+            z = np.log(values / parameter.value) / parameter.rse
+            assert stats.kstest(z, "norm").pvalue > 0.001, name
+        elif parameter.value is not None:
+            assert (values == parameter.value).all()
+    assert models[0].parameters["Kexp_max"].iiv == MODEL.parameters["Kexp_max"].iiv
+    again = with_uncertainty(MODEL, 1, 3)
+    assert again.parameters == models[3].parameters
+
+
+def test_a_covariance_of_the_estimates_is_recovered():
+    names = ["Kkill_max", "Kexp_max"]
+    values = np.array([typical(name) for name in names])
+    errors = values * [0.05, 0.03]
+    covariance = pd.DataFrame(np.outer(errors, errors) * [[1, 0.6], [0.6, 1]], index=names, columns=names)
+    draws = [with_uncertainty(MODEL, 4, k, covariance=covariance).parameters for k in range(1500)]
+    drawn = np.array([[parameters[name].value for name in names] for parameters in draws])
+    np.testing.assert_allclose(np.cov(drawn.T), covariance, rtol=0.15)
+    assert draws[0]["Kel_e"] == MODEL.parameters["Kel_e"]
+
+
+def test_bad_covariances():
+    def square(entries, names):
+        return pd.DataFrame(entries, index=names, columns=names)
+
+    for covariance, message in [
+        (square([[1.0, 2.0], [2.0, 1.0]], ["Kg", "Km"]), "not positive semidefinite"),
+        (square([[-1.0]], ["Kg"]), "not positive semidefinite"),
+        (square([[1.0]], ["Kgg"]), "no parameter or covariate 'Kgg'"),
+        (square([[1.0]], ["Tumor0"]), "no typical value"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            with_uncertainty(MODEL, 1, 0, covariance=covariance)
