@@ -54,6 +54,7 @@ class Trajectories:
 
 ABSENT = -1e5  # ln of an empty pool; the generated code takes anything below -5e4 as empty
 EMPTY_BELOW = -5e4
+TINY = -600.0  # ln of what no pool can hold
 SAFETY = 0.9
 GROWTH = 6.0
 SHRINK = 0.2
@@ -533,6 +534,11 @@ def _run(  # type: ignore[no-untyped-def]
                 factor = SAFETY * error**-0.2 if error > 1e-12 else GROWTH
                 w[STEP + lane] = h * min(grown, max(SHRINK, factor))
                 refused[lane] = 0
+                if extinction.shape[0]:
+                    # What hangs on emptied pools (such as their complexes) decays without end: call it gone too.
+                    for i in range(n_states):
+                        if log_scaled[i] and extinction[who, i] == 0.0 and w[Y + i * LANES + lane] < TINY:
+                            w[Y + i * LANES + lane] = ABSENT
                 if emptied >= 0:
                     w[Y + emptied * LANES + lane] = ABSENT if log_scaled[emptied] else 0.0
                     w[ALIVE + emptied * LANES + lane] = 0.0
