@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartsim.errors import InputError
@@ -23,6 +23,7 @@ def test_decimal_steps_give_the_decimals_that_a_reader_expects():
     assert parse_times("0:3e-3:1e-3").tolist() == [0, 0.001, 0.002, 0.003]
 
 
+@settings(deadline=None)
 @given(
     start=st.integers(0, 10**6),
     step=st.integers(1, 10**4),

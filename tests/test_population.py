@@ -39,6 +39,7 @@ def typical(name: str) -> float:
 # --- addresses ---------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 2**64),
     start=st.integers(0, 50),

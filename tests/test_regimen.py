@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartsim.errors import InputError
@@ -39,6 +39,7 @@ def test_repeated_doses_by_times_and_by_interval_agree():
     assert by_times.schedule(1)[0].tolist() == [0, 28, 56]
 
 
+@settings(deadline=None)
 @given(
     total=st.floats(0, 1e10),
     weights=st.lists(st.floats(0.01, 1), min_size=1, max_size=6),
