@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Population",
     "fixed",
-    "lognormal",
     "logitnormal",
+    "lognormal",
     "normal",
     "patients_from_table",
     "uniform",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -93,7 +94,7 @@ def test_any_chunking_gives_the_same_patients_exactly(cuts, sampler, correlated)
     )
     whole = population.table(0, 100)
     edges = [0, *sorted(cuts), 100]
-    parts = [population.table(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+    parts = [population.table(start, stop) for start, stop in pairwise(edges)]
     pd.testing.assert_frame_equal(pd.concat(parts), whole, check_exact=True)
 
 
