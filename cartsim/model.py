@@ -6,196 +6,39 @@ that names the file, the entry and the mend, raised before anything is simulated
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import keyword
-import math
 import re
-import reprlib
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from cartsim import expression
+from cartsim import expression, specification, units
 from cartsim.cache import cache_dir
 from cartsim.errors import InputError
 from cartsim.expression import FUNCTIONS, Expression, parse
+from cartsim.specification import (
+    DISTRIBUTIONS,
+    TABLE_COLUMNS,
+    Dosing,
+    Model,
+    Output,
+    Parameter,
+    State,
+    Variability,
+    check_typical_value,
+    choices,
+    finite_number,
+    in_order,
+    shown,
+)
 
-DISTRIBUTIONS = ("lognormal", "normal", "logitnormal", "uniform")
-TABLE_COLUMNS = frozenset({"id", "arm", "dose", "time"})  # columns of patient tables that no model may claim
+__all__ = ["DISTRIBUTIONS", "Dosing", "Model", "Output", "Parameter", "State", "Variability", "load", "names"]
+
 RESERVED = FUNCTIONS | TABLE_COLUMNS
 MAX_BYTES = 1_000_000
-
-
-@dataclass(frozen=True)
-class Variability:
-    """How a parameter varies between patients.
-
-    distribution: lognormal (omega is the SD of the logarithm), normal (SD in the parameter's unit),
-    logitnormal (SD of the logit between low and high) or uniform (between low and high, no omega);
-    rse: relative standard error of omega, as a fraction.
-    """
-
-    distribution: str
-    omega: float = 0.0
-    low: float | None = None
-    high: float | None = None
-    rse: float | None = None
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A number of the model: parameter, covariate, constant, or a published one the equations do not use.
-
-    value: typical value, None for a derived parameter, whose `expression` gives it from the others;
-    low, high: inclusive limits; rse: relative standard error as a fraction.
-    """
-
-    name: str
-    value: float | None
-    expression: Expression | None
-    unit: str
-    iiv: Variability | None
-    rse: float | None
-    low: float | None
-    high: float | None
-    source: str
-    doc: str
-    role: str
-
-
-@dataclass(frozen=True)
-class State:
-    """One differential equation.
-
-    scale: "log" (integrated as its logarithm; exactly zero while absent) or "linear"; initial: formula of
-    parameters; seed: value an absent log pool gets at a dose; rate: time derivative in the state's own
-    unit; negligible: size of a linear state below which relative accuracy no longer matters; ceiling: a
-    patient above it ends early; volume: name of what makes cells of the state (cells = state * volume).
-    """
-
-    name: str
-    unit: str
-    scale: str
-    initial: Expression
-    seed: Expression | None
-    rate: Expression
-    negligible: float
-    ceiling: float | None
-    volume: str | None
-    doc: str
-
-
-@dataclass(frozen=True)
-class Output:
-    """A quantity computed from states and parameters."""
-
-    name: str
-    unit: str
-    value: Expression
-    doc: str
-
-
-@dataclass(frozen=True)
-class Dosing:
-    """Where a dose goes: `state` rises by dose * per_dose. dose: the default, in `unit`."""
-
-    state: str
-    per_dose: Expression
-    dose: float
-    unit: str
-
-
-@dataclass(frozen=True)
-class Model:
-    """A checked model. Treat its dictionaries as read-only; `override` and `variant` make new models.
-
-    parameters: constants, parameters and covariates in file order; definitions: each after those it uses;
-    unused: published values that do not enter the equations; variants: named sets of parameter values;
-    digest: SHA-256 of what defines the mathematics, the same whatever values the parameters take;
-    path: the file it was read from.
-    """
-
-    name: str
-    source: str
-    doc: str
-    time: str
-    parameters: dict[str, Parameter]
-    states: dict[str, State]
-    definitions: dict[str, Expression]
-    outputs: dict[str, Output]
-    dosing: Dosing | None
-    variants: dict[str, dict[str, float]]
-    digest: str
-    path: str
-    unused: dict[str, Parameter] = field(default_factory=dict)
-
-    def override(self, values: Mapping[str, float]) -> Model:
-        """The model with new typical values. A derived parameter given a number keeps that number.
-
-        values: {name of a parameter, covariate or constant: number}.
-        Raises InputError for an unknown name or a value outside the parameter's limits.
-        """
-        changed = dict(self.parameters)
-        for name, value in values.items():
-            self._known(name)
-            number = _number(value, name)
-            changed[name] = replace(changed[name], value=number, expression=None)
-            _check_value(changed[name])
-        model = replace(self, parameters=changed)
-        model.values({}, 1)  # derived parameters may leave their limits
-        return model
-
-    def variant(self, name: str) -> Model:
-        """The model with the values of a named variant. Raises InputError for an unknown one."""
-        if name not in self.variants:
-            raise InputError(f"model {self.name!r} has no variant {name!r}{_choices(name, self.variants)}")
-        return self.override(self.variants[name])
-
-    def values(self, table: Mapping[str, Any], n: int) -> np.ndarray:
-        """Every parameter of every patient.
-
-        table: columns (arrays of length n, or single numbers) named as parameters, as a data frame or a
-        dictionary; columns id, arm, dose and time are left alone; n: number of patients.
-        A parameter without a column has its typical value, a derived one follows from the others.
-        Returns float64 of shape (n, len(parameters)), columns in the order of `parameters`.
-        Raises InputError for an unknown column, wrong length, a value that is not finite or outside limits.
-        """
-        given = [name for name in table if name not in TABLE_COLUMNS]
-        for name in given:
-            self._known(name)
-        values: dict[str, np.ndarray] = {}
-        for name in self._order():
-            parameter = self.parameters[name]
-            if name in given:
-                column = _column(table[name], name, n)
-            elif parameter.expression is not None:
-                column = np.broadcast_to(parameter.expression.evaluate(values), n)
-            else:
-                column = np.full(n, parameter.value)
-            values[name] = column
-            _check_column(column, parameter)
-        return np.column_stack([values[name] for name in self.parameters]).astype(np.float64, copy=False)
-
-    def _order(self) -> tuple[str, ...]:
-        derived = {p.name: p.expression for p in self.parameters.values() if p.expression is not None}
-        if not derived:
-            return tuple(self.parameters)
-        return (*(n for n in self.parameters if n not in derived), *_sorted(derived, self.name))
-
-    def _known(self, name: str) -> None:
-        if name in self.parameters:
-            return
-        if name in self.unused:
-            raise InputError(f"{name!r} does not enter the equations of model {self.name!r}: "
-                             f"{self.unused[name].doc or 'recorded only'}; leave it out")
-        raise InputError(f"model {self.name!r} has no parameter {name!r}{_choices(name, self.parameters)}")
 
 
 # --- finding -----------------------------------------------------------------------------------------
@@ -215,7 +58,7 @@ def load(name_or_path: str | Path | Model) -> Model:
         text, _, variant = text.rpartition(":")
     path = Path(text) if text.endswith(".toml") else _folder() / f"{text}.toml"
     if not text.endswith(".toml") and text not in names():
-        raise InputError(f"no model {text!r}{_choices(text, names())} (a model of your own: the path of its "
+        raise InputError(f"no model {text!r}{choices(text, names())} (a model of your own: the path of its "
                          ".toml file)")
     try:
         content = path.read_bytes()
@@ -282,13 +125,13 @@ def _build(raw: dict[str, Any], path: Path) -> Model:
     if not states:
         raise InputError(f"{file}: [states] is empty; a model has at least one state")
     _check_names(parameters, definitions, states, outputs, dosing, file)
-    definitions = {n: definitions[n] for n in _sorted(definitions, f"{file}: definitions")}
+    definitions = {n: definitions[n] for n in in_order(definitions, f"{file}: definitions")}
 
     variants = {}
     for name, entry, where in entries("variants"):
         if not isinstance(entry, dict):
             raise InputError(f"{where}: a variant is a table of parameter values")
-        variants[name] = {key: _number(value, f"{where}.{key}") for key, value in entry.items()}
+        variants[name] = {key: finite_number(value, f"{where}.{key}") for key, value in entry.items()}
 
     model = Model(
         name=head["name"], source=head["source"], doc=head.get("doc", ""), time=head["time"],
@@ -305,10 +148,10 @@ def _parameter(name: str, entry: Any, where: str, role: str) -> Parameter:
     value, formula = entry["value"], None
     if isinstance(value, str):
         if role in ("constant", "unused"):
-            raise InputError(f"{where}.value: a {role} value is a number, not {_shown(value)}")
+            raise InputError(f"{where}.value: a {role} value is a number, not {shown(value)}")
         formula, value = parse(value, f"{where}.value"), None
     else:
-        value = _number(value, f"{where}.value")
+        value = finite_number(value, f"{where}.value")
     return Parameter(
         name=name, value=value, expression=formula, unit=_text(entry["unit"], f"{where}.unit"),
         iiv=_variability(entry["iiv"], f"{where}.iiv") if "iiv" in entry else None,
@@ -322,8 +165,8 @@ def _variability(entry: Any, where: str) -> Variability:
     entry = _fields(entry, where, ("distribution",), ("omega", "low", "high", "rse"))
     distribution = entry["distribution"]
     if distribution not in DISTRIBUTIONS:
-        raise InputError(f"{where}.distribution: {_shown(distribution)} is not one of {', '.join(DISTRIBUTIONS)}")
-    omega = _number(entry.get("omega", 0.0), f"{where}.omega")
+        raise InputError(f"{where}.distribution: {shown(distribution)} is not one of {', '.join(DISTRIBUTIONS)}")
+    omega = finite_number(entry.get("omega", 0.0), f"{where}.omega")
     if omega < 0:
         raise InputError(f"{where}.omega: {omega:g} is negative; omega is a standard deviation, 0 or more")
     if distribution != "uniform" and "omega" not in entry:
@@ -341,7 +184,7 @@ def _state(name: str, entry: Any, where: str) -> State:
                     ("seed", "negligible", "ceiling", "volume", "doc"))
     scale = entry["scale"]
     if scale not in ("log", "linear"):
-        raise InputError(f"{where}.scale: {_shown(scale)} is not one of log, linear")
+        raise InputError(f"{where}.scale: {shown(scale)} is not one of log, linear")
     initial = parse(entry["initial"], f"{where}.initial")
     seed = parse(entry["seed"], f"{where}.seed") if "seed" in entry else None
     negligible = _positive(entry, "negligible", where)
@@ -372,7 +215,7 @@ def _output(name: str, entry: Any, where: str) -> Output:
 
 def _dosing(entry: Any, where: str) -> Dosing:
     entry = _fields(entry, where, ("state", "per_dose", "dose", "unit"), ())
-    dose = _number(entry["dose"], f"{where}.dose")
+    dose = finite_number(entry["dose"], f"{where}.dose")
     if dose < 0:
         raise InputError(f"{where}.dose: {dose:g} is negative; give 0 or more")
     return Dosing(_text(entry["state"], f"{where}.state"), parse(entry["per_dose"], f"{where}.per_dose"),
@@ -382,11 +225,11 @@ def _dosing(entry: Any, where: str) -> Dosing:
 def _fields(entry: Any, where: str, needed: Iterable[str], allowed: Iterable[str]) -> dict[str, Any]:
     """The entry itself, once it is a table with all of `needed` and nothing beyond `allowed`."""
     if not isinstance(entry, dict):
-        raise InputError(f"{where}: must be a table with {', '.join(needed)}, not {_shown(entry)}")
+        raise InputError(f"{where}: must be a table with {', '.join(needed)}, not {shown(entry)}")
     every = [*needed, *(key for key in allowed if key not in needed)]
     for key in entry:
         if key not in every:
-            raise InputError(f"{where}: unknown entry {key!r}{_choices(key, every)}")
+            raise InputError(f"{where}: unknown entry {key!r}{choices(key, every)}")
     missing = [key for key in needed if key not in entry]
     if missing:
         raise InputError(f"{where}: {', '.join(missing)} missing; add {'it' if len(missing) == 1 else 'them'}")
@@ -395,22 +238,12 @@ def _fields(entry: Any, where: str, needed: Iterable[str], allowed: Iterable[str
 
 def _text(value: Any, where: str, *, empty: bool = False) -> str:
     if not isinstance(value, str) or not (value.strip() or empty):
-        raise InputError(f"{where}: must be text, not {_shown(value)}")
+        raise InputError(f"{where}: must be text, not {shown(value)}")
     return " ".join(value.split())
 
 
-def _number(value: Any, where: str) -> float:
-    try:
-        number = math.nan if isinstance(value, (bool, str)) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"{where}: must be a finite number, not {_shown(value)}")
-    return number
-
-
 def _optional(entry: dict[str, Any], key: str, where: str) -> float | None:
-    return _number(entry[key], f"{where}.{key}") if key in entry else None
+    return finite_number(entry[key], f"{where}.{key}") if key in entry else None
 
 
 def _positive(entry: dict[str, Any], key: str, where: str) -> float | None:
@@ -432,18 +265,6 @@ def _claim(name: str, where: str, taken: dict[str, str]) -> None:
     taken[name] = where
 
 
-def _shown(value: Any) -> str:
-    return reprlib.repr(value)
-
-
-def _choices(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    close = difflib.get_close_matches(str(name), known, n=3)
-    if close:
-        return f"; did you mean {' or '.join(close)}?"
-    return f"; choose from {', '.join(known)}" if known else ""
-
-
 def _plain_number(formula: Expression) -> float | None:
     return None if formula.names else float(formula.evaluate({}))
 
@@ -457,7 +278,7 @@ def _check_names(parameters: dict[str, Parameter], definitions: dict[str, Expres
     """Every name in every formula stands for something that may be used there."""
     everything = {*parameters, *definitions, *states, "time"}
     moving = {*states, "time"}  # what changes during a simulation, definitions with it
-    for name in _sorted(definitions, f"{file}: definitions"):
+    for name in in_order(definitions, f"{file}: definitions"):
         if definitions[name].names & moving:
             moving.add(name)
     fixed = everything - moving
@@ -466,11 +287,11 @@ def _check_names(parameters: dict[str, Parameter], definitions: dict[str, Expres
         for name in sorted(formula.names - allowed) if formula is not None else ():
             if name in everything:
                 raise InputError(f"{file}: {where}: {name!r} cannot be used here, only {what}")
-            raise InputError(f"{file}: {where}: undefined name {name!r}{_choices(name, allowed)}")
+            raise InputError(f"{file}: {where}: undefined name {name!r}{choices(name, allowed)}")
 
     for p in parameters.values():
         check(p.expression, set(parameters), f"{p.role}s.{p.name}.value", "parameters and covariates")
-    _sorted({p.name: p.expression for p in parameters.values() if p.expression is not None}, file)
+    in_order({p.name: p.expression for p in parameters.values() if p.expression is not None}, file)
     for name, formula in definitions.items():
         check(formula, everything, f"definitions.{name}", "")
     for s in states.values():
@@ -479,81 +300,26 @@ def _check_names(parameters: dict[str, Parameter], definitions: dict[str, Expres
         check(s.seed, everything, f"states.{s.name}.seed", "")
         if s.volume is not None and s.volume not in everything:
             raise InputError(f"{file}: states.{s.name}.volume: undefined name {s.volume!r}"
-                             f"{_choices(s.volume, everything)}")
+                             f"{choices(s.volume, everything)}")
     for o in outputs.values():
         check(o.value, everything, f"outputs.{o.name}.value", "")
     if dosing is not None:
         if dosing.state not in states:
             raise InputError(f"{file}: dosing.state: no state {dosing.state!r}"
-                             f"{_choices(dosing.state, states)}")
+                             f"{choices(dosing.state, states)}")
         check(dosing.per_dose, fixed, "dosing.per_dose", "what does not change with time")
-
-
-def _sorted(formulas: Mapping[str, Expression], where: str) -> list[str]:
-    """Names in an order in which each formula comes after those it uses."""
-    graph = TopologicalSorter({n: sorted(f.names & formulas.keys()) for n, f in formulas.items()})
-    try:
-        return list(graph.static_order())
-    except CycleError as problem:
-        raise InputError(f"{where}: circular: {' -> '.join(problem.args[1])}; break the circle") from None
 
 
 def _check_typical(model: Model, file: str) -> None:
     """Typical values, variability and variants stay within the limits the file itself gives."""
     try:
         for parameter in (*model.parameters.values(), *model.unused.values()):
-            if parameter.expression is None:
-                _check_value(parameter)
+            check_typical_value(parameter)
         model.values({}, 1)
         for name in model.variants:
             model.variant(name)
     except InputError as problem:
         raise InputError(f"{file}: {problem}") from None
-
-
-def _check_value(parameter: Parameter) -> None:
-    """A typical value within its limits, and one that its variability can act on."""
-    name, value, iiv = parameter.name, parameter.value, parameter.iiv
-    _check_column(np.array([value]), parameter)
-    if iiv is None:
-        return
-    if iiv.distribution == "lognormal" and value <= 0:
-        raise InputError(f"{name} = {value:g} varies lognormally, so its value must be above 0")
-    if iiv.distribution in ("logitnormal", "uniform"):
-        low = parameter.low if iiv.low is None else iiv.low
-        high = parameter.high if iiv.high is None else iiv.high
-        if low is None or high is None:
-            raise InputError(f"{name}: a {iiv.distribution} distribution needs low and high")
-        if not low < value < high:
-            raise InputError(f"{name} = {value:g} must lie between the limits {low:g} and {high:g} of its "
-                             f"{iiv.distribution} distribution")
-
-
-def _column(column: Any, name: str, n: int) -> np.ndarray:
-    try:
-        values = np.asarray(column, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"column {name!r} must hold numbers only") from None
-    if values.shape not in ((), (n,)):
-        raise InputError(f"column {name!r} has shape {values.shape}, expected {n} values, one per patient")
-    return np.broadcast_to(values, n)
-
-
-def _check_column(values: np.ndarray, parameter: Parameter) -> None:
-    low = -math.inf if parameter.low is None else parameter.low
-    high = math.inf if parameter.high is None else parameter.high
-    wrong = ~(np.isfinite(values) & (values >= low) & (values <= high))
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        patient = f" (patient row {row})" if values.size > 1 else ""
-        if not np.isfinite(values[row]):
-            allowed = "a finite number"
-        elif math.isinf(high):
-            allowed = f"{low:g} or more"
-        else:
-            allowed = f"{high:g} or less" if math.isinf(low) else f"{low:g} to {high:g}"
-        unit = "" if parameter.unit == "1" else f" {parameter.unit}"
-        raise InputError(f"{parameter.name} = {values[row]:g}{unit}{patient} is not allowed; give {allowed}")
 
 
 def _digest(parameters: dict[str, Parameter], definitions: dict[str, Expression], states: dict[str, State],
@@ -580,8 +346,9 @@ def _digest(parameters: dict[str, Parameter], definitions: dict[str, Expression]
 def _check_units_once(model: Model, content: bytes, file: str) -> None:
     """Check units unless this very file has passed this very code before: pint is slow to import."""
     key = hashlib.sha256(content)
-    for code in (__file__, expression.__file__):
-        key.update(Path(code).read_bytes())
+    for module in (expression, units, specification):
+        key.update(Path(module.__file__ or "").read_bytes())
+    key.update(Path(__file__).read_bytes())
     mark = cache_dir() / f"units-{key.hexdigest()[:32]}"
     if not mark.exists():
         _check_units(model, file)
@@ -592,42 +359,42 @@ def _check_units_once(model: Model, content: bytes, file: str) -> None:
 
 
 def _check_units(model: Model, file: str) -> None:
-    from cartsim.expression import parse_unit, same_unit, unit_of, unit_text
-
-    def expect(formula: Expression, wanted: Any, where: str, *, number: bool = False) -> None:
-        if number and not formula.names:
-            return  # a bare number counts as being in the unit of its entry
-        found = unit_of(formula, units, f"{file}: {where}")
-        if not same_unit(found, wanted):
-            raise InputError(f"{file}: {where}: {formula.text!r} has unit {unit_text(found)}, wanted is "
-                             f"{unit_text(wanted)}; correct the formula or multiply by a constant "
-                             f"of {unit_text(wanted / found)}")
-
-    time = parse_unit(model.time, f"{file}: model.time")
+    """Every formula has the unit of its entry; raises InputError for the first that has not."""
+    time = units.parse_unit(model.time, f"{file}: model.time")
     if time.dimensionality != {"[time]": 1}:
-        raise InputError(f"{file}: model.time: {model.time!r} is not a unit of time; use s, min, h, day or week")
-    units: dict[str, Any] = {"time": time}
+        raise InputError(f"{file}: model.time: {model.time!r} is no unit of time; use s, min, h, day or week")
+    known: dict[str, Any] = {"time": time}
     for p in (*model.parameters.values(), *model.unused.values()):
-        units[p.name] = parse_unit(p.unit, f"{file}: {p.name}.unit")
+        known[p.name] = units.parse_unit(p.unit, f"{file}: {p.name}.unit")
     for s in model.states.values():
-        units[s.name] = parse_unit(s.unit, f"{file}: states.{s.name}.unit")
-    for p in model.parameters.values():
-        if p.expression is not None:
-            expect(p.expression, units[p.name], f"{p.role}s.{p.name}.value", number=True)
+        known[s.name] = units.parse_unit(s.unit, f"{file}: states.{s.name}.unit")
     for name, formula in model.definitions.items():
-        units[name] = unit_of(formula, units, f"{file}: definitions.{name}") or (time / time)
+        known[name] = units.unit_of(formula, known, f"{file}: definitions.{name}")
+
+    def expect(formula: Expression | None, wanted: Any, where: str) -> None:
+        if formula is None:
+            return
+        found = units.unit_of(formula, known, f"{file}: {where}")
+        if not units.same_unit(found, wanted):
+            raise InputError(f"{file}: {where}: {formula.text!r} has unit {units.unit_text(found)}, wanted is "
+                             f"{units.unit_text(wanted)}; correct it, or multiply by a constant of "
+                             f"{units.unit_text(wanted / found)}")
+
+    def expect_or_number(formula: Expression | None, wanted: Any, where: str) -> None:
+        if formula is not None and formula.names:  # a bare number is in the unit of its entry
+            expect(formula, wanted, where)
+
+    for p in model.parameters.values():
+        expect_or_number(p.expression, known[p.name], f"{p.role}s.{p.name}.value")
     for s in model.states.values():
-        expect(s.initial, units[s.name], f"states.{s.name}.initial", number=True)
-        if s.seed is not None:
-            expect(s.seed, units[s.name], f"states.{s.name}.seed", number=True)
-        expect(s.rate, units[s.name] / time, f"states.{s.name}.rate")
+        expect_or_number(s.initial, known[s.name], f"states.{s.name}.initial")
+        expect_or_number(s.seed, known[s.name], f"states.{s.name}.seed")
+        expect(s.rate, known[s.name] / time, f"states.{s.name}.rate")
         if s.volume is not None:
-            found = units[s.name] * units[s.volume]
-            if not same_unit(found, parse_unit("cell", file)):
-                raise InputError(f"{file}: states.{s.name}.volume: {s.name} * {s.volume} has unit "
-                                 f"{unit_text(found)}, wanted is cell")
+            cells = parse(f"{s.name}*{s.volume}", file)
+            expect(cells, units.parse_unit("cell", file), f"states.{s.name}.volume")
     for o in model.outputs.values():
-        expect(o.value, parse_unit(o.unit, f"{file}: outputs.{o.name}.unit"), f"outputs.{o.name}.value")
+        expect(o.value, units.parse_unit(o.unit, f"{file}: outputs.{o.name}.unit"), f"outputs.{o.name}.value")
     if model.dosing is not None:
-        dose = parse_unit(model.dosing.unit, f"{file}: dosing.unit")
-        expect(model.dosing.per_dose, units[model.dosing.state] / dose, "dosing.per_dose")
+        dose = units.parse_unit(model.dosing.unit, f"{file}: dosing.unit")
+        expect(model.dosing.per_dose, known[model.dosing.state] / dose, "dosing.per_dose")
