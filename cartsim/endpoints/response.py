@@ -1,0 +1,444 @@
+"""Response and progression judged from serum M-protein, as a trial judges them.
+
+Readings where the criteria leave room:
+
+* A visit is an assessment when its day is after 0, not after new therapy, death or the end of follow-up, and
+  its value is a number. A sample of the day new therapy starts counts as taken before it.
+* A missing value (NaN) is an unevaluable visit: it is passed over, so "the next assessment" is the next
+  evaluable one, however much later.
+* A response holds at the level of the lesser of two successive assessments and is dated at the first: CR
+  followed by VGPR is a confirmed VGPR. An assessment of PD confirms no response, and a response that nothing
+  confirms is SD. Once confirmed, a category is kept until a better one or progression is confirmed.
+* The lowest confirmed value is the lowest level at or below which two successive assessments lie: the
+  smallest of the higher values of all successive pairs. The baseline needs no confirmation.
+* PD that the next assessment does not show again is not PD, also at the last visit; death or new therapy
+  count as the confirmation only if the rules say so. After unconfirmed PD alone a patient is NE.
+* A value is used as recorded: what lies below a limit of detection comes as the assay reports it, usually 0.
+* Cut-offs are inclusive (a fall of exactly 50 % is PR, a rise of exactly 5 g/L counts), only "below the
+  electrophoresis limit" is strict; both to within a relative `TOLERANCE` that absorbs binary rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cartsim.endpoints.histories import read_histories
+from cartsim.endpoints.rules import IMWG2016, Response, SinghLandmark, label
+from cartsim.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TOLERANCE = 1e-9
+"""Relative slack of every comparison: far above binary rounding (1e-16), far below any assay (1e-2)."""
+
+_BLOCK = 16_384  # patients judged at a time: a block of 30 visits stays in the processor's cache
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What `judge` found; n patients, v visits, days from infusion, NaN where a thing never happened.
+
+    days               (v,) or (n, v) visit days, as given
+    evaluable          (n, v) visits that are assessments
+    assessed           (n, v) category of each assessment by itself; NE where there is none
+    confirmed          (n, v) category confirmed so far, dated at the first of the two assessments; carried
+                       over unevaluable visits, NE after the last assessment, PD from progression to the end
+    best               (n,) best overall response: the best confirmed before progression or new therapy, SD if
+                       nothing better, PD if progression came first, NE without a category
+    best_day, response_day, cr_day    first day of the best response, of PR or better, of CR
+    progression_day    day of confirmed PD
+    relapse_day        relapse from CR (M-protein above the immunofixation limit again, confirmed like a
+                       response); for information, no endpoint uses it
+    nadir              (n,) lowest confirmed value up to progression, the reference of PD, g/L
+    lowest, lowest_day lowest value up to progression, g/L, and its first day; NaN without an assessment
+    change             (n,) 100*(lowest/baseline - 1), percent: the waterfall plot's bar
+    measurable         (n,) baseline at or above the measurable limit
+    visits, missed     (n,) number of assessments; of scheduled visits that are none
+    first_missed_day, last_day    day of the first missed visit; of the last assessment
+    """
+
+    days: NDArray[np.float64]
+    evaluable: NDArray[np.bool_]
+    assessed: NDArray[np.int8]
+    confirmed: NDArray[np.int8]
+    best: NDArray[np.int8]
+    best_day: NDArray[np.float64]
+    response_day: NDArray[np.float64]
+    cr_day: NDArray[np.float64]
+    progression_day: NDArray[np.float64]
+    relapse_day: NDArray[np.float64]
+    nadir: NDArray[np.float64]
+    lowest: NDArray[np.float64]
+    lowest_day: NDArray[np.float64]
+    change: NDArray[np.float64]
+    measurable: NDArray[np.bool_]
+    visits: NDArray[np.int16]
+    missed: NDArray[np.int16]
+    first_missed_day: NDArray[np.float64]
+    last_day: NDArray[np.float64]
+
+    def patient_table(self, ids: ArrayLike | None = None) -> pd.DataFrame:
+        """One row a patient: `id` (row number if none are given), `best` as an ordered category, the rest."""
+        import pandas as pd
+
+        columns: dict[str, Any] = {"id": np.arange(len(self.best)) if ids is None else np.asarray(ids)}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "days" and value.ndim == 1:
+                columns[field.name] = _categorical(value) if field.name == "best" else value
+        return pd.DataFrame(columns)
+
+    def visit_table(self, ids: ArrayLike | None = None) -> pd.DataFrame:
+        """One row a patient and visit: `id`, `time`, `evaluable`, `assessed`, `confirmed`."""
+        import pandas as pd
+
+        n, visits = self.assessed.shape
+        ids = np.arange(n) if ids is None else np.asarray(ids)
+        time = np.broadcast_to(self.days, (n, visits)).ravel()
+        table = pd.DataFrame(
+            {
+                "id": np.repeat(ids, visits),
+                "time": time,
+                "evaluable": self.evaluable.ravel(),
+                "assessed": _categorical(self.assessed.ravel()),
+                "confirmed": _categorical(self.confirmed.ravel()),
+            }
+        )
+        return table[np.isfinite(time)].reset_index(drop=True)
+
+
+def judge(
+    mprotein: ArrayLike,
+    days: ArrayLike,
+    baseline: ArrayLike,
+    rules: IMWG2016,
+    *,
+    new_therapy_day: ArrayLike | None = None,
+    death_day: ArrayLike | None = None,
+    end_day: ArrayLike | None = None,
+) -> Judgement:
+    """Responses, progression and their dates of n patients at v visits.
+
+    mprotein    (n, v) serum M-protein, g/L; NaN is an unevaluable visit
+    days        (v,) or (n, v) days from infusion, increasing; NaN pads patients with fewer visits at the end.
+                Visits at or before day 0 are no assessments
+    baseline    (n,) or one value, g/L, above 0; NaN (none, or a failed simulation) makes the patient NE
+    new_therapy_day, death_day, end_day    (n,) or one value; NaN for none. Later visits are ignored;
+                `end_day` is drop-out or the data cut-off
+
+    Raises `InputError` for shapes that do not fit, negative or infinite values, days that do not increase, or
+    a baseline of 0 or less.
+    """
+    values = _numbers("mprotein", mprotein)
+    if values.ndim != 2:
+        raise InputError(f"mprotein has shape {values.shape}; it must be (patients, visits)")
+    n, visits = values.shape
+    day = _checked_days(days, n, visits)
+    start = _per_patient("baseline", baseline, n)
+    bad = np.flatnonzero((start <= 0) | np.isinf(start))
+    if bad.size:
+        raise InputError(f"baseline[{bad[0]}] is {start[bad[0]]}; it must be above 0 and finite, in g/L")
+    therapy = _per_patient("new_therapy_day", new_therapy_day, n)
+    death = _per_patient("death_day", death_day, n)
+    end = _per_patient("end_day", end_day, n)
+    found: dict[str, NDArray[Any]] = {}
+    for first in range(0, max(n, 1), _BLOCK):  # one empty block when there are no patients
+        rows = slice(first, min(first + _BLOCK, n))
+        block = np.ascontiguousarray(values[rows].T, dtype=float)
+        wrong = np.argwhere((block < 0) | np.isinf(block))
+        if wrong.size:
+            visit, patient = wrong[0]
+            raise InputError(
+                f"mprotein[{first + patient}, {visit}] is {block[visit, patient]}; a concentration is finite "
+                "and 0 or more, NaN where the visit is unevaluable"
+            )
+        block_day = day[:, None] if day.ndim == 1 else day[rows].T
+        judged = _judge_block(block, block_day, start[rows], therapy[rows], death[rows], end[rows], rules)
+        for name, value in judged.items():
+            if name not in found:
+                found[name] = np.empty((n, *value.T.shape[1:]), value.dtype)
+            found[name][rows] = value.T
+    return Judgement(days=day, **found)
+
+
+def _judge_block(
+    m: NDArray[np.float64],
+    day: NDArray[np.float64],
+    baseline: NDArray[np.float64],
+    therapy: NDArray[np.float64],
+    death: NDArray[np.float64],
+    end: NDArray[np.float64],
+    rules: IMWG2016,
+) -> dict[str, NDArray[Any]]:
+    """`judge` for one block, visits first: m (v, n), day (v, n) or (v, 1), the rest (n,)."""
+    visits, n = m.shape
+    last_possible = np.fmin(np.fmin(therapy, death), end)
+    scheduled = (day > 0) & ~(day > last_possible)
+    evaluable = scheduled & np.isfinite(m) & np.isfinite(baseline)
+
+    # Forwards: each assessment against baseline and the lowest confirmed value before it.
+    assessed = np.zeros((visits, n), np.int8)
+    nadir, previous = baseline, baseline
+    for v in range(visits):
+        assessed[v] = np.where(evaluable[v], _category(m[v], baseline, nadir, rules), Response.NE)
+        nadir, previous = _lowered(nadir, previous, m[v], evaluable[v], rules)
+
+    # Backwards: each assessment with the next one.
+    paired = np.zeros((visits, n), np.int8)
+    positive = evaluable & ~_at_most(m, rules.ife_limit)
+    relapsing = np.zeros((visits, n), bool)
+    following = np.int8(Response.PD) * _confirming_event(therapy, death, end, rules)  # else 0, NE
+    positive_next = np.zeros(n, bool)
+    for v in reversed(range(visits)):
+        if rules.confirm:
+            paired[v] = _confirmed(assessed[v], following)
+            relapsing[v] = positive[v] & positive_next
+        else:
+            paired[v] = assessed[v]
+            relapsing[v] = positive[v]
+        following = np.where(evaluable[v], assessed[v], following)
+        positive_next = np.where(evaluable[v], positive[v], positive_next)
+
+    # Forwards again: what has been confirmed so far, and when it first was.
+    best = np.zeros(n, np.int8)
+    progressed = np.zeros(n, bool)
+    status = np.zeros((visits, n), np.int8)
+    never = np.full(n, np.nan)
+    best_day, response_day, cr_day, progression_day, relapse_day, lowest_day, last_day, first_missed_day = (
+        never.copy() for _ in range(8)
+    )
+    lowest = np.full(n, np.inf)
+    nadir, previous = baseline, baseline
+    for v in range(visits):
+        ok, today = evaluable[v], np.broadcast_to(day[v], n)
+        lower = ok & ~progressed & (m[v] < lowest)
+        np.copyto(lowest, m[v], where=lower)
+        np.copyto(lowest_day, today, where=lower)
+
+        progressing = ~progressed & (paired[v] == Response.PD)
+        np.copyto(progression_day, today, where=progressing)
+        progressed |= progressing
+        nadir, previous = _lowered(nadir, previous, m[v], ok & ~progressed, rules)
+
+        better = ~progressed & (paired[v] > best)
+        np.copyto(best, paired[v], where=better)
+        np.copyto(best_day, today, where=better)
+        np.copyto(response_day, today, where=better & (best >= Response.PR) & np.isnan(response_day))
+        np.copyto(cr_day, today, where=better & (best == Response.CR))
+        status[v] = np.where(progressed, Response.PD, best)
+
+        np.copyto(relapse_day, today, where=relapsing[v] & (cr_day < today) & np.isnan(relapse_day))
+        np.copyto(first_missed_day, today, where=scheduled[v] & ~ok & np.isnan(first_missed_day))
+        np.copyto(last_day, today, where=ok)
+
+    np.copyto(status, Response.NE, where=~(day <= last_day) & (status != Response.PD))
+    only_pd = progressed & (best == Response.NE)
+    np.copyto(best, Response.PD, where=only_pd)
+    np.copyto(best_day, progression_day, where=only_pd)
+    lowest[np.isinf(lowest)] = np.nan
+    return {
+        "evaluable": evaluable,
+        "assessed": assessed,
+        "confirmed": status,
+        "best": best,
+        "best_day": best_day,
+        "response_day": response_day,
+        "cr_day": cr_day,
+        "progression_day": progression_day,
+        "relapse_day": relapse_day,
+        "nadir": nadir,
+        "lowest": lowest,
+        "lowest_day": lowest_day,
+        "change": 100 * (lowest / baseline - 1),
+        "measurable": _at_least(baseline, rules.measurable),
+        "visits": evaluable.sum(axis=0, dtype=np.int16),
+        "missed": (scheduled & ~evaluable).sum(axis=0, dtype=np.int16),
+        "first_missed_day": first_missed_day,
+        "last_day": last_day,
+    }
+
+
+def _category(
+    m: NDArray[np.float64], baseline: NDArray[np.float64], nadir: NDArray[np.float64], rules: IMWG2016
+) -> NDArray[np.int8]:
+    """Category of one assessment of each patient, all (n,); meaningless where a value is missing."""
+    code = np.full(m.shape, Response.SD, np.int8)
+    code[_at_most(m, (1 - rules.mr_fall) * baseline)] = Response.MR
+    code[_at_most(m, (1 - rules.pr_fall) * baseline)] = Response.PR
+    code[_at_most(m, (1 - rules.vgpr_fall) * baseline) | ~_at_least(m, rules.spep_limit)] = Response.VGPR
+    code[_at_most(m, rules.ife_limit)] = Response.CR
+    rise = _at_least(m, (1 + rules.pd_rise) * nadir) & _at_least(m, nadir + rules.pd_absolute)
+    rise |= _at_least(nadir, rules.high_nadir) & _at_least(m, nadir + rules.high_nadir_rise)
+    code[rise] = Response.PD
+    return code
+
+
+def _lowered(
+    nadir: NDArray[np.float64],
+    previous: NDArray[np.float64],
+    m: NDArray[np.float64],
+    counts: NDArray[np.bool_],
+    rules: IMWG2016,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The lowest confirmed value and the last value, once this visit is seen where it counts."""
+    reached = np.maximum(previous, m) if rules.nadir_confirmed else m
+    return np.where(counts, np.minimum(nadir, reached), nadir), np.where(counts, m, previous)
+
+
+def _confirmed(first: NDArray[np.int8], following: NDArray[np.int8]) -> NDArray[np.int8]:
+    """What two successive assessments establish at the first: the lesser response, SD at least; or PD."""
+    lesser = np.maximum(np.minimum(first, following), Response.SD)
+    both_pd = (first == Response.PD) & (following == Response.PD)
+    return np.where(first >= Response.SD, lesser, both_pd * np.int8(Response.PD))
+
+
+def _confirming_event(
+    therapy: NDArray[np.float64], death: NDArray[np.float64], end: NDArray[np.float64], rules: IMWG2016
+) -> NDArray[np.bool_]:
+    """Patients in whom death or new therapy, whichever ended the assessments, stands for a second PD."""
+    by_death = np.isfinite(death) & ~(therapy < death) & ~(end < death)
+    by_therapy = np.isfinite(therapy) & ~(death <= therapy) & ~(end < therapy)
+    return (by_death & rules.pd_confirmed_by_death) | (by_therapy & rules.pd_confirmed_by_therapy)
+
+
+def _at_most(value: NDArray[np.float64], limit: NDArray[np.float64] | float) -> NDArray[np.bool_]:
+    return np.less_equal(value, limit * (1 + TOLERANCE))
+
+
+def _at_least(value: NDArray[np.float64], limit: NDArray[np.float64] | float) -> NDArray[np.bool_]:
+    return np.greater_equal(value, limit * (1 - TOLERANCE))
+
+
+def _categorical(codes: NDArray[np.int8]) -> pd.Categorical:
+    import pandas as pd
+
+    return pd.Categorical.from_codes(codes, [category.name for category in Response], ordered=True)
+
+
+def _numbers(what: str, value: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{what} holds {array.dtype} values; it must hold numbers only, NaN where missing")
+    return array
+
+
+def _per_patient(what: str, value: ArrayLike | None, n: int) -> NDArray[np.float64]:
+    array = _numbers(what, np.nan if value is None else value).astype(float, copy=False)
+    if array.shape not in ((), (n,)):
+        raise InputError(f"{what} has shape {array.shape}; give one number or one for each of {n} patients")
+    return np.broadcast_to(array, (n,))
+
+
+def _checked_days(days: ArrayLike, n: int, visits: int) -> NDArray[np.float64]:
+    day = _numbers("days", days).astype(float, copy=False)
+    if day.shape not in ((visits,), (n, visits)):
+        raise InputError(f"days has shape {day.shape}; mprotein needs ({visits},) or ({n}, {visits})")
+    if np.isinf(day).any() or (day.ndim == 1 and np.isnan(day).any()):
+        raise InputError("days must be finite numbers; only days of shape (patients, visits) may end in NaN")
+    wrong = np.argwhere(~(day[..., 1:] > day[..., :-1]) & ~np.isnan(day[..., 1:]))
+    if wrong.size:
+        at = tuple(int(i) for i in wrong[0])
+        where = ", ".join(str(i) for i in (*at[:-1], at[-1] + 1))
+        raise InputError(f"days[{where}] does not come after the visit before it; sort visits, one a day")
+    return day
+
+
+def sweep(
+    mprotein: ArrayLike,
+    days: ArrayLike,
+    baseline: ArrayLike,
+    rules: Sequence[IMWG2016] | Mapping[str, IMWG2016],
+    *,
+    ids: ArrayLike | None = None,
+    new_therapy_day: ArrayLike | None = None,
+    death_day: ArrayLike | None = None,
+    end_day: ArrayLike | None = None,
+) -> pd.DataFrame:
+    """The same patients judged under each of many rules: `Judgement.patient_table`s under a column `rules`.
+
+    A sequence is labelled by the settings that differ from the defaults, a mapping by its keys. Arguments and
+    errors are those of `judge`; `InputError` too when `rules` is empty or two of them have one label.
+    """
+    import pandas as pd
+
+    named = dict(rules) if isinstance(rules, Mapping) else {label(rule): rule for rule in rules}
+    if not named or len(named) != len(rules):
+        raise InputError(f"{len(rules)} rules with {len(named)} labels; give one or more, each different")
+    tables: list[pd.DataFrame] = []
+    for rule in named.values():
+        found = judge(
+            mprotein,
+            days,
+            baseline,
+            rule,
+            new_therapy_day=new_therapy_day,
+            death_day=death_day,
+            end_day=end_day,
+        )
+        table = found.patient_table(ids)
+        table.insert(0, "rules", pd.Categorical.from_codes(np.full(len(table), len(tables)), list(named)))
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def respond(frame: pd.DataFrame, rules: IMWG2016, *, patients: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Responses of a tidy table `id, time, value` (days, g/L): one row a patient, see `Judgement`.
+
+    What the table and the optional `patients` table may hold, and what is refused, is said at
+    `cartsim.endpoints.histories.read_histories`. Patients of `patients` without rows are NE.
+    """
+    history = read_histories(frame, patients=patients)
+    found = judge(
+        history.values,
+        history.days,
+        history.baseline,
+        rules,
+        new_therapy_day=history.new_therapy_day,
+        death_day=history.death_day,
+        end_day=history.end_day,
+    )
+    return found.patient_table(history.ids)
+
+
+def landmark(
+    change: ArrayLike, rules: SinghLandmark, *, baseline: ArrayLike | None = None
+) -> NDArray[np.int8]:
+    """Codes of the bins that hold `change`, percent from baseline at the landmark, any shape; NaN is NE.
+
+    `baseline` (g/L, broadcast against `change`) is needed when `rules.cr_limit` is set. Raises `InputError`
+    for a change below -100 % or infinite, or a missing baseline.
+    """
+    percent = _numbers("change", change).astype(float)
+    ratio = 1 + percent / 100
+    wrong = np.flatnonzero((ratio < -TOLERANCE) | np.isinf(ratio))
+    if wrong.size:
+        raise InputError(
+            f"change holds {percent.ravel()[wrong[0]]} %; M-protein cannot fall by more than 100 %, "
+            "and a change must be finite"
+        )
+    code = np.full(ratio.shape, Response.SD, np.int8)
+    code[~_at_most(ratio, 1 + rules.pd / 100)] = Response.PD
+    for limit, category in ((rules.mr, Response.MR), (rules.pr, Response.PR), (rules.vgpr, Response.VGPR)):
+        code[_at_most(ratio, 1 + limit / 100)] = category
+    if rules.cr_limit is None:
+        complete = ~_at_least(ratio, 1 + rules.cr / 100)
+    elif baseline is None:
+        raise InputError(f"{label(rules)}: cr_limit is in g/L; give the baseline too")
+    else:
+        complete = _at_most(ratio * _numbers("baseline", baseline), rules.cr_limit)
+    code[complete] = Response.CR
+    code[np.isnan(ratio)] = Response.NE
+    return code
+
+
+def figure6(codes: ArrayLike) -> NDArray[np.int8]:
+    """Codes in the groups of Singh 2021, Figure 6: MR, PR and VGPR together as PR; the rest as they are."""
+    code = np.asarray(codes)
+    partial = (code >= Response.MR) & (code <= Response.VGPR)
+    return np.where(partial, Response.PR, code).astype(np.int8)
