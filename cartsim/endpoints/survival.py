@@ -1,0 +1,518 @@
+"""Survival estimates that clinicians read: Kaplan-Meier as SAS PROC LIFETEST prints it, log-rank, Cox,
+restricted mean, and the interval-censored curve. When an event counts is in `cartsim.endpoints.censoring`;
+its functions are offered here too.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cartsim.endpoints.censoring import (
+    TimeToEvent,
+    duration_of_response,
+    overall_survival,
+    progression_free_survival,
+    progression_intervals,
+    time_to_response,
+)
+from cartsim.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Cox",
+    "Estimate",
+    "IntervalCensored",
+    "KaplanMeier",
+    "LogRank",
+    "TimeToEvent",
+    "cox",
+    "duration_of_response",
+    "hazard_ratio",
+    "interval_censored",
+    "kaplan_meier",
+    "kaplan_meier_by",
+    "log_rank",
+    "overall_survival",
+    "progression_free_survival",
+    "progression_intervals",
+    "time_to_response",
+]
+
+# Two survival probabilities closer than this are the same number: products of fractions miss 0.5 by rounding.
+SAME = 1e-8
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its confidence limits; NaN is what could not be estimated and prints as NE."""
+
+    value: float
+    low: float
+    high: float
+    std_error: float = float("nan")
+    level: float = 0.95
+
+    def __format__(self, spec: str) -> str:
+        value, low, high = (
+            "NE" if np.isnan(x) else format(x, spec) for x in (self.value, self.low, self.high)
+        )
+        return f"{value} ({low}, {high})"
+
+    def __str__(self) -> str:
+        return format(self, ".4g")
+
+
+@dataclass(frozen=True, eq=False)
+class KaplanMeier:
+    """Product-limit estimate of one group.
+
+    Arrays over the distinct observed times, beginning with time 0: ``n_risk`` just before, ``n_event`` and
+    ``n_censored`` at the time, ``survival`` just after, its Greenwood ``std_error`` and its log-log limits
+    ``low``, ``high`` (at survival 1: 1; at survival 0: NaN, where the formula has no value).
+    """
+
+    n: int
+    events: int
+    level: float
+    times: NDArray[np.float64]
+    n_risk: NDArray[np.int64]
+    n_event: NDArray[np.int64]
+    n_censored: NDArray[np.int64]
+    survival: NDArray[np.float64]
+    std_error: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    @property
+    def median(self) -> Estimate:
+        """Median with Brookmeyer-Crowley limits, see `quantile`."""
+        return self.quantile(0.5)
+
+    def quantile(self, p: float) -> Estimate:
+        """The time by which a fraction p has had the event, with Brookmeyer-Crowley limits, as SAS gives
+        them.
+
+        The first time with S(t) < 1 - p. Where S stays at exactly 1 - p from one event time to the next:
+        their midpoint. Never below: NaN (NE), also where S ends at exactly 1 - p, since nothing bounds the
+        flat part. The limits are where the log-log limits of S cross 1 - p by the same rule (PROC LIFETEST
+        with CONFTYPE=LOGLOG).
+        """
+        if not 0 < p < 1:
+            raise InputError(f"quantile {p} was asked for; give a fraction between 0 and 1")
+        curves = (self.survival, self.low, self.high)
+        value, low, high = (_crossing(self.times, curve, 1 - p) for curve in curves)
+        return Estimate(value, low, high, level=self.level)
+
+    def at(self, t: ArrayLike) -> pd.DataFrame:
+        """Landmark rates: time, survival, std_error, low, high, n_risk at each time asked for.
+
+        NaN after the last observed time, unless survival has reached 0.
+        """
+        import pandas as pd
+
+        times = _times("t", t)
+        row = np.searchsorted(self.times, times, side="right") - 1
+        known = (times <= self.times[-1]) | (self.survival[-1] == 0)
+        names = ("survival", "std_error", "low", "high")
+        rates = {name: np.where(known, getattr(self, name)[row], np.nan) for name in names}
+        return pd.DataFrame({"time": times} | rates | {"n_risk": self.at_risk(times)})
+
+    def at_risk(self, times: ArrayLike) -> NDArray[np.int64]:
+        """Numbers at risk just before each time, as printed under a Kaplan-Meier plot."""
+        return np.append(self.n_risk, 0)[np.searchsorted(self.times, _times("times", times), side="left")]
+
+    def restricted_mean(self, tau: float | None = None) -> Estimate:
+        """Mean survival time up to ``tau`` (default: the last observed time), with SE and normal limits.
+
+        The area under the curve; variance by Greenwood's formula without small-sample factor, as R's survfit
+        and survRM2 give it. Raises InputError where the curve is not known up to ``tau``.
+        """
+        from scipy.special import ndtri
+
+        last = float(self.times[-1])
+        tau = last if tau is None else float(tau)
+        if not 0 < tau < np.inf or (tau > last and self.survival[-1] > 0):
+            raise InputError(
+                f"tau is {tau:g}; the curve is known up to {last:g}: give a tau above 0 and up to there"
+            )
+        inside = self.times < tau
+        steps = np.diff(np.append(self.times[inside], tau))
+        area = self.survival[inside] * steps
+        rest = area[::-1].cumsum()[::-1]  # area between each time and tau
+        d, r = self.n_event[inside], self.n_risk[inside]
+        terms = np.divide(d, r * (r - d), out=np.zeros(d.size), where=(r > d))
+        se = float(np.sqrt((rest**2 * terms).sum()))
+        mean, z = float(area.sum()), float(ndtri(0.5 + self.level / 2))
+        return Estimate(mean, mean - z * se, mean + z * se, se, self.level)
+
+    def frame(self) -> pd.DataFrame:
+        """The curve, one row per distinct observed time."""
+        import pandas as pd
+
+        names = ("n_risk", "n_event", "n_censored", "survival", "std_error", "low", "high")
+        return pd.DataFrame({"time": self.times} | {name: getattr(self, name) for name in names})
+
+
+def kaplan_meier(time: ArrayLike, event: ArrayLike, *, level: float = 0.95) -> KaplanMeier:
+    """Kaplan-Meier estimate (scipy.stats.ecdf) with log-log limits.
+
+    ``time`` (n,) with NaN = outside the analysis set (left out), ``event`` (n,) True = event. Raises
+    InputError for negative or infinite times, an event that is not true or false, or nobody to analyse.
+    """
+    from scipy import stats
+
+    t, events, _ = _sample(time, event)
+    with warnings.catch_warnings():
+        # The log-log formula has no value where the curve is 1 or 0, and scipy warns of it each time.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        curve = stats.ecdf(stats.CensoredData.right_censored(t, ~events)).sf
+        limits = curve.confidence_interval(level, method="log-log")
+    times, survival = curve.quantiles, curve.probabilities
+    low, high = limits.low.probabilities, limits.high.probabilities
+    rows = np.searchsorted(times, t)
+    total, n_event = np.bincount(rows), np.bincount(rows, weights=events).astype(np.int64)
+    n_risk = t.size - np.cumsum(total) + total
+    if times[0] > 0:
+        times, n_risk = np.insert(times, 0, 0.0), np.insert(n_risk, 0, t.size)
+        survival, low, high = (np.insert(curve, 0, 1.0) for curve in (survival, low, high))
+        total, n_event = np.insert(total, 0, 0), np.insert(n_event, 0, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        std_error = survival * np.sqrt(np.cumsum(n_event / (n_risk * (n_risk - n_event))))
+    undefined = survival == 0
+    low, high = np.where(survival == 1, 1.0, low), np.where(survival == 1, 1.0, high)
+    return KaplanMeier(
+        n=t.size,
+        events=int(events.sum()),
+        level=level,
+        times=times,
+        n_risk=n_risk,
+        n_event=n_event,
+        n_censored=total - n_event,
+        survival=survival,
+        std_error=np.where(undefined, np.nan, std_error),
+        low=np.where(undefined, np.nan, low),
+        high=np.where(undefined, np.nan, high),
+    )
+
+
+def kaplan_meier_by(
+    time: ArrayLike, event: ArrayLike, group: ArrayLike, *, level: float = 0.95
+) -> dict[Hashable, KaplanMeier]:
+    """One Kaplan-Meier estimate per group (n,), in sorted order of the groups with patients to analyse."""
+    t, events, keep = _sample(time, event)
+    codes, names = _groups("group", group, keep)
+    return {
+        name: kaplan_meier(t[codes == i], events[codes == i], level=level) for i, name in enumerate(names)
+    }
+
+
+@dataclass(frozen=True)
+class LogRank:
+    """Chi-square ``statistic`` on ``df`` degrees of freedom; NaN where there is nothing to compare."""
+
+    statistic: float
+    df: int
+    pvalue: float
+
+
+def log_rank(
+    time: ArrayLike, event: ArrayLike, group: ArrayLike, *, strata: ArrayLike | None = None
+) -> LogRank:
+    """Two-sided log-rank test of equal survival in the groups.
+
+    By scipy.stats.logrank for two groups, by statsmodels for more or with strata.
+
+    ``time`` and ``event`` as in `kaplan_meier`; ``group`` and ``strata`` (n,) labels. A group of which nobody
+    was at risk at any event says nothing and is left out, as in R's survdiff.
+    """
+    from scipy import stats
+
+    t, events, keep = _sample(time, event)
+    codes, names = _groups("group", group, keep)
+    stratum = np.zeros(t.size, dtype=np.int64) if strata is None else _groups("strata", strata, keep)[0]
+    first_event = np.full(stratum.max() + 1, np.inf)
+    np.minimum.at(first_event, stratum[events], t[events])
+    informative = t >= first_event[stratum]
+    compared = [i for i in range(len(names)) if informative[codes == i].any()]
+    df = len(compared) - 1
+    if df < 1:
+        return LogRank(float("nan"), 0, float("nan"))
+    if df == 1 and strata is None:
+        x, y = (stats.CensoredData.right_censored(t[codes == i], ~events[codes == i]) for i in compared)
+        with np.errstate(invalid="ignore"):  # everybody has the event at one time: nothing to compare, NaN
+            statistic = float(stats.logrank(x, y).statistic ** 2)
+    else:
+        from statsmodels.duration.survfunc import survdiff
+
+        use = np.isin(codes, compared) & informative
+        try:
+            statistic = float(survdiff(t[use], events[use], codes[use], strata=stratum[use])[0])
+        except np.linalg.LinAlgError:  # groups that are never at risk together
+            statistic = float("nan")
+    return LogRank(statistic, df, float(stats.chi2.sf(statistic, df)))
+
+
+@dataclass(frozen=True, eq=False)
+class Cox:
+    """Proportional hazards fit: log hazard ratios ``coef`` of the ``terms``, with ``std_error``.
+
+    ``note`` is empty for a fit that can be used, else it says why not; ``converged`` is then False and
+    standard errors are NaN.
+    """
+
+    terms: tuple[str, ...]
+    coef: NDArray[np.float64]
+    std_error: NDArray[np.float64]
+    log_likelihood: float
+    n: int
+    events: int
+    ties: str
+    level: float
+    converged: bool
+    note: str
+
+    def hazard_ratio(self, term: str | None = None) -> Estimate:
+        """Hazard ratio of a term (default: the first) with Wald limits; ``std_error`` is of its logarithm."""
+        from scipy.special import ndtri
+
+        if term is not None and term not in self.terms:
+            raise InputError(f"term {term!r} is not in the fit; it has {', '.join(self.terms)}")
+        i = 0 if term is None else self.terms.index(term)
+        coef, se, z = float(self.coef[i]), float(self.std_error[i]), float(ndtri(0.5 + self.level / 2))
+        low, high = np.exp(coef - z * se), np.exp(coef + z * se)
+        return Estimate(float(np.exp(coef)), float(low), float(high), se, self.level)
+
+    def frame(self) -> pd.DataFrame:
+        """One row per term: coef, std_error, hazard_ratio, low, high, z, pvalue (Wald)."""
+        import pandas as pd
+        from scipy.special import ndtr
+
+        ratios = [self.hazard_ratio(term) for term in self.terms]
+        z = self.coef / self.std_error
+        return pd.DataFrame(
+            {
+                "term": self.terms,
+                "coef": self.coef,
+                "std_error": self.std_error,
+                "hazard_ratio": [ratio.value for ratio in ratios],
+                "low": [ratio.low for ratio in ratios],
+                "high": [ratio.high for ratio in ratios],
+                "z": z,
+                "pvalue": 2 * ndtr(-np.abs(z)),
+            }
+        )
+
+
+def cox(
+    time: ArrayLike,
+    event: ArrayLike,
+    covariates: pd.DataFrame | Mapping[str, ArrayLike],
+    *,
+    strata: ArrayLike | None = None,
+    ties: str = "efron",
+    level: float = 0.95,
+) -> Cox:
+    """Cox regression (statsmodels PHReg).
+
+    ``time`` and ``event`` as in `kaplan_meier`; ``covariates`` numeric columns of n values; ``ties`` "efron"
+    (as R) or "breslow" (as SAS PHREG). No events, collinear or constant covariates and hazard ratios that run
+    to 0 or infinity are answers, told in ``note``; bad arguments raise InputError.
+    """
+    from statsmodels.duration.hazard_regression import PHReg
+    from statsmodels.tools.sm_exceptions import ConvergenceWarning
+
+    if ties not in ("efron", "breslow"):
+        raise InputError(f"ties is {ties!r}; allowed are 'efron' and 'breslow'")
+    t, events, keep = _sample(time, event)
+    terms = tuple(str(name) for name in covariates)
+    if not terms:
+        raise InputError("no covariates are given; give at least one column")
+    exog = np.column_stack([_covariate(str(name), covariates[name], keep) for name in covariates])
+    stratum = _groups("strata", strata, keep)[0] if strata is not None else None
+
+    coef, std_error, log_likelihood, note = (
+        np.full(len(terms), np.nan),
+        np.full(len(terms), np.nan),
+        np.nan,
+        "",
+    )
+    if not events.any():
+        note = "no events"
+    elif np.linalg.matrix_rank(exog - exog.mean(axis=0)) < len(terms):
+        note = "a covariate is constant or a combination of others"
+    else:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                fit = PHReg(t, exog, status=events.astype(np.int64), strata=stratum, ties=ties).fit()
+                coef, std_error, log_likelihood = fit.params, fit.bse, float(fit.llf)
+            except np.linalg.LinAlgError:
+                note = "the information matrix is singular: some covariate does not vary among those at risk"
+        if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
+            std_error = np.full(len(terms), np.nan)  # what was computed on the way to infinity is not one
+            note = "did not converge: a hazard ratio runs to 0 or infinity, as when a group has no events"
+    return Cox(terms, coef, std_error, log_likelihood, t.size, int(events.sum()), ties, level, not note, note)
+
+
+def hazard_ratio(
+    time: ArrayLike,
+    event: ArrayLike,
+    group: ArrayLike,
+    *,
+    reference: Hashable | None = None,
+    strata: ArrayLike | None = None,
+    ties: str = "efron",
+    level: float = 0.95,
+) -> Cox:
+    """Cox hazard ratios of the other groups against ``reference`` (default: the first in sorted order).
+
+    The terms are the names of the other groups. The other arguments as in `cox`.
+    """
+    t, events, keep = _sample(time, event)
+    codes, names = _groups("group", group, keep)
+    reference = names[0] if reference is None else reference
+    if len(names) < 2 or reference not in names:
+        raise InputError(
+            f"reference {reference!r} against the groups {', '.join(map(repr, names))}: "
+            "give a reference among at least two groups"
+        )
+    covariates = {str(name): codes == i for i, name in enumerate(names) if name != reference}
+    stratum = None if strata is None else _groups("strata", strata, keep)[0]
+    return cox(t, events, covariates, strata=stratum, ties=ties, level=level)
+
+
+@dataclass(frozen=True, eq=False)
+class IntervalCensored:
+    """Turnbull's estimate: ``survival`` at each of ``times``, the finite ends of the intervals.
+
+    Between two of them the curve falls somewhere that the data do not tell.
+    """
+
+    times: NDArray[np.float64]
+    survival: NDArray[np.float64]
+
+    @property
+    def median_interval(self) -> tuple[float, float]:
+        """The interval (start, end] that holds the median; NaN for both where S stays at or above 0.5."""
+        below = np.flatnonzero(self.survival < 0.5 - SAME)
+        if below.size == 0:
+            return float("nan"), float("nan")
+        times = np.insert(self.times, 0, 0.0)
+        return float(times[below[0]]), float(times[below[0] + 1])
+
+    def frame(self) -> pd.DataFrame:
+        """time, survival."""
+        import pandas as pd
+
+        return pd.DataFrame({"time": self.times, "survival": self.survival})
+
+
+def interval_censored(lower: ArrayLike, upper: ArrayLike) -> IntervalCensored:
+    """Survival curve when each event is known only to lie in (lower, upper] (Turnbull's estimate, by
+    lifelines).
+
+    (n,) each; lower = upper for an exact time, upper = inf where no event was seen; see
+    `progression_intervals`. Needs lifelines: ``pip install "cartsim[interval]"``; InputError without it.
+    """
+    try:
+        from lifelines import KaplanMeierFitter
+    except ImportError:
+        raise InputError(
+            'interval censoring needs lifelines; install it: pip install "cartsim[interval]"'
+        ) from None
+    low, high = np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
+    if low.ndim != 1 or low.shape != high.shape or low.size == 0:
+        raise InputError(
+            f"lower and upper have shapes {low.shape} and {high.shape}; give two lists of one length"
+        )
+    wrong = ~((low >= 0) & (low <= high) & np.isfinite(low) & (high > 0))
+    if wrong.any():
+        i = int(wrong.argmax())
+        raise InputError(
+            f"interval {i} is ({low[i]:g}, {high[i]:g}]; give 0 <= lower <= upper with upper above 0"
+        )
+    ends = np.unique(high[np.isfinite(high)])
+    if ends.size == 0:
+        return IntervalCensored(ends, ends.copy())
+    # lifelines takes closed intervals: a shift far below the spacing of the times makes them open on the
+    # left.
+    shift = 1e-6 * np.diff(np.unique(np.concatenate([[0.0], low, ends]))).min()
+    left = np.where(low == high, high - shift, low + shift)
+    curve = KaplanMeierFitter().fit_interval_censoring(left, high, tol=1e-13).survival_function_
+    return IntervalCensored(ends, curve.iloc[:, 1].loc[ends].to_numpy(dtype=np.float64))
+
+
+def _crossing(times: NDArray[np.float64], curve: NDArray[np.float64], level: float) -> float:
+    below = curve < level - SAME
+    if not below.any():
+        return float("nan")
+    end = times[below.argmax()]
+    level_part = np.abs(curve - level) <= SAME
+    start = times[level_part.argmax()] if level_part.any() else end
+    return float((start + end) / 2)
+
+
+def _times(name: str, t: ArrayLike) -> NDArray[np.float64]:
+    times = np.atleast_1d(np.asarray(t, dtype=np.float64))
+    if times.ndim != 1 or not (times >= 0).all():
+        raise InputError(f"{name} is {t!r}; give times that are not negative")
+    return times
+
+
+def _sample(
+    time: ArrayLike, event: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Times and events of the analysis set, and which of the given patients they are."""
+    t, events = np.asarray(time, dtype=np.float64), np.asarray(event)
+    if t.ndim != 1 or events.shape != t.shape:
+        raise InputError(
+            f"time and event have shapes {t.shape} and {events.shape}; give two lists of one length"
+        )
+    keep = ~np.isnan(t)
+    if not keep.any():
+        raise InputError("nobody to analyse: every time is missing")
+    wrong = keep & ((t < 0) | np.isinf(t))
+    if wrong.any():
+        i = int(wrong.argmax())
+        raise InputError(f"time of patient {i} is {t[i]:g}; give finite times that are not negative")
+    if not np.isin(events[keep], (0, 1)).all():
+        raise InputError(
+            "event holds other values than true and false (1 and 0); give 1 for an event, 0 for censored"
+        )
+    return t[keep], events[keep].astype(bool), keep
+
+
+def _groups(
+    name: str, labels: ArrayLike, keep: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], list[Hashable]]:
+    import pandas as pd
+
+    values = labels if isinstance(labels, pd.Categorical) else np.asarray(labels)
+    if values.shape != keep.shape:
+        raise InputError(f"{name} has shape {values.shape}; give one label for each of {keep.size} patients")
+    codes, names = pd.factorize(values[keep], sort=True)
+    if (codes < 0).any():
+        raise InputError(
+            f"{name} of patient {int(np.flatnonzero(keep)[codes < 0][0])} is missing; give every label"
+        )
+    return codes, list(names)
+
+
+def _covariate(name: str, values: ArrayLike, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
+    try:
+        column = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"covariate {name} is not numeric; code it as numbers, or pass it as group"
+        ) from None
+    if column.shape != keep.shape or not np.isfinite(column[keep]).all():
+        raise InputError(f"covariate {name}: give one finite number for each of {keep.size} patients")
+    return column[keep]
