@@ -119,6 +119,10 @@ def simulate(
     import numpy as np
 
     model = load(model)
+    if isinstance(patients, Population):
+        if patients.model.digest != model.digest:
+            raise InputError("the population was made for another model; make it with Population(model)")
+        model = patients.model  # with the values that its patients were drawn around
     table, ids, own_dose, seed = _table(model, patients, n)
     times = _times(times)
     names = _outputs(model, outputs)
@@ -198,8 +202,6 @@ def _table(
     if isinstance(patients, Population):
         if n is None or n < 1:
             raise InputError(f"{n} virtual patients; say how many with n, 1 or more")
-        if patients.model.digest != model.digest:
-            raise InputError("the population was made for another model; make it with Population(model)")
         frame = patients.table(0, n)
         return frame, frame.index.to_numpy(), None, patients.seed
     if n is not None:
