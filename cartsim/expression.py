@@ -97,7 +97,7 @@ def parse(text: str | float, where: str) -> Expression:
                          "split it with [definitions]")
     if not line.isascii() or not line.isprintable() or "#" in line:
         odd = next(c for c in line if not c.isascii() or not c.isprintable() or c == "#")
-        raise InputError(f"{where}: {ascii(odd)} is not allowed in the formula {shown}; use {_ALLOWED}")
+        raise InputError(f"{where}: {odd!a} is not allowed in the formula {shown}; use {_ALLOWED}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -53,20 +53,21 @@ def load(name_or_path: str | Path | Model) -> Model:
     """
     if isinstance(name_or_path, Model):
         return name_or_path
-    text, variant = str(name_or_path), ""
+    text, variant = str(name_or_path), None
     if not text.endswith(".toml") and ":" in text:
-        text, _, variant = text.rpartition(":")
+        text, variant = text.rsplit(":", 1)
     path = Path(text) if text.endswith(".toml") else _folder() / f"{text}.toml"
     if not text.endswith(".toml") and text not in names():
         raise InputError(f"no model {text!r}{choices(text, names())} (a model of your own: the path of its "
                          ".toml file)")
     try:
         content = path.read_bytes()
-    except OSError as problem:
-        raise InputError(f"cannot read the model file {text!r}: {problem.strerror or problem}") from None
+    except (OSError, ValueError) as problem:  # ValueError: no path at all, such as one with a null byte
+        reason = getattr(problem, "strerror", None) or problem
+        raise InputError(f"cannot read the model file {text!r}: {reason}") from None
     model = _build(_toml(content, path.name), path)
     _check_units_once(model, content, path.name)
-    return model.variant(variant) if variant else model
+    return model if variant is None else model.variant(variant)
 
 
 def names() -> list[str]:
@@ -148,7 +149,7 @@ def _parameter(name: str, entry: Any, where: str, role: str) -> Parameter:
     value, formula = entry["value"], None
     if isinstance(value, str):
         if role in ("constant", "unused"):
-            raise InputError(f"{where}.value: a {role} value is a number, not {shown(value)}")
+            raise InputError(f"{where}.value: must be a number here, not {shown(value)}")
         formula, value = parse(value, f"{where}.value"), None
     else:
         value = finite_number(value, f"{where}.value")

@@ -254,11 +254,11 @@ def _check_column(values: np.ndarray, parameter: Parameter) -> None:
 
 def choices(name: str, known: Iterable[str]) -> str:
     """The end of an error message: the known names that come closest, or all of them."""
-    known = list(known)
-    close = difflib.get_close_matches(str(name), known, n=3)
+    spelled = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(str(name).lower(), spelled, n=3)
     if close:
-        return f"; did you mean {' or '.join(close)}?"
-    return f"; choose from {', '.join(known)}" if known else ""
+        return f"; did you mean {' or '.join(spelled[each] for each in close)}?"
+    return f"; choose from {', '.join(spelled.values())}" if spelled else ""
 
 
 def shown(value: Any) -> str:
