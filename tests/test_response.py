@@ -430,6 +430,11 @@ def test_bad_arrays(values, days, baseline, message: str) -> None:
         judge(values, days, baseline, IMWG2016())
 
 
+def test_landmark_rules_do_not_judge() -> None:
+    with pytest.raises(InputError, match="needs imwg2016 rules"):
+        judge([[1, 2]], [30, 60], 10, rules_from("singh_landmark"))
+
+
 def test_bad_value_is_named_by_its_row_in_a_later_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(response, "_BLOCK", 2)
     with pytest.raises(InputError, match=r"mprotein\[3, 0\] is -2"):

@@ -132,9 +132,11 @@ def judge(
     new_therapy_day, death_day, end_day    (n,) or one value; NaN for none. Later visits are ignored;
                 `end_day` is drop-out or the data cut-off
 
-    Raises `InputError` for shapes that do not fit, negative or infinite values, days that do not increase, or
-    a baseline of 0 or less.
+    Raises `InputError` for other rules, shapes that do not fit, negative or infinite values, days that do not
+    increase, or a baseline of 0 or less.
     """
+    if not isinstance(rules, IMWG2016):
+        raise InputError(f"judging needs {IMWG2016.name} rules, not {rules!r}; `landmark` takes those")
     values = _numbers("mprotein", mprotein)
     if values.ndim != 2:
         raise InputError(f"mprotein has shape {values.shape}; it must be (patients, visits)")
@@ -233,7 +235,7 @@ def _judge_block(
         np.copyto(cr_day, today, where=better & (best == Response.CR))
         status[v] = np.where(progressed, Response.PD, best)
 
-        np.copyto(relapse_day, today, where=relapsing[v] & (cr_day < today) & np.isnan(relapse_day))
+        np.copyto(relapse_day, today, where=relapsing[v] & ~np.isnan(cr_day) & np.isnan(relapse_day))
         np.copyto(first_missed_day, today, where=scheduled[v] & ~ok & np.isnan(first_missed_day))
         np.copyto(last_day, today, where=ok)
 
