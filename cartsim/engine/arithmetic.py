@@ -1,6 +1,6 @@
 """exp and log without branches or calls, so that a loop over lanes becomes packed instructions.
 
-Both handle the full range of doubles, infinities and NaN; their error against correctly rounded results is below 2 ulp
+Both handle the full range of doubles, infinities and NaN; subnormal results of exp are 0. Their error against correctly rounded results is below 2 ulp
 (see tests/test_arithmetic.py). Reassociation would break the rounding tricks, so only contraction (fused
 multiply-add) and the sign of zero are relaxed.
 """
@@ -30,28 +30,28 @@ def double_of(typingctx: Any, value: Any) -> Any:  # noqa: ARG001
 
 @njit(error_model="numpy", fastmath=FAST, forceinline=True)
 def fast_exp(x: float) -> float:
-    """e**x: x = k ln2 + r, the Taylor polynomial of e**r for |r| <= 0.347, times 2**k in two factors."""
-    x = 710.0 if x > 710.0 else x  # e**710 overflows by itself, e**-746 underflows; NaN passes both comparisons
-    x = -746.0 if x < -746.0 else x
+    """e**x: x = k ln2 + r, e**r = 1 + r + r**2 q(r) for |r| <= 0.347, then k added to the exponent bits.
+
+    q interpolates (e**r - 1 - r) / r**2 at Chebyshev nodes; the relative error of the polynomial is 1.6e-17. Results
+    below the smallest normal double (2.2e-308) are 0.
+    """
     shifted = x * 1.4426950408889634 + 6755399441055744.0  # 1.5 * 2**52: the low bits now hold the rounded k
     k = shifted - 6755399441055744.0
     r = (x - k * 0.6931471803691238) - k * 1.9082149292705877e-10
-    p = 1.6059043836821613e-10
-    p = p * r + 2.08767569878681e-09
-    p = p * r + 2.505210838544172e-08
-    p = p * r + 2.755731922398589e-07
-    p = p * r + 2.7557319223985893e-06
-    p = p * r + 2.48015873015873e-05
-    p = p * r + 0.0001984126984126984
-    p = p * r + 0.001388888888888889
-    p = p * r + 0.008333333333333333
-    p = p * r + 0.041666666666666664
-    p = p * r + 0.16666666666666666
-    p = p * r + 0.5
-    p = p * r * r + r + 1.0
-    power = (bits_of(shifted) << 32) >> 32
-    half = power >> 1
-    return p * double_of((half + 1023) << 52) * double_of((power - half + 1023) << 52)
+    q = 2.510038549551032e-08
+    q = q * r + 2.7620088445409746e-07
+    q = q * r + 2.7557268459997064e-06
+    q = q * r + 2.4801521295954376e-05
+    q = q * r + 0.00019841269863053618
+    q = q * r + 0.0013888888917213717
+    q = q * r + 0.008333333333330062
+    q = q * r + 0.04166666666662413
+    q = q * r + 0.16666666666666669
+    q = q * r + 0.5
+    p = (r * r) * q + r + 1.0
+    y = double_of(bits_of(p) + (bits_of(shifted) << 52))
+    y = 0.0 if x < -708.39 else y
+    return double_of(0x7FF0000000000000) if x > 709.782712893384 else y
 
 
 @njit(error_model="numpy", fastmath=FAST, forceinline=True)

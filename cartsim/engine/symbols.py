@@ -104,7 +104,7 @@ class _Reader:
                     return a + b
                 if isinstance(op, ast.Sub):
                     return a - b
-                return a * b if isinstance(op, ast.Mult) else a / b
+                return a * b if isinstance(op, ast.Mult) else _quotient(a, b)
             case ast.Call(func=ast.Name(id=name), args=[argument]):
                 value = self(argument)
                 if name == "log":
@@ -121,6 +121,16 @@ def _log(value: sp.Expr) -> sp.Expr:
         return sp.log(value)
     rest = sp.Mul(*[f for f in factors if not isinstance(f, sp.exp)])
     return sp.Add(*exponents) + (sp.log(rest) if rest != 1 else 0)
+
+
+def _quotient(a: sp.Expr, b: sp.Expr) -> sp.Expr:
+    """a / b, both multiplied by the sums that b's own terms are divided by: one division instead of two."""
+    for term in sp.Add.make_args(b):
+        for factor in sp.Mul.make_args(term):
+            if factor.is_Pow and factor.exp == -1 and factor.base.is_Add:
+                b = sp.Add(*[t * factor.base for t in sp.Add.make_args(b)])
+                a = a * factor.base
+    return a / b
 
 
 def _power(base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
