@@ -166,7 +166,8 @@ def _variability(entry: Any, where: str) -> Variability:
     entry = _fields(entry, where, ("distribution",), ("omega", "low", "high", "rse"))
     distribution = entry["distribution"]
     if distribution not in DISTRIBUTIONS:
-        raise InputError(f"{where}.distribution: {shown(distribution)} is not one of {', '.join(DISTRIBUTIONS)}")
+        raise InputError(f"{where}.distribution: {shown(distribution)} is not one of "
+                         f"{', '.join(DISTRIBUTIONS)}")
     omega = finite_number(entry.get("omega", 0.0), f"{where}.omega")
     if omega < 0:
         raise InputError(f"{where}.omega: {omega:g} is negative; omega is a standard deviation, 0 or more")
@@ -233,7 +234,8 @@ def _fields(entry: Any, where: str, needed: Iterable[str], allowed: Iterable[str
             raise InputError(f"{where}: unknown entry {key!r}{choices(key, every)}")
     missing = [key for key in needed if key not in entry]
     if missing:
-        raise InputError(f"{where}: {', '.join(missing)} missing; add {'it' if len(missing) == 1 else 'them'}")
+        it = "it" if len(missing) == 1 else "them"
+        raise InputError(f"{where}: {', '.join(missing)} missing; add {it}")
     return entry
 
 
@@ -299,9 +301,9 @@ def _check_names(parameters: dict[str, Parameter], definitions: dict[str, Expres
         check(s.initial, fixed, f"states.{s.name}.initial", "what does not change with time")
         check(s.rate, everything, f"states.{s.name}.rate", "")
         check(s.seed, everything, f"states.{s.name}.seed", "")
-        if s.volume is not None and s.volume not in everything:
-            raise InputError(f"{file}: states.{s.name}.volume: undefined name {s.volume!r}"
-                             f"{choices(s.volume, everything)}")
+        if s.volume is not None and s.volume not in parameters:
+            raise InputError(f"{file}: states.{s.name}.volume: no parameter {s.volume!r}"
+                             f"{choices(s.volume, parameters)}")
     for o in outputs.values():
         check(o.value, everything, f"outputs.{o.name}.value", "")
     if dosing is not None:
@@ -377,8 +379,8 @@ def _check_units(model: Model, file: str) -> None:
             return
         found = units.unit_of(formula, known, f"{file}: {where}")
         if not units.same_unit(found, wanted):
-            raise InputError(f"{file}: {where}: {formula.text!r} has unit {units.unit_text(found)}, wanted is "
-                             f"{units.unit_text(wanted)}; correct it, or multiply by a constant of "
+            raise InputError(f"{file}: {where}: {formula.text!r} has unit {units.unit_text(found)}, "
+                             f"wanted is {units.unit_text(wanted)}; correct it, or multiply by a constant of "
                              f"{units.unit_text(wanted / found)}")
 
     def expect_or_number(formula: Expression | None, wanted: Any, where: str) -> None:

@@ -64,7 +64,7 @@ class State:
     parameters; seed: value an absent log pool gets at a dose (in file order, each formula seeing the dose and
     the seeds before it); rate: time derivative in the state's own unit; negligible: size of a linear state
     below which relative accuracy no longer matters; ceiling: a patient above it ends early; volume: name of
-    what makes cells of the state (cells = state * volume).
+    the parameter that makes cells of the state (cells = state * volume), for the extinction option.
     """
 
     name: str

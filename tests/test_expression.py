@@ -41,8 +41,9 @@ def formulas(draw, depth=4):
     if kind in "efs":
         assume(kind == "e" or value > 1e-3)
         assume(kind != "e" or value < 10)
-        name, function = {"e": ("exp", mpmath.exp), "f": ("log", mpmath.log), "s": ("sqrt", mpmath.sqrt)}[kind]
-        return f"{name}({text})", function(value), max(largest, abs(function(value)))
+        name = {"e": "exp", "f": "log", "s": "sqrt"}[kind]
+        value = getattr(mpmath, name)(value)
+        return f"{name}({text})", value, max(largest, abs(value))
     other_text, other, other_largest = draw(formulas(depth=depth - 1))
     if kind == "^":
         assume(value > 1e-3 and abs(other) < 5)
@@ -95,12 +96,17 @@ def test_names_equality_and_missing_values():
 
 
 HOSTILE = [
-    "__import__('os').system('true')", "__import__", "a.b", "a.__class__", "a[0]", "lambda: 1", "[1]", "(1, 2)",
-    "{1}", "{}", "'x'", "b'x'", "f'{a}'", "a if b else 1", "a < b", "a and b", "not a", "~a", "a // b", "a % b",
+    "__import__('os').system('true')", "__import__", "a.b", "a.__class__", "a[0]", "lambda: 1", "[1]",
+    "(1, 2)",
+    "{1}", "{}", "'x'", "b'x'", "f'{a}'", "a if b else 1", "a < b", "a and b", "not a", "~a", "a // b",
+    "a % b",
     "a @ b", "a << 2", "a | b", "exp(a, b)", "exp()", "exp(x=a)", "exp(*a)", "exp(**a)", "sin(a)", "eval(a)",
-    "exp", "exp + 1", "exp(log)", "exp(a)(b)", "(a + b)(1)", "exp.real(1)", "a(1)", "1j", "True", "None", "...",
-    "1e999", "-1e999", "9" * 400, "(x := 1)", "a; b", "a = 1", "yield a", "(yield)", "await a", "*a", "[x for x in a]",
-    "__a", "a__b", "µ", "ａ", "a\x00", "", "  \n ", "#", "a # b", "a\n)", "(a", "a b", "a +", "1..2", "exp(", ")",
+    "exp", "exp + 1", "exp(log)", "exp(a)(b)", "(a + b)(1)", "exp.real(1)", "a(1)", "1j", "True", "None",
+    "...",
+    "1e999", "-1e999", "9" * 400, "(x := 1)", "a; b", "a = 1", "yield a", "(yield)", "await a", "*a",
+    "[x for x in a]",
+    "__a", "a__b", "µ", "ａ", "a\x00", "", "  \n ", "#", "a # b", "a\n)", "(a", "a b", "a +", "1..2", "exp(",
+    ")",
     "if", "import os", "a\\", "$a", "a?", "`a`", "a!", "12x",
 ]
 
@@ -110,7 +116,7 @@ def test_refused_in_one_line(text):
     with pytest.raises(InputError, match=r"^file\.toml: entry: ") as caught:
         parse(text, "file.toml: entry")
     message = str(caught.value)
-    assert "\n" not in message and message.isprintable()
+    assert message.isprintable()  # one line
     assert len(message) < 400
     assert "+ - * / **" in message  # what is allowed
 
@@ -145,8 +151,7 @@ def test_parentheses_alone_are_not_depth():
 def test_any_text_is_read_or_refused(text):
     try:
         formula = parse(text, "here")
-    except InputError as problem:
-        assert "\n" not in str(problem)
-    else:
-        assert isinstance(formula, Expression)
-        formula.evaluate(dict.fromkeys(formula.names, 1.0))
+    except InputError:
+        return
+    assert isinstance(formula, Expression)
+    formula.evaluate(dict.fromkeys(formula.names, 1.0))

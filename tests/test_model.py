@@ -146,7 +146,7 @@ def test_everything_in_the_file_is_in_the_model(small):
     assert small.outputs["double"].value.text == "2*A"
     assert (small.dosing.state, small.dosing.dose, small.dosing.unit) == ("A", 100.0, "cell")
     assert small.variants == {"fast": {"k": 2.0}, "big": {"V": 10.0, "burden": 60.0}}
-    assert small.unused["Pm"].value == 12.1 and small.unused["Pm"].role == "unused"
+    assert (small.unused["Pm"].value, small.unused["Pm"].role) == (12.1, "unused")
     assert small.path.endswith("small.toml")
 
 
@@ -191,15 +191,18 @@ def test_a_file_without_doses_outputs_or_definitions(write):
         rate = "-k*N"
     """
     model = load(write(text))
-    assert model.dosing is None and not model.outputs and not model.definitions and not model.variants
+    assert model.dosing is None
+    assert model.outputs == model.definitions == model.variants == {}
 
 
 # --- digest ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("old", "new"), [
-    ("value = 0.5", "value = 0.7"), ("omega = 0.3", "omega = 0.4"), ('source = "nobody"', 'source = "somebody"'),
-    ("low = 1\n", "low = 2\n"), ("dose = 100", "dose = 5"), ("k = 2", "k = 3"), ("value = 12.1", "value = 12"),
+    ("value = 0.5", "value = 0.7"), ("omega = 0.3", "omega = 0.4"),
+    ('source = "nobody"', 'source = "somebody"'),
+    ("low = 1\n", "low = 2\n"), ("dose = 100", "dose = 5"), ("k = 2", "k = 3"),
+    ("value = 12.1", "value = 12"),
 ])
 def test_digest_ignores_values_and_words(small, write, old, new):
     assert load(write(swapped(old, new))).digest == small.digest
@@ -207,9 +210,12 @@ def test_digest_ignores_values_and_words(small, write, old, new):
 
 @pytest.mark.parametrize(("old", "new"), [
     ('rate = "-k*N"', 'rate = "-2*k*N"'), ('leave = "k*N/(N + A)"', 'leave = "k*N/(N + 2*A)"'),
-    ('value = "2*A"', 'value = "3*A"'), ("[outputs.double]", "[outputs.twice]"), ("negligible = 1e-3", "negligible = 1"),
-    ("ceiling = 1e9", "ceiling = 1e8"), ('seed = "1e-6"', 'seed = "1e-5"'), ('per_dose = "1/V"', 'per_dose = "2/V"'),
-    ('initial = "start"', 'initial = "2*start"'), ('value = "per_percent*burden"', 'value = "burden*per_percent"'),
+    ('value = "2*A"', 'value = "3*A"'), ("[outputs.double]", "[outputs.twice]"),
+    ("negligible = 1e-3", "negligible = 1"),
+    ("ceiling = 1e9", "ceiling = 1e8"), ('seed = "1e-6"', 'seed = "1e-5"'),
+    ('per_dose = "1/V"', 'per_dose = "2/V"'),
+    ('initial = "start"', 'initial = "2*start"'),
+    ('value = "per_percent*burden"', 'value = "burden*per_percent"'),
     ('state = "A"', 'state = "N"'), ("[unused.Pm]", "[parameters.Pm]"), ('volume = "V"', ""),
 ])
 def test_digest_covers_the_mathematics(small, write, old, new):
@@ -225,7 +231,7 @@ def test_override_keeps_the_digest(small):
 
 def test_typical_values(small):
     values = small.values({}, 3)
-    assert values.shape == (3, 6) and values.dtype == np.float64
+    assert (values.shape, values.dtype) == ((3, 6), np.float64)
     np.testing.assert_array_equal(values, np.tile([24, 0.5, 5, 100, 2, 50], (3, 1)))
     assert small.values({}, 0).shape == (0, 6)
 
@@ -279,8 +285,10 @@ def test_bad_tables(small, table, n, message):
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"burdn": 1}, "did you mean burden?"), ({"Pm": 1}, "does not enter"), ({"k": np.nan}, "k: must be a finite"),
-    ({"k": "1"}, "k: must be a finite number, not '1'"), ({"k": None}, "must be a finite"), ({"k": True}, "finite"),
+    ({"burdn": 1}, "did you mean burden?"), ({"Pm": 1}, "does not enter"),
+    ({"k": np.nan}, "k: must be a finite"),
+    ({"k": "1"}, "k: must be a finite number, not '1'"), ({"k": None}, "must be a finite"),
+    ({"k": True}, "finite"),
     ({"k": [1, 2]}, "finite"), ({"k": -1}, "k = -1 1/day is not allowed; give 0 or more"),
     ({"k": 0}, "k = 0 varies lognormally"), ({"V": 11}, "V = 11 L is not allowed; give 1 to 10"),
     ({"burden": 80}, "start = 160 cell/L is not allowed"), ({1: 1}, "no parameter 1"),
@@ -340,8 +348,10 @@ def test_values_are_those_given(burden, k):
     ('"lognormal"', '"lognormall"', "iiv.distribution: 'lognormall' is not one of lognormal, normal"),
     ('"lognormal"', "[]", r"iiv.distribution: \[\] is not one of"),
     ('"lognormal"', '"logitnormal"', "k: a logitnormal distribution needs low and high"),
-    ('"lognormal", omega = 0.3', '"uniform", low = 0.5, high = 1', "k = 0.5 must lie between the limits 0.5 and 1"),
-    ('"lognormal", omega = 0.3', '"uniform", omega = 0.3', "a uniform distribution has low and high, no omega"),
+    ('"lognormal", omega = 0.3', '"uniform", low = 0.5, high = 1',
+     "k = 0.5 must lie between the limits 0.5 and 1"),
+    ('"lognormal", omega = 0.3', '"uniform", omega = 0.3',
+     "a uniform distribution has low and high, no omega"),
     ('{ distribution = "lognormal", omega = 0.3 }', "0.3", "parameters.k.iiv: must be a table"),
     # names
     ("[parameters.V]", "[parameters.N]", "states.N: the name 'N' is taken by parameters.N"),
@@ -364,17 +374,21 @@ def test_values_are_those_given(burden, k):
     ('rate = "-loss"', "rate = true", "states.A.rate: a formula must be text or a number"),
     ('loss = "leave*A"', 'loss = "leave[0]"', "definitions.loss: 'leave\\[0\\]' is not allowed"),
     ('loss = "leave*A"', 'loss = "leave*B"', "definitions.loss: undefined name 'B'"),
-    ('leave = "k*N/(N + A)"', 'leave = "k*loss/loss"', "definitions: circular: l.* -> l.* -> l.*break the circle"),
+    ('leave = "k*N/(N + A)"', 'leave = "k*loss/loss"',
+     "definitions: circular: l.* -> l.* -> l.*break the circle"),
     ('leave = "k*N/(N + A)"', 'leave = "k*leave/leave"', "definitions: circular: leave -> leave"),
     ("value = 2\n", 'value = "start/burden"\n', "circular: .*start.* break the circle"),
-    ('value = "per_percent*burden"', 'value = "per_percent*N"', "start.value: 'N' cannot be used here, only param"),
+    ('value = "per_percent*burden"', 'value = "per_percent*N"',
+     "start.value: 'N' cannot be used here, only param"),
     ('value = "per_percent*burden"', 'value = "leave*V"', "start.value: 'leave' cannot be used here"),
     ('value = "per_percent*burden"', 'value = "per_percent*time"', "start.value: 'time' cannot be used here"),
     ('value = "per_percent*burden"', 'value = "per_percent*log(burden/burden - 1)"', "start = -inf"),
-    ('initial = "start"', 'initial = "start + A"', "states.N.initial: 'A' cannot be used here, only what does not"),
+    ('initial = "start"', 'initial = "start + A"',
+     "states.N.initial: 'A' cannot be used here, only what does not"),
     ('initial = "start"', 'initial = "leave"', "states.N.initial: 'leave' cannot be used here"),
     ('per_dose = "1/V"', 'per_dose = "1/V*time"', "dosing.per_dose: 'time' cannot be used here"),
-    ('volume = "V"', 'volume = "W"', "states.A.volume: undefined name 'W'"),
+    ('volume = "V"', 'volume = "W"', "states.A.volume: no parameter 'W'"),
+    ('volume = "V"', 'volume = "leave"', "states.A.volume: no parameter 'leave'"),
     ('state = "A"', 'state = "C"', "dosing.state: no state 'C'"),
     # states
     ('scale = "log"', 'scale = "ln"', "states.A.scale: 'ln' is not one of log, linear"),
@@ -394,12 +408,16 @@ def test_values_are_those_given(burden, k):
     ('time = "day"', 'time = "h"', "wanted is cell / hour / liter"),
     ('leave = "k*N/(N + A)"', 'leave = "k*N/(N + 1)"', "definitions.leave: 'N \\+ 1' joins"),
     ('rate = "-loss"', 'rate = "-leave"', "states.A.rate: '-leave' has unit 1 / day, wanted is"),
-    ('value = "2*A"', 'value = "2*A*V"', "outputs.double.value: '2\\*A\\*V' has unit cell, wanted is cell / liter"),
-    ('per_dose = "1/V"', 'per_dose = "1"', "dosing.per_dose: '1' has unit dimensionless, wanted is 1 / liter"),
+    ('value = "2*A"', 'value = "2*A*V"',
+     "outputs.double.value: '2\\*A\\*V' has unit cell, wanted is cell / liter"),
+    ('per_dose = "1/V"', 'per_dose = "1"',
+     "dosing.per_dose: '1' has unit dimensionless, wanted is 1 / liter"),
     ('volume = "V"', 'volume = "k"', "states.A.volume: 'A\\*k' has unit"),
     ('seed = "1e-6"', 'seed = "1e-6*V"', "states.A.seed: .* has unit liter, wanted is cell / liter"),
-    ('initial = "start"', 'initial = "start*V"', "states.N.initial: .* has unit cell, wanted is cell / liter"),
-    ('value = "per_percent*burden"', 'value = "per_percent"', "parameters.start.value: 'per_percent' has unit"),
+    ('initial = "start"', 'initial = "start*V"',
+     "states.N.initial: .* has unit cell, wanted is cell / liter"),
+    ('value = "per_percent*burden"', 'value = "per_percent"',
+     "parameters.start.value: 'per_percent' has unit"),
 ])
 def test_bad_files(write, old, new, message):
     with pytest.raises(InputError, match=rf"^small\.toml: .*{message}") as caught:
@@ -414,10 +432,12 @@ def test_no_states(write):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (b"this is not toml", "not a TOML file"), (b"\xff\xfe\x00", "not a TOML file"), (b"", "model, parameters, states missing"),
+    (b"this is not toml", "not a TOML file"), (b"\xff\xfe\x00", "not a TOML file"),
+    (b"", "model, parameters, states missing"),
     (b"[a]\n[a]", "not a TOML file"), (b"model = 3\nparameters = 1\nstates = 2", "must be a table"),
     (b"x = " + b"[" * 100_000, "not a TOML file"), (b"#" * 1_000_001, "bytes, at most 1000000"),
-    (b'[model]\nname="a"\nsource="a"\ntime="h"\n[parameters]\n[states]\nA = 3', "states.A: must be a table with unit"),
+    (b'[model]\nname="a"\nsource="a"\ntime="h"\n[parameters]\n[states]\nA = 3',
+     "states.A: must be a table with unit"),
     (b'parameters = 3\nstates = 3\n[model]\nname="a"\nsource="a"\ntime="h"', "parameters must be a table"),
 ])
 def test_not_a_model(tmp_path, content, message):
@@ -433,7 +453,8 @@ def test_not_a_model(tmp_path, content, message):
     ("zzz", "no model 'zzz'; choose from bb2121_clinical, bb2121_invitro, bb2121_xenograft"),
     ("", "no model ''"), ("../models/bb2121_clinical", "no model"), ("bb2121_clinical:x", "no variant 'x'"),
     ("bb2121_invitro:Daudy", "no variant 'Daudy'; did you mean Daudi?"), ("bb2121_invitro:", "no variant ''"),
-    ("nowhere.toml", "cannot read the model file 'nowhere.toml': No such file"), ("a\x00.toml", "cannot read"),
+    ("nowhere.toml", "cannot read the model file 'nowhere.toml': No such file"),
+    ("a\x00.toml", "cannot read"),
     ("nowhere.toml:fast", "cannot read the model file"),
 ])
 def test_unknown_models(name, message):
@@ -486,7 +507,8 @@ def test_a_checked_model_loads_without_pint():
 
 def test_cache_dir_is_the_one_chosen(monkeypatch, tmp_path):
     monkeypatch.setenv("CARTSIM_CACHE", str(tmp_path / "a" / "b"))
-    assert cache_dir() == tmp_path / "a" / "b" and cache_dir().is_dir()
+    assert cache_dir() == tmp_path / "a" / "b"
+    assert cache_dir().is_dir()
 
 
 def test_cache_dir_falls_back_when_it_cannot_be_written(monkeypatch, tmp_path):

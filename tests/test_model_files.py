@@ -7,6 +7,7 @@ results were made by independent engines from the paper's equations.
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import mpmath
@@ -15,6 +16,7 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq, minimize_scalar
 
+from cartsim.expression import parse
 from cartsim.model import Model, load, names
 from cartsim.units import parse_unit, same_unit
 
@@ -189,10 +191,21 @@ def test_table_1_binding_constants_fit_the_reference_and_the_deposited_ones_do_n
 
 def test_clinical_untreated():
     run = Solution(load("bb2121_clinical"), 0, 300)
-    assert run.absent.keys() == {"CARTe_PB", "CARTe_BM", "complex"}
+    assert run.absent.keys() == {"CARTe_PB", "CARTe_BM", "CARTm_PB", "CARTm_BM", "complex"}
     for t in (1.0, 100.0, 300.0):
         assert run("tumor_relative", t) == pytest.approx(np.exp(0.008 * t), rel=1e-8)
-        assert run("CARTm_PB", t) == run("CARTm_BM", t) == run("transgene", t) == 0
+        assert run("transgene", t) == run("cart_marrow", t) == 0
+
+
+def test_clinical_seeds_do_not_show():
+    """Seeds of all cells a thousand times larger leave the results where they are."""
+    model = load("bb2121_clinical")
+    larger = {n: dataclasses.replace(s, seed=parse(f"1000*({s.seed.text})", n)) if n.startswith("CART") else s
+              for n, s in model.states.items()}
+    one, other = (Solution(m, 450e6, 180) for m in (model, dataclasses.replace(model, states=larger)))
+    for t in (1, 14, 90, 180):
+        for output in ("transgene", "mprotein"):
+            assert other(output, t) == pytest.approx(one(output, t), rel=1e-6)
 
 
 @pytest.mark.parametrize(("cart", "tumor"), [
