@@ -121,8 +121,8 @@ class Trial:
     """A virtual trial of a model.
 
     model: name, path or Model. arms: what is given to how many. population: the virtual patients (by default the
-    model's own variability with ``seed``). assays: measurement error by measured output (``mprotein_gL``,
-    ``sbcma_change``, ``transgene``). conduct: missed visits, dropout, cut-off, new therapy, deaths. curves: the number
+    model's own variability with ``seed``). assays: measurement error of ``mprotein`` (g/L), ``sbcma`` (relative
+    to baseline) and ``transgene`` (copies/ug). conduct: missed visits, dropout, cut-off, new therapy, deaths. curves: the number
     of patients of each arm whose trajectories are kept for pictures.
     """
 
@@ -157,8 +157,8 @@ class Trial:
                 f"and the covariates M0 and burden; missing: {', '.join(missing) or 'M0 or burden'}"
             )
         for name in self.assays:
-            if name not in ("mprotein_gL", "sbcma_change", "transgene"):
-                raise InputError(f"an assay of {name!r}; assays are of mprotein_gL, sbcma_change or transgene")
+            if name not in ("mprotein", "sbcma", "transgene"):
+                raise InputError(f"an assay of {name!r}; assays are of mprotein, sbcma or transgene")
 
     def chunks(self, size: int) -> list[tuple[int, int, int]]:
         """(arm, first patient, last patient + 1) of every chunk, in the order of the results."""
@@ -234,12 +234,15 @@ class Trial:
         def at(name: str, days: NDArray[np.float64]) -> NDArray[np.float64]:
             return run[name][:, np.searchsorted(times, days)]
 
-        def measured(name: str, days: NDArray[np.float64]) -> NDArray[np.float64]:
-            truth = at(name, days)
-            assay = self.assays.get(name)
-            if assay is None:
-                return truth
+        def measured(name: str, truth: NDArray[np.float64], days: NDArray[np.float64]) -> NDArray[np.float64]:
+            assay = self.assays.get(name, Assay())
             return assay.measure(truth, seed=self.seed, name=name, start=start, days=days)
+
+        def change_measured() -> NDArray[np.float64]:
+            """Percent change of sBCMA as the assay gives it, from the measured baseline."""
+            level = measured("sbcma", 1 + at("sbcma_change", response) / 100, response)
+            first = measured("sbcma", np.ones((n, 1)), np.zeros(1))
+            return 100 * (level / np.where(first > 0, first, np.nan) - 1)
 
         every_day = np.union1d(response, kinetics)
         course = draw(self.conduct, self.seed, start, stop, every_day)
@@ -255,17 +258,17 @@ class Trial:
         patients = table.reset_index()
         patients.insert(1, "arm", self.arms[arm].name)
         patients.insert(2, "dose", _first_dose(self.arms[arm]))
-        baseline = measured("mprotein_gL", np.zeros(1))[:, 0]
+        baseline = measured("mprotein", at("mprotein_gL", np.zeros(1)), np.zeros(1))[:, 0]
         return Observations(
             arm=self.arms[arm].name,
             patients=patients,
             response_days=response,
             baseline=baseline,
-            mprotein=np.where(at_response, measured("mprotein_gL", response), np.nan),
-            sbcma_change=np.where(at_response, measured("sbcma_change", response), np.nan),
+            mprotein=np.where(at_response, measured("mprotein", at("mprotein_gL", response), response), np.nan),
+            sbcma_change=np.where(at_response, change_measured(), np.nan),
             tumor_relative=at("tumor_relative", response),
             kinetic_days=kinetics,
-            transgene=np.where(at_kinetics, measured("transgene", kinetics), np.nan),
+            transgene=np.where(at_kinetics, measured("transgene", at("transgene", kinetics), kinetics), np.nan),
             landmarks=visits.landmarks,
             landmark_change=at("mprotein_change", landmarks),
             course=course,

@@ -216,7 +216,7 @@ class Readout:
             judged.progression_day,
             death_day=course.death_day,
             new_therapy_day=course.new_therapy_day,
-            followup_day=np.fmin(course.followup_day, course.dropout_day),
+            followup_day=course.last_day,
             rule=rules.censoring,
         )
         table = judged.patient_table(seen.patients["id"])
@@ -270,7 +270,7 @@ def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFr
     rows = []
     for arm, group in patients.groupby("arm", observed=True, sort=False):
         row: dict[str, Any] = {"arm": arm, "n": len(group), "failed": int((group["status"] != "ok").sum())}
-        for name in ("Cmax", "Tmax", "AUC0_28"):
+        for name in ("Cmax", "Tmax", "AUC0-28"):
             values = group[name].dropna().to_numpy()
             low, middle, high = np.percentile(values, [5, 50, 95]) if values.size else (np.nan,) * 3
             row |= {name: middle, f"{name}_p5": low, f"{name}_p95": high}

@@ -112,7 +112,7 @@ def progression_free_survival(
         last = np.where(present, day, last)
         missed = np.where(present, 0, missed + scheduled)
 
-    observed = (event_day <= followup) & ~therapy_first
+    observed = np.isfinite(event_day) & (event_day <= followup) & ~therapy_first
     gap = observed & (missed >= (max_missed if rule == "fda" else np.inf))
     event = observed & ~gap
     reason = _reason(
