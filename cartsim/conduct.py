@@ -13,10 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError
 from cartsim.population import uniforms
+from cartsim.schedule import MONTH
 from cartsim.specification import finite_number
-
-MONTH = 30.4375
-"""Days of a month, a twelfth of 365.25."""
 
 
 @dataclass(frozen=True)

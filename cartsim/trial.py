@@ -19,15 +19,13 @@ from cartsim.errors import InputError
 from cartsim.model import Model, load
 from cartsim.population import Population
 from cartsim.regimen import Regimen
+from cartsim.schedule import KARMMA_KINETICS, KARMMA_RESPONSE, MONTH
 from cartsim.simulate import RTOL, simulate
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
-
-MONTH = 30.4375
-"""Days of a month, a twelfth of 365.25."""
 
 T = TypeVar("T")
 
@@ -61,17 +59,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class Visits:
-    """Days after infusion on which responses are assessed and blood is drawn for the transgene.
+    """Days after infusion on which responses are assessed and blood is drawn for the transgene; KarMMa's by default."""
 
-    The defaults are KarMMa's: response from day 28, monthly to month 6, then every third month to 24 (assumed from
-    its kinetic schedule); transgene on days 2 to 21, then on the same months.
-    """
-
-    response: tuple[float, ...] = (28.0, *(MONTH * m for m in (2, 3, 4, 5, 6, 9, 12, 15, 18, 21, 24)))
-    kinetics: tuple[float, ...] = (
-        *(2.0, 4.0, 7.0, 9.0, 11.0, 14.0, 21.0),
-        *(MONTH * m for m in (1, 2, 3, 4, 5, 6, 9, 12, 15, 18, 21, 24)),
-    )
+    response: tuple[float, ...] = KARMMA_RESPONSE
+    kinetics: tuple[float, ...] = KARMMA_KINETICS
     landmarks: tuple[float, ...] = (6.0, 21.0)  # months, of the response snapshots
 
     def __post_init__(self) -> None:

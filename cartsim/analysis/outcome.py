@@ -16,8 +16,9 @@ from cartsim.endpoints.markers import mrd_per_1e5
 from cartsim.endpoints.response import IMWG2016, Response, SinghLandmark, figure6, judge, landmark
 from cartsim.endpoints.survival import KaplanMeier, kaplan_meier
 from cartsim.errors import InputError
+from cartsim.schedule import MONTH
 from cartsim.simulate import made_by
-from cartsim.trial import MONTH, Observations, Trial
+from cartsim.trial import Observations, Trial
 
 if TYPE_CHECKING:
     import numpy as np
