@@ -1,0 +1,300 @@
+"""Noncompartmental analysis (NCA) of cell kinetics, by KarMMa's rules.
+
+Sources: Munshi 2021, doi:10.1056/NEJMoa2024850, and the KarMMa exposure-response analysis (sampling, zeros
+below the limit, AUC to day 28, computed there with Phoenix WinNonlin); Phoenix WinNonlin user's guide, NCA
+computation rules (lambda_z, partial areas).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cartsim.endpoints.histories import _check_order, _ids, _numbers, _refuse
+from cartsim.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MONTH = 30.4375  # days
+LLOQ = 50.0  # copies/ug
+
+# Days of KarMMa's transgene samples.
+KARMMA_SAMPLING = (
+    *(2.0, 4.0, 7.0, 9.0, 11.0, 14.0, 21.0),
+    *(MONTH * month for month in (1, 2, 3, 4, 5, 6, 9, 12, 15, 18, 21, 24)),
+)
+
+# Regressions whose adjusted R2 is this close to the best count as equal; the one with most points is taken.
+R2_TOLERANCE = 1e-4
+# Patients at a time, so that the arrays of one pass stay in the processor's cache.
+BLOCK = 1 << 14
+
+_CMAX_FLAGS = ("observed", "nothing quantifiable", "no sample")
+_AUC_FLAGS = ("observed", "interpolated", "extrapolated", "no lambda_z", "no sample")
+_LAMBDA_Z_FLAGS = (
+    "estimated",
+    "no decline",
+    "fewer than 3 points after Cmax",
+    "nothing quantifiable",
+    "no sample",
+)
+
+
+def nca(
+    days: ArrayLike,
+    transgene: ArrayLike,
+    *,
+    lloq: float = LLOQ,
+    method: str = "linear-log",
+    horizon: float = 28.0,
+    ids: ArrayLike | None = None,
+) -> pd.DataFrame:
+    """Noncompartmental analysis of n patients.
+
+    ``days`` after infusion in increasing order: (t,) for all, or (n, t) with NaN behind a patient's last
+    sample. ``transgene`` (n, t) in copies/ug (any unit, if ``lloq`` has it too), NaN = missed sample. Values
+    below ``lloq`` become 0.
+
+    One row per patient (areas in unit*day):
+
+    - ``Cmax``, ``Tmax``: the highest value observed after day 0 and the first day that shows it (no Tmax
+      where all are 0).
+    - ``AUC0-28`` (named after ``horizon``): from 0 on day 0, or the sample of day 0, through all samples,
+      zeros too. Trapezoids: with ``method`` "linear-log" logarithmic where the curve falls and linear where
+      it rises or touches 0, with "linear" always linear. Where the horizon lies between two samples, the
+      value there is interpolated: logarithmically with "linear-log", but linearly beside a zero. Where it
+      lies after the last sample, the value there is that of the lambda_z regression,
+      exp(intercept - lambda_z*horizon), and the last trapezoid is linear-log; without lambda_z the area is
+      missing.
+    - ``expansion_rate``: Cmax/Tmax.
+    - ``lambda_z`` (1/day), ``half_life`` (days), ``r2_adj``, ``n_lambda``: regression of the logarithm on
+      time over the last 3 or more quantifiable samples after Cmax (the sample of Cmax does not count); of
+      those that fall, the one with the best adjusted R2, and within 1e-4 of it the one with most points.
+    - ``clast``, ``tlast``: last quantifiable value after day 0, and its day.
+    - ``persistence_6m``, ``persistence_12m``: whether the sample nearest to that month is quantifiable;
+      missing without a sample within half a month of it.
+    - ``Cmax_flag``, ``AUC_flag``, ``lambda_z_flag``: how each was had, or why it is missing.
+
+    Raises InputError for shapes that do not fit, days that do not increase or are negative, negative or
+    infinite values, and settings that are not offered.
+    """
+    import pandas as pd
+
+    values, times = np.asarray(transgene, dtype=np.float64), np.asarray(days, dtype=np.float64)
+    if values.ndim != 2 or values.shape[1] == 0 or times.shape not in (values.shape, values.shape[1:]):
+        shapes = f"days has shape {times.shape} and transgene {values.shape}"
+        raise InputError(f"{shapes}; give transgene as patients x samples and a day for each sample")
+    if (np.diff(times) <= 0).any() or (times < 0).any() or np.isinf(times).any():
+        raise InputError("days must increase, be finite and not negative; sort them and drop doubles")
+    if method not in ("linear-log", "linear"):
+        raise InputError(f"method is {method!r}; allowed are 'linear-log' and 'linear'")
+    if not 0 < horizon < np.inf:
+        raise InputError(f"horizon is {horizon}; give a day after 0")
+    if not 0 <= lloq < np.inf:
+        raise InputError(f"lloq is {lloq}; give 0 or more")
+    wrong = (values < 0) | np.isinf(values) | (np.isnan(times) & ~np.isnan(values))
+    if wrong.any():
+        i, j = np.argwhere(wrong)[0]
+        what = f"transgene of patient {i}, sample {j} is {values[i, j]:g}"
+        raise InputError(f"{what}; give finite values of 0 or more with a day each, NaN for a missed sample")
+
+    n = len(values)
+    times = np.broadcast_to(times, values.shape)
+    blocks = [
+        _block(times[i : i + BLOCK], values[i : i + BLOCK], lloq, method, horizon)
+        for i in range(0, max(n, 1), BLOCK)
+    ]
+    columns: dict[str, Any] = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    flags = (("Cmax_flag", _CMAX_FLAGS), ("AUC_flag", _AUC_FLAGS), ("lambda_z_flag", _LAMBDA_Z_FLAGS))
+    for name, categories in flags:
+        columns[name] = pd.Categorical.from_codes(columns[name], categories=list(categories))
+    for name in ("persistence_6m", "persistence_12m"):
+        columns[name] = pd.arrays.BooleanArray(columns[name] == 1, columns[name] < 0)
+    return pd.DataFrame({"id": np.arange(n) if ids is None else np.asarray(ids)} | columns)
+
+
+def nca_table(
+    frame: pd.DataFrame, *, lloq: float = LLOQ, method: str = "linear-log", horizon: float = 28.0
+) -> pd.DataFrame:
+    """Noncompartmental analysis of a user's own data, a row for each sample with columns id, time, value.
+
+    ``time`` in days from infusion, increasing within a patient (a sample before infusion gets time 0);
+    ``value`` as in `nca`: 0 where below the limit, no row where the sample was missed. Patients may have
+    different times. A column ``unit`` must hold one unit throughout; other columns are passed over. Returns a
+    row for each patient as `nca` does, in the order in which they appear.
+
+    Raises InputError, naming the row (counted from 1 below the header), for a missing column, text in a
+    number, a missing, negative or infinite number, samples unsorted or given twice, and mixed units.
+    """
+    import pandas as pd
+
+    ids = _ids(frame, "the table", ("id", "time", "value"))
+    if not len(frame):
+        raise InputError("the table has no rows; give one row for each sample: id, time, value")
+    time, value = _numbers(frame, "time", ids), _numbers(frame, "value", ids)
+    _refuse(np.isnan(time), frame, ids, "time", "is missing; give the day from infusion")
+    _refuse(time < 0, frame, ids, "time", "is negative; days count from infusion, earlier samples get 0")
+    _refuse(np.isnan(value), frame, ids, "value", "is missing; write 0 if below the limit, else drop the row")
+    _refuse(value < 0, frame, ids, "value", "is negative; a concentration is 0 or more")
+    if "unit" in frame:
+        units = frame["unit"].astype(str).str.strip()
+        other = (units != units.iloc[0]).to_numpy()
+        _refuse(other, frame, ids, "unit", f"is not {units.iloc[0]} as in row 1; convert to one unit")
+    patient, known = pd.factorize(ids)
+    _check_order(patient, time, ids)
+
+    order = np.argsort(patient, kind="stable")
+    owner = patient[order]
+    count = np.bincount(owner)
+    sample = np.arange(owner.size) - np.repeat(np.cumsum(count) - count, count)
+    days = np.full((len(known), count.max()), np.nan)
+    values = days.copy()
+    days[owner, sample], values[owner, sample] = time[order], value[order]
+    return nca(days, values, lloq=lloq, method=method, horizon=horizon, ids=known)
+
+
+def _block(
+    days: NDArray[np.float64], values: NDArray[np.float64], lloq: float, method: str, horizon: float
+) -> dict[str, NDArray[Any]]:
+    """All columns of `nca` for some patients, flags as codes; days and values (n, t)."""
+    # Times first from here on: every step below goes through the times, for all patients at once.
+    days, values = np.ascontiguousarray(days.T), np.array(values.T, order="C")
+    values[values < lloq] = 0.0
+    sampled = (days > 0) & ~np.isnan(values)
+    quantifiable = sampled & (values > 0)
+    any_sample, any_quantifiable = sampled.any(axis=0), quantifiable.any(axis=0)
+
+    highest = np.where(sampled, values, -1.0).argmax(axis=0)
+    cmax = np.where(any_sample, _at(values, highest), np.nan)
+    tmax = np.where(any_quantifiable, _at(days, highest), np.nan)
+    last = len(days) - 1 - quantifiable[::-1].argmax(axis=0)
+    lambda_z, r2_adj, points, after_cmax, predicted = _terminal_slope(days, values, tmax, horizon)
+    area, area_flag = _area(days, values, horizon, predicted, method)
+    return {
+        "Cmax": cmax,
+        "Tmax": tmax,
+        f"AUC0-{horizon:g}": np.where(any_sample, area, np.nan),
+        "expansion_rate": cmax / tmax,
+        "lambda_z": lambda_z,
+        "half_life": np.log(2.0) / lambda_z,
+        "r2_adj": r2_adj,
+        "n_lambda": points,
+        "clast": np.where(any_quantifiable, _at(values, last), np.nan),
+        "tlast": np.where(any_quantifiable, _at(days, last), np.nan),
+        "persistence_6m": _persistence(days, values, 6 * MONTH),
+        "persistence_12m": _persistence(days, values, 12 * MONTH),
+        "Cmax_flag": np.select([any_quantifiable, any_sample], [0, 1], 2),
+        "AUC_flag": np.where(any_sample, area_flag, _AUC_FLAGS.index("no sample")),
+        "lambda_z_flag": np.select(
+            [points > 0, after_cmax >= 3, any_quantifiable, any_sample], [0, 1, 2, 3], 4
+        ),
+    }
+
+
+def _terminal_slope(
+    days: NDArray[np.float64], values: NDArray[np.float64], tmax: NDArray[np.float64], horizon: float
+) -> tuple[NDArray[Any], ...]:
+    """(n,) each: lambda_z, adjusted R2, points used, quantifiable points after Cmax, value at the horizon.
+
+    Walks back from the last sample, taking up one point after the other into means and sums of squares
+    (Welford's update).
+    """
+    t, n = values.shape
+    count, mean_x, mean_y, sxx, sxy, syy = np.zeros((6, n))
+    r2_adj, slope, at_horizon, points = np.full((4, t, n), np.nan)
+    for j in reversed(range(t)):
+        use = (values[j] > 0) & (days[j] > tmax)
+        count += use
+        weight = use / np.maximum(count, 1.0)
+        dx = np.where(use, days[j], 0.0) - mean_x
+        dy = np.log(np.where(use, values[j], 1.0)) - mean_y
+        mean_x += weight * dx
+        mean_y += weight * dy
+        remains = use * (1.0 - weight)
+        sxx += remains * dx * dx
+        sxy += remains * dx * dy
+        syy += remains * dy * dy
+        falls = use & (count >= 3) & (sxy < 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            unexplained = 1.0 - sxy * sxy / (sxx * syy)
+            r2_adj[j] = np.where(falls, 1.0 - unexplained * (count - 1.0) / (count - 2.0), -np.inf)
+            slope[j] = -sxy / sxx
+        at_horizon[j] = mean_y - slope[j] * (horizon - mean_x)
+        points[j] = count
+    best = r2_adj.max(axis=0, initial=-np.inf)
+    found = np.isfinite(best)
+    start = (r2_adj > best - R2_TOLERANCE).argmax(axis=0)  # the earliest start has most points
+    slope, r2_adj, at_horizon = (np.where(found, _at(x, start), np.nan) for x in (slope, r2_adj, at_horizon))
+    used = np.where(found, _at(points, start), 0).astype(np.int64)
+    return slope, r2_adj, used, count, np.exp(at_horizon)
+
+
+def _area(
+    days: NDArray[np.float64],
+    values: NDArray[np.float64],
+    horizon: float,
+    predicted: NDArray[np.float64],
+    method: str,
+) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    """Area from day 0 to the horizon and the code of its flag; ``predicted`` is the value at the horizon."""
+    area, t1, c1 = np.zeros((3, values.shape[1]))
+    flag = np.full(values.shape[1], _AUC_FLAGS.index("no lambda_z"), dtype=np.int8)
+    for day, value in zip(days, values, strict=True):
+        seen = ~np.isnan(value) & (t1 < horizon)
+        beyond = seen & (day > horizon)
+        t2 = np.where(beyond, horizon, day)
+        c2 = np.where(beyond, _between(t1, c1, day, value, horizon, method), value)
+        area += np.where(seen, _trapezoid(t2 - t1, c1, c2, method), 0.0)
+        flag[seen & (day == horizon)] = _AUC_FLAGS.index("observed")
+        flag[beyond] = _AUC_FLAGS.index("interpolated")
+        t1, c1 = np.where(seen, t2, t1), np.where(seen, c2, c1)
+    short = t1 < horizon
+    flag[short & ~np.isnan(predicted)] = _AUC_FLAGS.index("extrapolated")
+    area += np.where(short, _trapezoid(horizon - t1, c1, predicted, "linear-log"), 0.0)
+    return area, flag
+
+
+def _trapezoid(
+    width: NDArray[np.float64], c1: NDArray[np.float64], c2: NDArray[np.float64], method: str
+) -> NDArray[np.float64]:
+    linear = width * (c1 + c2) / 2.0
+    if method == "linear":
+        return linear
+    falls = (c2 < c1) & (c2 > 0)
+    drop, low = np.where(falls, c1 - c2, 1.0), np.where(falls, c2, 1.0)
+    return np.where(falls, width * drop / np.log1p(drop / low), linear)
+
+
+def _between(
+    t1: NDArray[np.float64],
+    c1: NDArray[np.float64],
+    t2: NDArray[np.float64],
+    c2: NDArray[np.float64],
+    t: float,
+    method: str,
+) -> NDArray[np.float64]:
+    """The value at t between two samples."""
+    with np.errstate(invalid="ignore", divide="ignore"):  # of patients whose samples do not enclose t
+        part = (t - t1) / (t2 - t1)
+        linear = c1 + (c2 - c1) * part
+    if method == "linear":
+        return linear
+    positive = (c1 > 0) & (c2 > 0)
+    ratio = np.where(positive, c2, 1.0) / np.where(positive, c1, 1.0)
+    return np.where(positive, c1 * ratio**part, linear)
+
+
+def _persistence(days: NDArray[np.float64], values: NDArray[np.float64], target: float) -> NDArray[np.int8]:
+    """Whether the sample nearest to the target day is quantifiable: 1 yes, 0 no, -1 no sample near it."""
+    distance = np.where(np.isnan(values), np.inf, np.abs(days - target))
+    nearest = distance.argmin(axis=0)
+    near = _at(distance, nearest) <= MONTH / 2
+    return np.where(near, _at(values, nearest) > 0, -1).astype(np.int8)
+
+
+def _at(table: NDArray[np.float64], row: NDArray[np.intp]) -> NDArray[np.float64]:
+    """table[row[i], i] for every patient i."""
+    return np.take_along_axis(table, row[None, :], axis=0)[0]
