@@ -180,6 +180,8 @@ def test_persistence() -> None:
     assert table["persistence_12m"].tolist() == [False, True, pd.NA]
     assert one([180, 185], [60, 20])["persistence_6m"] is np.False_  # 185 is nearer to 182.6
     assert table["persistence_6m"].mean() == 0.5
+    near = nca([182.625 - 16, 182.625 + 15], [[60, NAN], [NAN, 60]])  # half a month is 15.2 days
+    assert near["persistence_6m"].tolist() == [pd.NA, True]
 
 
 def test_horizon_names_the_area() -> None:
@@ -189,8 +191,8 @@ def test_horizon_names_the_area() -> None:
 
 # --------------------------------------------------------------------------- a public implementation
 
-# NonCompart 0.4.9 (R): the formulas of its BestSlope and IntAUC, after values below 50 were set to 0 and (0, 0)
-# was put in front; AUC0-28 with down = "Log" and down = "Linear", LAMZ, LAMZNPT, R2ADJ.
+# NonCompart 0.4.9 (R): the formulas of its BestSlope and IntAUC, after values below 50 were set to 0 and
+# (0, 0) was put in front; AUC0-28 with down = "Log" and down = "Linear", LAMZ, LAMZNPT, R2ADJ.
 PROFILES = {
     "falls to the end": (
         [120, 3000, 45000, 61000, 52000, 30000, 9000, 2600, 300, 90, 0],
