@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartsim.endpoints import kinetics
-from cartsim.endpoints.kinetics import KARMMA_SAMPLING, MONTH, nca, nca_table
+from cartsim.endpoints.kinetics import nca, nca_table
 from cartsim.errors import InputError
+from cartsim.schedule import KARMMA_KINETICS, MONTH
 
 NAN = float("nan")
-DAYS = KARMMA_SAMPLING[:11]  # 2, 4, 7, 9, 11, 14, 21 and months 1 to 4
+DAYS = KARMMA_KINETICS[:11]  # 2, 4, 7, 9, 11, 14, 21 and months 1 to 4
 
 
 def one(days: list, values: list, **settings_: object) -> pd.Series:
@@ -25,8 +26,8 @@ def one(days: list, values: list, **settings_: object) -> pd.Series:
 
 
 def test_sampling_days_of_karmma() -> None:
-    assert KARMMA_SAMPLING[:7] == (2, 4, 7, 9, 11, 14, 21)
-    assert [day / MONTH for day in KARMMA_SAMPLING[7:]] == [1, 2, 3, 4, 5, 6, 9, 12, 15, 18, 21, 24]
+    assert KARMMA_KINETICS[:7] == (2, 4, 7, 9, 11, 14, 21)
+    assert [day / MONTH for day in KARMMA_KINETICS[7:]] == [1, 2, 3, 4, 5, 6, 9, 12, 15, 18, 21, 24]
 
 
 # ------------------------------------------------------------------------------------ hand calculations
@@ -350,7 +351,7 @@ profiles = st.lists(level, min_size=20, max_size=20)
 )
 @settings(max_examples=200, deadline=None)
 def test_all_at_once_as_one_by_one(patients: list, method: str, stop: int) -> None:
-    days = [0.0, *KARMMA_SAMPLING]
+    days = [0.0, *KARMMA_KINETICS]
     for values in patients:
         values[20 - stop :] = [NAN] * stop
     table = nca(days, patients, method=method)
@@ -365,7 +366,7 @@ def test_all_at_once_as_one_by_one(patients: list, method: str, stop: int) -> No
 @given(profiles, st.floats(0.01, 100))
 @settings(max_examples=60, deadline=None)
 def test_units_do_not_matter(values: list, factor: float) -> None:
-    days = [0.0, *KARMMA_SAMPLING]
+    days = [0.0, *KARMMA_KINETICS]
     one_unit, other = (
         one(days, values),
         one(days, [c * factor for c in values], lloq=50 * factor * (1 - 1e-12)),
@@ -391,9 +392,9 @@ def test_arguments_are_left_as_they_were() -> None:
 
 
 def test_a_hundred_thousand_patients_take_a_moment() -> None:
-    values = np.exp(np.random.default_rng(0).normal(6, 2, (100_000, len(KARMMA_SAMPLING))))
+    values = np.exp(np.random.default_rng(0).normal(6, 2, (100_000, len(KARMMA_KINETICS))))
     start = perf_counter()
-    nca(KARMMA_SAMPLING, values)
+    nca(KARMMA_KINETICS, values)
     assert perf_counter() - start < 5
 
 

@@ -14,19 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim.endpoints.histories import _check_order, _ids, _numbers, _refuse
 from cartsim.errors import InputError
+from cartsim.schedule import MONTH
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MONTH = 30.4375  # days
 LLOQ = 50.0  # copies/ug
-
-# Days of KarMMa's transgene samples.
-KARMMA_SAMPLING = (
-    *(2.0, 4.0, 7.0, 9.0, 11.0, 14.0, 21.0),
-    *(MONTH * month for month in (1, 2, 3, 4, 5, 6, 9, 12, 15, 18, 21, 24)),
-)
-
 # Regressions whose adjusted R2 is this close to the best count as equal; the one with most points is taken.
 R2_TOLERANCE = 1e-4
 # Patients at a time, so that the arrays of one pass stay in the processor's cache.

@@ -97,8 +97,7 @@ class KaplanMeier:
         return self.quantile(0.5)
 
     def quantile(self, p: float) -> Estimate:
-        """The time by which a fraction p has had the event, with Brookmeyer-Crowley limits, as SAS gives
-        them.
+        """Time by which a fraction p has had the event, with Brookmeyer-Crowley limits, as SAS gives it.
 
         The first time with S(t) < 1 - p. Where S stays at exactly 1 - p from one event time to the next:
         their midpoint. Never below: NaN (NE), also where S ends at exactly 1 - p, since nothing bounds the
