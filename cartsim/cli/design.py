@@ -1,0 +1,131 @@
+"""Options of a trial, as text, into its parts: population, assays, conduct and rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
+
+from cartsim.errors import InputError
+from cartsim.parsing import parse_assignments
+
+if TYPE_CHECKING:
+    from cartsim.analysis.outcome import Rules
+    from cartsim.assay import Assay
+    from cartsim.conduct import Followup
+    from cartsim.model import Model
+    from cartsim.population import Population
+
+
+def population(
+    model: Model,
+    seed: int,
+    burden: str | None,
+    omegas: Sequence[str],
+    correlations: Sequence[str],
+    sampler: str,
+) -> Population:
+    """The model's virtual patients with another burden, variability or correlations.
+
+    burden: "50" for all, or "10:90" evenly between; omegas: "Kel_e=0.3"; correlations: "K12,K21=0.5".
+    """
+    from cartsim.population import Population, fixed, lognormal, uniform
+
+    variability = {}
+    if burden is not None:
+        low, between, high = burden.partition(":")
+        if between:
+            variability["burden"] = uniform(_number("--burden", low), _number("--burden", high))
+        else:
+            model = model.override({"burden": _number("--burden", low)})
+            variability["burden"] = fixed()
+    for name, omega in parse_assignments(omegas).items():
+        if name in variability:
+            raise InputError(f"--omega {name} and --{name} both say how {name} varies; give one of the two")
+        parameter = model.parameters.get(name)
+        own = parameter.iiv if parameter is not None else None
+        variability[name] = replace(own, omega=omega) if own and own.omega else lognormal(omega)
+    pairs = {}
+    for name, rho in parse_assignments(correlations).items():
+        first, comma, second = (part.strip() for part in name.partition(","))
+        if not comma:
+            raise InputError(f"--correlation {name}: write two names and a number, such as K12,K21=0.5")
+        pairs[first, second] = rho
+    return Population(model, seed, variability, pairs, sampler)
+
+
+def assays(texts: Sequence[str]) -> dict[str, Assay]:
+    """{"transgene": Assay(cv=0.3, loq=50)} of ["transgene:cv=0.3,loq=50"]."""
+    from cartsim.assay import Assay
+
+    known = [field.name for field in fields(Assay)]
+    found = {}
+    for text in texts:
+        name, _, rest = (part.strip() for part in text.partition(":"))
+        if name in found:
+            raise InputError(f"two assays of {name}; give one, with commas between its settings")
+        settings = settings_of(rest.split(",")) if rest else {}
+        for setting in settings:
+            if setting not in known:
+                raise InputError(f"--assay {text}: no setting {setting!r}; choose from {', '.join(known)}")
+        below = settings.pop("below", "zero")
+        numbers = {setting: _number(f"--assay {text}", value) for setting, value in settings.items()}
+        found[name] = Assay(below=below, **numbers)
+    return found
+
+
+def followup(text: str | None) -> Followup | None:
+    """None, KarMMa's for "karmma", or that of "13.3:0.2:21.2", months."""
+    from cartsim.conduct import KARMMA_FOLLOWUP, Followup
+
+    if text is None:
+        return None
+    if text.lower() == "karmma":
+        return KARMMA_FOLLOWUP
+    parts = text.split(":")
+    if len(parts) != 3:
+        raise InputError(f"--followup {text}: write karmma, or months as MEDIAN:SHORTEST:LONGEST")
+    median, shortest, longest = (_number("--followup", part) for part in parts)
+    return Followup(median, shortest, longest)
+
+
+def rules(texts: Sequence[str], censoring: str, lloq: float) -> Rules:
+    """Rules with settings of the response criteria (ife_limit=0.1) and of the landmark bins (cr=-95)."""
+    from cartsim.analysis.outcome import Rules
+    from cartsim.endpoints.rules import IMWG2016, SinghLandmark, rules_from
+
+    check_censoring(censoring)
+    settings = settings_of(texts)
+    of_landmark = {field.name for field in fields(SinghLandmark)}
+    bins = {name: value for name, value in settings.items() if name in of_landmark}
+    rest = {name: value for name, value in settings.items() if name not in of_landmark}
+    response, landmark = rules_from("imwg2016", rest), rules_from("singh_landmark", bins)
+    assert isinstance(response, IMWG2016)
+    assert isinstance(landmark, SinghLandmark)
+    return Rules(response, landmark, censoring, lloq)
+
+
+def check_censoring(rule: str) -> None:
+    """Raise InputError for a censoring rule that is not offered."""
+    if rule not in ("fda", "ema"):
+        raise InputError(f"--censoring {rule}: it is fda or ema")
+
+
+def settings_of(texts: Sequence[str] | None) -> dict[str, str]:
+    """{"ife_limit": "0.1"} of ["ife_limit=0.1"]; what the values may be is for the rules to say."""
+    settings: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            raise InputError(f"{text!r} is not a setting; write NAME=VALUE, such as ife_limit=0.1")
+        if name in settings:
+            raise InputError(f"{name} is set twice; set each name once")
+        settings[name] = value
+    return settings
+
+
+def _number(where: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{where}: {text.strip()!r} is not a number") from None

@@ -1,0 +1,133 @@
+"""What commands share: messages, tables, files read and written whole."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cartsim.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+WIDTH = 100  # columns of tables that go to a file or a pipe
+SHOWN = 10  # failures listed one by one
+
+
+def note(message: str) -> None:
+    """A message for the user, on stderr."""
+    print(f"cartsim: {message}", file=sys.stderr)
+
+
+def show_tables(*parts: Any) -> None:
+    """Print rich tables and texts on stdout, as wide as the terminal or 100 columns."""
+    from rich.console import Console
+
+    fits = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(width=None if fits else WIDTH, highlight=False)
+    for part in parts:
+        console.print(part)
+
+
+def new_table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
+    """An empty table without vertical lines; the columns named in ``right`` hold numbers."""
+    from rich import box
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    heads = [
+        Column(Text(name), justify="right" if name in right else "left", overflow="fold", no_wrap=k == 0)
+        for k, name in enumerate(columns)
+    ]
+    return Table(*heads, title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def note_failures(failures: pd.DataFrame, n: int) -> None:
+    """Say on stderr which of n patients did not reach the end, and why."""
+    if failures.empty:
+        return
+    named = [
+        f"{row.id}{f' of arm {row.arm}' if 'arm' in failures else ''} ({row.status})"
+        for row in failures.head(SHOWN).itertuples()
+    ]
+    rest = f" and {len(failures) - SHOWN} more" if len(failures) > SHOWN else ""
+    note(f"{len(failures)} of {n} patients did not reach the last time: id {', '.join(named)}{rest}")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A user's CSV file as text, missing values as NaN. Raises InputError for what is not a table."""
+    import pandas as pd
+
+    try:
+        lines = pd.read_csv(path, header=None, dtype=str, skipinitialspace=True, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: empty; give a header line and a row for each measurement") from None
+    except (pd.errors.ParserError, UnicodeError, OSError) as error:
+        raise InputError(f"{path}: cannot be read as a table: {' '.join(str(error).split())}") from None
+    table = lines.iloc[1:].reset_index(drop=True)
+    table.columns = pd.Index([str(name).strip() for name in lines.iloc[0]])
+    repeated = table.columns[table.columns.duplicated()]
+    if len(repeated):
+        raise InputError(f"{path}: the column {repeated[0]} is there twice; give it once")
+    return table
+
+
+def check_file(path: Path | None) -> None:
+    """Raise InputError unless a table can be written to this file (None is stdout)."""
+    if path is None:
+        return
+    if path.suffix not in (".csv", ".parquet"):
+        raise InputError(f"{path}: results are written as .csv or .parquet; choose one of these endings")
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"cannot write {path}: its folder must exist, and it must not be a folder itself")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write {path}: no permission to write in this folder; choose another")
+
+
+def write_table(table: pd.DataFrame, path: Path | None) -> None:
+    """A table to a .csv or .parquet file, whole or not at all; as CSV to stdout without a path."""
+    from cartsim.analysis.outcome import write_whole
+
+    if path is None:
+        table.to_csv(sys.stdout, index=False, lineterminator="\n")
+    elif path.suffix == ".parquet":
+        write_whole(path, lambda beside: table.to_parquet(beside, index=False))
+    else:
+        write_whole(path, lambda beside: table.to_csv(beside, index=False, lineterminator="\n"))
+
+
+@contextmanager
+def whole_folder(folder: Path, replaces: Sequence[str]) -> Iterator[Path]:
+    """A place to prepare files that come into ``folder`` together, at the end, or not at all.
+
+    Of the files named in ``replaces``, those that were not prepared anew are removed then, so that the folder
+    never holds files of two runs. Folders made for nothing are taken away again. Raises InputError at once
+    where nothing can be written.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stage = tempfile.TemporaryDirectory(prefix=".cartsim-", dir=folder)
+        except OSError as error:
+            raise InputError(f"cannot write into {folder}: {error.strerror}; choose another folder") from None
+        with stage as name:
+            yield Path(name)
+            ready = sorted(Path(name).iterdir())
+            for path in ready:
+                path.replace(folder / path.name)
+            for old in set(replaces) - {path.name for path in ready}:
+                (folder / old).unlink(missing_ok=True)
+    except BaseException:
+        for each in missing:
+            if each.is_dir() and not any(each.iterdir()):
+                each.rmdir()
+        raise

@@ -1,0 +1,74 @@
+"""``cartsim respond`` and ``cartsim nca``: a user's own measurements judged and analyzed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cartsim.cli.output import check_file, read_table, write_table
+from cartsim.errors import InputError
+
+_FILE = "CSV file with columns id, time (days from infusion), value: a row for each measurement."
+_OUT = "A .csv or .parquet file; by default CSV to stdout."
+
+
+def respond(
+    file: Annotated[Path, typer.Argument(help=_FILE)],
+    patients: Annotated[
+        Path | None,
+        typer.Option(help="CSV file: id and optionally baseline, new_therapy_day, death_day, end_day."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Setting of the rules, such as ife_limit=0.1."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help=_OUT)] = None,
+) -> None:
+    """Judge responses of your own data.
+
+    Best response and its dates by IMWG 2016 from serum M-protein (g/L), a row for each patient.
+    """
+    from cartsim.cli.design import settings_of
+    from cartsim.endpoints import response
+    from cartsim.endpoints.rules import IMWG2016, rules_from
+
+    check_file(out)
+    rules = rules_from("imwg2016", settings_of(set_))
+    assert isinstance(rules, IMWG2016)
+    table, listed = read_table(file), None if patients is None else read_table(patients)
+    with _naming(file):
+        found = response.respond(table, rules, patients=listed)
+    write_table(found, out)
+
+
+def nca(
+    file: Annotated[Path, typer.Argument(help=_FILE)],
+    lloq: Annotated[float, typer.Option(help="Limit of quantification: values below it count as 0.")] = 50.0,
+    method: Annotated[str, typer.Option(help="Trapezoids: linear-log or linear.")] = "linear-log",
+    horizon: Annotated[float, typer.Option(help="Day to which the area under the curve goes.")] = 28.0,
+    out: Annotated[Path | None, typer.Option(help=_OUT)] = None,
+) -> None:
+    """Noncompartmental analysis of your own data.
+
+    Cmax, Tmax, AUC, half-life and persistence of CAR-T cells or transgene, a row for each patient.
+    """
+    from cartsim.endpoints.kinetics import nca_table
+
+    check_file(out)
+    table = read_table(file)
+    with _naming(file):
+        found = nca_table(table, lloq=lloq, method=method, horizon=horizon)
+    write_table(found, out)
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Say of which file an error speaks."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
