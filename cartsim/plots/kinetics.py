@@ -1,0 +1,308 @@
+"""Curves against time: transgene, soluble BCMA and M-protein, by arm, by response, against observations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cartsim.errors import InputError
+from cartsim.plots.style import (
+    CATEGORY_COLORS,
+    FAINT,
+    INK,
+    arm_colors,
+    arm_dashes,
+    arm_title,
+    by_arm,
+    categories,
+    count,
+    grid,
+    heading,
+    legend_below,
+    matrices,
+    outer_labels,
+    panels,
+    percentiles,
+    say_empty,
+    time_axis,
+    time_label,
+    time_unit,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TRANSGENE = "Transgene (copies/µg DNA)"
+EXPANSION = 28.0  # days: expansion, peak and first contraction
+LEVELS = (5, 25, 50, 75, 95)
+OTHERS = "#CFCFCF"  # curves to compare with
+
+
+def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = 50.0) -> Figure:
+    """CAR-T kinetics by arm: medians over the first 28 days and the whole time, percentile bands of each arm.
+
+    The bands hold 5-95 and 25-75 percent of the patients; with one arm they take the place of the medians.
+    times (m,) days; arms: (n, m) copies/µg DNA each, NaN where unknown; lloq in copies/µg DNA. Raises
+    `InputError` for shapes that do not fit.
+    """
+    from matplotlib.figure import Figure
+
+    t, values = matrices("transgene", times, arms)
+    per, unit = time_unit(t[-1])
+    colors, dashes = arm_colors(values), arm_dashes(values)
+    bands = {arm: percentiles(rows, LEVELS) for arm, rows in values.items()}
+    several = len(values) > 1
+    deep = -(-len(values) // 4) if several else 0  # rows of panels below
+    figure = Figure(figsize=(12.4 if several else 9.6, 4.0 + 2.6 * deep), layout="constrained")
+    above, below = (figure, None)
+    if several:
+        above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(3, 2.5 * deep)).ravel()
+
+    early, late = grid(above, 2, sharey=True)
+    for axis, days_per, name in ((early, 1.0, "days"), (late, per, unit)):
+        for arm, band in bands.items():
+            if several:
+                label = f"{arm_title(arm)}, {count(values[arm])}"
+                axis.plot(t / days_per, band[2], color=colors[arm], ls=dashes[arm], lw=1.8, label=label)
+            else:
+                _draw_bands(axis, t / days_per, band, colors[arm])
+        highest = [band[2] if several else band[4] for band in bands.values()]
+        _log_axis(axis, highest, lloq)
+        axis.set_xlabel(time_label(name))
+    time_axis(early, min(EXPANSION, t[-1]), "days")
+    time_axis(late, t[-1] / per, unit)
+    early.set_ylabel(TRANSGENE)
+    early.set_title("Medians, first 28 days" if several else "First 28 days", fontsize=10)
+    late.set_title("Medians, whole time" if several else "Whole time", fontsize=10)
+    if below is not None:
+        late.legend(frameon=False, fontsize=9)
+        axes = grid(below, len(values), sharex=True, sharey=True)
+        for axis, (arm, band) in zip(axes, bands.items(), strict=True):
+            _draw_bands(axis, t / per, band, colors[arm])
+            _log_axis(axis, list(bands.values()), lloq)
+            time_axis(axis, t[-1] / per, unit, root=True)
+            axis.set_title(f"{arm_title(arm)}, {count(values[arm])}", fontsize=10)
+            if (values[arm] == 0).all():
+                say_empty(axis, "0 throughout")
+        outer_labels(axes, time_label(unit, root=True), TRANSGENE)
+        heading(figure, f"CAR-T kinetics in blood {by_arm(values)}")
+    else:
+        ((arm, rows),) = values.items()
+        heading(figure, f"CAR-T kinetics in blood: {arm_title(arm)}, {count(rows)}")
+    legend_below(figure, [*_band_handles(), _lloq_handle(lloq)])
+    return figure
+
+
+def marker_change(
+    times: ArrayLike, markers: Mapping[str, Mapping[str, ArrayLike]], *, highest: float = 100.0
+) -> Figure:
+    """Percent change from baseline with 5-95 and 25-75 percentile bands: panels of all arms for each marker.
+
+    times (m,) days; markers: {"Serum M-protein": {arm: (n, m) percent}}, the same arms for each marker. The
+    axis ends at ``highest`` percent where values go beyond. Raises `InputError` for shapes that do not fit.
+    """
+    from matplotlib.figure import Figure
+
+    if not markers:
+        raise InputError("no markers are given; give at least one")
+    t = np.asarray(times, float)
+    checked = {name: matrices(name, times, arms)[1] for name, arms in markers.items()}
+    arms = list(next(iter(checked.values())))
+    if any(list(values) != arms for values in checked.values()):
+        raise InputError("the markers have different arms; give the same arms for each")
+    per, unit = time_unit(t[-1])
+    colors = arm_colors(arms)
+    rows = -(-len(arms) // 4) * len(checked)
+    figure = Figure(figsize=(max(3.1 * min(len(arms), 4), 6.4), 1.0 + 2.7 * rows), layout="constrained")
+    for part, (marker, values) in zip(
+        figure.subfigures(len(checked), 1, squeeze=False).ravel(), checked.items(), strict=True
+    ):
+        axes = grid(part, len(arms), sharex=True, sharey=True)
+        bands = {arm: percentiles(changes, LEVELS) for arm, changes in values.items()}
+        for axis, (arm, band) in zip(axes, bands.items(), strict=True):
+            _draw_bands(axis, t / per, band, colors[arm])
+            axis.axhline(0, color=FAINT, lw=0.8)
+            time_axis(axis, t[-1] / per, unit)
+            axis.set_title(f"{arm_title(arm)}, {count(values[arm])}", fontsize=10)
+        top = np.nanmax([10.0, *(band.max(initial=-100, where=np.isfinite(band)) for band in bands.values())])
+        axes[0].set_ylim(-104, min(1.05 * top, highest))
+        outer_labels(axes, time_label(unit), f"{marker}\n(% change from baseline)")
+    legend_below(figure, _band_handles())
+    heading(figure, f"Change from baseline {by_arm(arms)}")
+    return figure
+
+
+def by_response(
+    times: ArrayLike,
+    values: ArrayLike,
+    best: Any,
+    *,
+    marker: str = TRANSGENE,
+    lloq: float | None = 50.0,
+    log: bool = True,
+) -> Figure:
+    """Median and interquartile range over time of the patients of each best response, a panel each.
+
+    times (m,) days; values (n, m), NaN where unknown; best (n,) response categories; marker: name and unit.
+    With ``log`` the axis is logarithmic, and what lies below ``lloq`` is drawn in the strip under that limit;
+    without, it is linear, as for percent change. Raises `InputError` for shapes that do not fit.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    t, checked = matrices("by_response", times, {"": values})
+    rows, group = checked[""], categories(best)
+    if group.shape != rows.shape[:1]:
+        raise InputError(f"best has shape {group.shape}; give one category for each of {len(rows)} patients")
+    lloq = lloq if log else None
+    present = [name for name in CATEGORY_COLORS if name != "NE" and (group == name).any()]
+    bands = {name: _floored(percentiles(rows[group == name], (25, 50, 75)), lloq) for name in present}
+    per, unit = time_unit(t[-1])
+    figure, axes = panels(max(len(present), 1), columns=3, width=3.5, height=2.6, sharex=True, sharey=True)
+    for i, axis in enumerate(axes):
+        if log:
+            _log_axis(axis, list(bands.values()), lloq, strip=True)
+        else:
+            axis.axhline(0, color=FAINT, lw=0.8)
+        time_axis(axis, t[-1] / per, unit, root=True)
+        if not present:
+            say_empty(axis, "nobody has a response category")
+            continue
+        for name, band in bands.items():
+            if name != present[i]:
+                axis.plot(t / per, band[1], color=OTHERS, lw=1)
+        low, median, high = bands[present[i]]
+        color = CATEGORY_COLORS[present[i]]
+        axis.fill_between(t / per, low, high, color=color, alpha=0.35, lw=0)
+        axis.plot(t / per, median, color=color, lw=2, marker="o", ms=3.5)
+        axis.set_title(f"{present[i]}, {count(rows[group == present[i]])}", fontsize=10)
+        if not np.isfinite(median).any():
+            say_empty(axis)
+    outer_labels(axes, time_label(unit, root=True), marker.replace(" (", "\n(", 1))
+    handles: list[Any] = [
+        Line2D([], [], color=INK, lw=2, marker="o", ms=3.5, label="median"),
+        Patch(color=INK, alpha=0.35, lw=0, label="25–75 percentiles"),
+        Line2D([], [], color=OTHERS, lw=1, label="medians of the other categories"),
+    ]
+    legend_below(figure, [*handles, _lloq_handle(lloq)] if lloq else handles)
+    heading(figure, f"{marker.split(' (')[0]} by best response")
+    return figure
+
+
+def visual_predictive_check(
+    times: ArrayLike,
+    observed: Mapping[str, ArrayLike],
+    simulated: Mapping[str, ArrayLike],
+    *,
+    marker: str = TRANSGENE,
+    lloq: float | None = 50.0,
+    log: bool = True,
+    levels: tuple[float, float, float] = (5.0, 50.0, 95.0),
+    level: float = 0.95,
+) -> Figure:
+    """Observed percentiles against the range of the same percentiles in simulated trials, a panel an arm.
+
+    times (m,) days; observed: {arm: (n, m)}, NaN where nothing was observed; simulated: {arm: (replicates, n,
+    m)}, trials of like design, NaN where the observed trial has none either. ``level`` is the share of
+    replicates within a band. The other arguments as in `by_response`. Raises `InputError` for shapes that do
+    not fit.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    t, seen = matrices("visual_predictive_check", times, observed)
+    if list(map(str, simulated)) != list(seen):
+        raise InputError(f"simulated has the arms {', '.join(map(str, simulated))}; give {', '.join(seen)}")
+    lloq = lloq if log else None
+    per, unit = time_unit(t[-1])
+    figure, axes = panels(len(seen), height=3.2, sharex=True, sharey=True)
+    colors = ("#56B4E9", "#0072B2", "#56B4E9")
+    edges = (50 * (1 - level), 50 * (1 + level))
+    highest = []
+    for axis, (arm, rows), trials in zip(axes, seen.items(), simulated.values(), strict=True):
+        replicates = np.asarray(trials, float)
+        if replicates.ndim != 3 or len(replicates) == 0 or replicates.shape[2] != t.size:
+            raise InputError(
+                f"simulated arm {arm!r} has shape {replicates.shape}; give (replicates, patients, {t.size})"
+            )
+        found = np.stack([percentiles(trial, levels) for trial in replicates])  # (replicates, levels, times)
+        for i, color in enumerate(colors):
+            low, high = _floored(percentiles(found[:, i], edges), lloq)
+            axis.fill_between(t / per, low, high, color=color, alpha=0.35, lw=0)
+        drawn = _floored(percentiles(rows, levels), lloq)
+        for row, style in zip(drawn, ("--", "-", "--"), strict=True):
+            axis.plot(t / per, row, color=INK, lw=1.6, ls=style)
+        points = _floored(rows, lloq)
+        axis.plot(np.tile(t / per, len(rows)), points.ravel(), ".", color=FAINT, ms=2.5, alpha=0.5, zorder=1)
+        if not np.isfinite(rows).any():
+            say_empty(axis, "nothing observed")
+        highest += [points, high]
+        time_axis(axis, t[-1] / per, unit, root=True)
+        axis.set_title(f"{arm_title(arm)}, {count(rows)}, {len(replicates)} simulated trials", fontsize=10)
+    for axis in axes:
+        if log:
+            _log_axis(axis, highest, lloq, strip=True)
+        else:
+            axis.axhline(0, color=FAINT, lw=0.8)
+    outer_labels(axes, time_label(unit, root=True), marker.replace(" (", "\n(", 1))
+    shown = "/".join(f"{x:g}" for x in (levels[0], levels[2]))
+    handles: list[Any] = [
+        Line2D([], [], color=FAINT, ls="", marker=".", label="observed"),
+        Line2D([], [], color=INK, lw=1.6, label=f"observed {'median' if levels[1] == 50 else levels[1]}"),
+        Line2D([], [], color=INK, lw=1.6, ls="--", label=f"observed {shown} percentiles"),
+        Patch(color=colors[1], alpha=0.35, lw=0, label=f"simulated percentiles, {100 * level:g} % of trials"),
+    ]
+    legend_below(figure, [*handles, _lloq_handle(lloq)] if lloq else handles)
+    heading(figure, f"Visual predictive check: {marker.split(' (')[0]}")
+    return figure
+
+
+def _draw_bands(axis: Axes, t: NDArray[np.float64], band: NDArray[np.float64], color: Any) -> None:
+    """Percentiles 5, 25, 50, 75 and 95, or that there are none."""
+    axis.fill_between(t, band[0], band[4], color=color, alpha=0.18, lw=0)
+    axis.fill_between(t, band[1], band[3], color=color, alpha=0.38, lw=0)
+    axis.plot(t, band[2], color=color, lw=1.8, marker="o" if t.size <= 30 else "", ms=3)
+    if not np.isfinite(band).any():
+        say_empty(axis)
+
+
+def _band_handles() -> list[Any]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    return [
+        Line2D([], [], color=INK, lw=1.8, label="median"),
+        Patch(color=INK, alpha=0.45, lw=0, label="25–75 percentiles"),
+        Patch(color=INK, alpha=0.18, lw=0, label="5–95 percentiles"),
+    ]
+
+
+def _lloq_handle(lloq: float) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=FAINT, lw=1, ls=":", label=f"limit of quantification ({lloq:g})")
+
+
+def _log_axis(
+    axis: Axes, drawn: Sequence[NDArray[np.float64]], lloq: float | None, *, strip: bool = False
+) -> None:
+    """A logarithmic axis for what is drawn; with ``lloq`` a line there and a decade or a strip below it."""
+    positive = np.concatenate([np.empty(0), *(x[np.isfinite(x) & (x > 0)] for x in drawn)])
+    low, high = (positive.min(), positive.max()) if positive.size else (1.0, 1.0)
+    if lloq is not None:
+        low, high = lloq / (4 if strip else 10), max(high, 60 * lloq)
+        axis.axhline(lloq, color=FAINT, lw=1, ls=":")
+        if strip:
+            axis.axhspan(low, lloq, color="#F2F2F2", lw=0, zorder=0)
+    axis.set_ylim(low, 1.6 * high)
+    axis.set_yscale("log")
+    axis.minorticks_off()
+
+
+def _floored(values: NDArray[np.float64], lloq: float | None) -> NDArray[np.float64]:
+    """What lies below the limit of quantification in the middle of the strip below it; NaN stays."""
+    return values if lloq is None else np.where(values < lloq, lloq / 2, values)

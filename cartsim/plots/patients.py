@@ -1,0 +1,229 @@
+"""Pictures with a mark for every patient: spider, waterfall, swimmer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cartsim.errors import InputError
+from cartsim.plots.style import (
+    CATEGORY_COLORS,
+    FAINT,
+    INK,
+    arm_title,
+    categories,
+    category_handles,
+    heading,
+    legend_below,
+    matrices,
+    outer_labels,
+    panels,
+    say_empty,
+    time_axis,
+    time_label,
+    time_unit,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+REFERENCES = (25, -25, -50, -90)  # percent change: limits of PD, MR, PR, VGPR
+MARKS = ("X", "D", "s", "^", "o", "*")
+
+
+def spider(
+    times: ArrayLike,
+    arms: Mapping[str, ArrayLike],
+    groups: Mapping[str, Any],
+    *,
+    first: int = 250,
+    colored_by: str = "best response",
+    highest: float = 100.0,
+) -> Figure:
+    """M-protein of each of the first patients, a panel an arm, as Figure 6a of Singh 2021.
+
+    times (m,) days; arms: {arm: (n, m) percent change from baseline}; groups: {arm: (n,) response
+    categories}, which color the lines and are named by ``colored_by``. Lines leave the panel at ``highest``
+    percent. Raises `InputError` for shapes that do not fit.
+    """
+    from matplotlib.collections import LineCollection
+
+    t, values = matrices("spider", times, arms)
+    per, unit = time_unit(t[-1])
+    figure, axes = panels(len(values), height=3.4, sharex=True, sharey=True)
+    seen: set[str] = set()
+    top = 30.0
+    for i, (axis, (arm, rows)) in enumerate(zip(axes, values.items(), strict=True)):
+        group = _group("spider", arm, groups, len(rows))[:first]
+        shown = np.where(np.isfinite(rows[:first]), rows[:first], np.nan)
+        top = max(top, shown.max(initial=30, where=np.isfinite(shown)))
+        # Drawn from the most common category to the rarest, so that none is hidden.
+        names = sorted(set(group), key=lambda name: -(group == name).sum())
+        for name in names:
+            lines = [np.column_stack([t / per, row]) for row in shown[group == name]]
+            color = CATEGORY_COLORS[name]
+            axis.add_collection(LineCollection(lines, colors=color, lw=0.7, alpha=0.75, label=name))
+        seen |= set(group)
+        axis.axhline(0, color=INK, lw=0.8)
+        for level in REFERENCES:
+            axis.axhline(level, color=FAINT, lw=0.6, ls=":")
+        time_axis(axis, t[-1] / per, unit)
+        of = f"first {len(shown)} of {len(rows)}" if len(shown) < len(rows) else f"n = {len(rows)}"
+        letter = f"a{i + 1}  " if len(values) > 1 else ""
+        axis.set_title(f"{letter}{arm_title(arm)}, {of}", fontsize=10)
+        if not np.isfinite(shown).any():
+            say_empty(axis)
+    axes[0].set_ylim(-104, min(1.05 * top, highest))
+    outer_labels(axes, time_label(unit), "Serum M-protein (% change from baseline)")
+    legend_below(figure, category_handles(seen))
+    heading(figure, f"M-protein of each virtual patient, colored by {colored_by}")
+    return figure
+
+
+def waterfall(change: Mapping[str, ArrayLike], best: Mapping[str, Any], *, highest: float = 100.0) -> Figure:
+    """Greatest fall (or least rise) of M-protein of every patient, in order, colored by best response.
+
+    change: {arm: (n,) lowest percent change from baseline}; best: {arm: (n,) response categories}. Patients
+    without a value are counted, not drawn. Bars end at ``highest`` percent. Raises `InputError` for shapes
+    that do not fit.
+    """
+    from matplotlib.collections import PolyCollection
+
+    if not change:
+        raise InputError("waterfall: no arms are given; give at least one")
+    figure, axes = panels(len(change), height=3.2, sharey=True)
+    seen: set[str] = set()
+    top = 30.0
+    for axis, (arm, given) in zip(axes, change.items(), strict=True):
+        values = np.asarray(given, float)
+        if values.ndim != 1:
+            raise InputError(f"waterfall: arm {arm!r} has shape {values.shape}; give one change a patient")
+        group = _group("waterfall", str(arm), best, len(values))
+        known = np.isfinite(values)
+        order = np.flatnonzero(known)[np.argsort(-values[known], kind="stable")]
+        height, group = np.minimum(values[order], highest), group[order]
+        x = np.arange(len(order), dtype=float)
+        bars = np.stack(
+            [
+                np.column_stack([x, np.zeros_like(x)]),
+                np.column_stack([x + 1, np.zeros_like(x)]),
+                np.column_stack([x + 1, height]),
+                np.column_stack([x, height]),
+            ],
+            axis=1,
+        )
+        colors = [CATEGORY_COLORS[name] for name in group]
+        few = len(order) <= 60  # then each bar has an edge
+        axis.add_collection(
+            PolyCollection(
+                list(bars), facecolors=colors, edgecolors="white" if few else "none", lw=0.4, antialiased=few
+            )
+        )
+        seen |= set(group)
+        axis.axhline(0, color=INK, lw=0.8)
+        for level in REFERENCES:
+            axis.axhline(level, color=FAINT, lw=0.6, ls=":")
+        axis.set_xlim(0, max(len(order), 1))
+        top = max(top, height.max(initial=-100) + 5)
+        axis.set_xticks([])
+        missing = f", {(~known).sum()} without a value" if not known.all() else ""
+        axis.set_title(f"{arm_title(str(arm))}, n = {len(values)}{missing}", fontsize=10)
+        if not len(order):
+            say_empty(axis)
+    axes[0].set_ylim(-104, top)
+    outer_labels(axes, "Patients, in order of change", "Lowest M-protein\n(% change from baseline)")
+    legend_below(figure, category_handles(seen))
+    heading(figure, "Lowest M-protein of every patient, colored by best response")
+    return figure
+
+
+def swimmer(
+    days: ArrayLike,
+    status: Any,
+    last_day: ArrayLike,
+    *,
+    events: Mapping[str, ArrayLike] | None = None,
+    ongoing: ArrayLike | None = None,
+    first: int = 40,
+    title: str = "",
+) -> Figure:
+    """Course of each of the first patients: a bar from infusion to the last day, colored by response.
+
+    days (v,) or (n, v) visit days; status (n, v) response category from each visit to the next, such as
+    `Judgement.confirmed`; last_day (n,); events: up to six marks by name, {"progression": (n,) day or NaN};
+    ongoing (n,) True where the patient is still in response or stable at the last day (an arrow). The longest
+    is on top. Raises `InputError` for shapes that do not fit.
+    """
+    from matplotlib.lines import Line2D
+
+    names, end = categories(status), np.asarray(last_day, float)
+    if names.ndim != 2 or end.shape != names.shape[:1] or np.shape(days)[-1:] != names.shape[1:]:
+        raise InputError(
+            f"swimmer: status {names.shape}, last_day {end.shape} and days {np.shape(days)}; "
+            "give (n, v), (n,) and (v,) or (n, v)"
+        )
+    total = len(end)
+    marks = dict(events or {})
+    per_patient = [*marks.values(), *([] if ongoing is None else [ongoing])]
+    if len(marks) > len(MARKS) or any(np.shape(given) != (total,) for given in per_patient):
+        raise InputError(f"swimmer: events and ongoing: up to {len(MARKS)} events, each of shape ({total},)")
+    chosen = np.flatnonzero(np.isfinite(end))[:first]
+    chosen = chosen[np.argsort(end[chosen], kind="stable")]
+    names, end = names[chosen], end[chosen]
+    starts = np.broadcast_to(np.asarray(days, float), (total, names.shape[1]))[chosen]
+    stops = np.minimum(np.column_stack([starts[:, 1:], np.full(len(end), np.inf)]), end[:, None])
+    per, unit = time_unit(end.max(initial=1.0))
+    y = np.arange(len(end))
+
+    figure, (axis,) = panels(1, width=9.0, height=0.5 + max(len(end), 6) * 0.15, extra=1.4)
+    axis.hlines(y, 0, end / per, color=FAINT, lw=0.8, zorder=1)
+    held = starts < stops
+    for name in set(names[held]):
+        row, visit = np.nonzero((names == name) & held)
+        left, right = starts[row, visit] / per, stops[row, visit] / per
+        axis.barh(row, right - left, left=left, height=0.8, color=CATEGORY_COLORS[name], lw=0, label=name)
+    handles: list[Any] = category_handles(set(names[held]))
+    for (event, when), mark in zip(marks.items(), MARKS, strict=False):
+        x = np.asarray(when, float)[chosen]
+        style: dict[str, Any] = {
+            "marker": mark,
+            "ls": "",
+            "ms": 5.5,
+            "color": INK,
+            "mec": "white",
+            "mew": 0.6,
+        }
+        axis.plot(x / per, y, **style)
+        handles.append(Line2D([], [], **style, label=event))
+    if ongoing is not None:
+        going = np.asarray(ongoing, bool)[chosen]
+        axis.plot(end[going] / per, y[going], ls="", marker=">", ms=5, color=INK, clip_on=False)
+        handles.append(Line2D([], [], ls="", marker=">", ms=5, color=INK, label="ongoing"))
+    time_axis(axis, end.max(initial=1.0) / per * 1.02, unit)
+    axis.set_ylim(-0.8, max(len(end), 1) - 0.2)
+    axis.set_yticks([])
+    axis.set_ylabel("Patients, longest first")
+    axis.set_xlabel(time_label(unit))
+    of = f"n = {total}" if len(end) == total else f"first {len(end)} of {total} patients"
+    axis.set_title(f"{arm_title(title)}, {of}" if title else of, fontsize=10)
+    if not len(end):
+        say_empty(axis, "nobody was followed")
+    legend_below(figure, handles)
+    heading(figure, "Course of response of each patient")
+    return figure
+
+
+def _group(what: str, arm: str, groups: Mapping[str, Any], n: int) -> NDArray[np.str_]:
+    """The response categories of an arm's n patients."""
+    named = {str(name): values for name, values in groups.items()}
+    if arm not in named:
+        raise InputError(f"{what}: no categories are given for arm {arm!r}; give them for every arm")
+    group = categories(named[arm])
+    if group.shape != (n,):
+        raise InputError(
+            f"{what}: arm {arm!r} has {n} patients and categories of shape {group.shape}; give ({n},)"
+        )
+    return group

@@ -1,0 +1,136 @@
+"""Shares of patients in each response category: at landmarks, and over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cartsim.errors import InputError
+from cartsim.plots.style import (
+    CATEGORY_COLORS,
+    INK,
+    RESPONDERS,
+    arm_title,
+    by_arm,
+    categories,
+    category_handles,
+    dose_axis,
+    heading,
+    legend_below,
+    matrices,
+    outer_labels,
+    panels,
+    rates,
+    say_empty,
+    time_axis,
+    time_label,
+    time_unit,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BEST_FIRST = tuple(reversed(CATEGORY_COLORS))  # stacked from the axis up: the response rate is read on it
+
+
+def response_bars(
+    landmarks: Mapping[str, Mapping[str, Any]], *, grouped: bool = True, level: float = 0.95
+) -> Figure:
+    """Stacked shares of the response categories by arm, a panel a landmark, as Figure 6b of Singh 2021.
+
+    landmarks: {"6 months": {arm: (n,) response categories}}. With ``grouped``, MR and VGPR count as PR, and
+    the response rate is that of PR or CR; without, PR, VGPR and CR are responses. The mark shows the response
+    rate with its Wilson limits. Every patient counts: those without a value are the share that is not
+    evaluable. Raises `InputError` where nothing is given.
+    """
+    from matplotlib.lines import Line2D
+
+    if not landmarks or not all(landmarks.values()):
+        raise InputError("response_bars: nothing is given; give at least one landmark with one arm")
+    most = max(map(len, landmarks.values()))
+    figure, axes = panels(
+        len(landmarks), width=max(4.6, 1.25 * most), height=4.0, columns=3 if most <= 4 else 1, sharey=True
+    )
+    seen: set[str] = set()
+    for axis, (landmark, arms) in zip(axes, landmarks.items(), strict=True):
+        counts = []
+        for given in arms.values():
+            names = categories(given)
+            if grouped:
+                names = np.where(np.isin(names, ("MR", "VGPR")), "PR", names)
+            counts.append([(names == name).sum() for name in BEST_FIRST])
+        number = np.array(counts)
+        n = number.sum(axis=1)
+        share = 100 * number / np.maximum(n, 1)[:, None]
+        bottom = np.cumsum(share, axis=1) - share
+        x = np.arange(len(n))
+        for i, name in enumerate(BEST_FIRST):
+            if not share[:, i].any():
+                continue
+            seen.add(name)
+            axis.bar(x, share[:, i], bottom=bottom[:, i], width=0.72, color=CATEGORY_COLORS[name], label=name)
+            ink = "white" if name in ("CR", "VGPR", "PD") else INK
+            for k in np.flatnonzero(share[:, i] >= 5):
+                middle = bottom[k, i] + share[k, i] / 2
+                axis.text(
+                    x[k] - 0.1, middle, f"{share[k, i]:.0f}", ha="center", va="center", color=ink, fontsize=9
+                )
+        responded = number[:, [BEST_FIRST.index(name) for name in RESPONDERS]].sum(axis=1)
+        some = n > 0
+        rate, limits = rates(responded[some], n[some], level)
+        style: dict[str, Any] = {"fmt": "o", "ms": 4, "color": INK, "mec": "white", "capsize": 3, "lw": 1.3}
+        axis.errorbar(x[some] + 0.24, rate, yerr=limits, **style)
+        for k, r, below, above in zip(x[some], rate, *limits, strict=True):
+            label = f"{r:.0f} % ({r - below:.0f}–{r + above:.0f})"
+            axis.text(k, 101.5, label, ha="center", va="bottom", fontsize=9)
+        for k in x[~some]:
+            axis.text(k, 50, "no patients", ha="center", va="center", fontsize=9, color=INK)
+        dose_axis(axis, list(map(str, arms)), n)
+        middle, half = (len(n) - 1) / 2, max(len(n), 2.5) / 2
+        axis.set_xlim(middle - half, middle + half)
+        axis.set_ylim(0, 109)
+        axis.set_yticks(range(0, 101, 20))
+        axis.set_title(landmark, fontsize=10)
+        axis.set_ylabel("Patients (%)")
+    shown = [str(arm) for arms in landmarks.values() for arm in arms]
+    response = "PR or CR" if grouped else "PR or better"
+    mark = Line2D(
+        [], [], color=INK, marker="o", ms=4, mec="white", label=f"{response}, {100 * level:g} % limits"
+    )
+    handles = category_handles(seen, {"PR": "partial response (MR, PR, VGPR)"} if grouped else {})
+    legend_below(figure, [*handles, mark])
+    heading(figure, f"Response {by_arm(shown)}; above the bars the share with {response}")
+    return figure
+
+
+def response_over_time(days: ArrayLike, arms: Mapping[str, Any]) -> Figure:
+    """Shares of the response categories held over time, a panel an arm.
+
+    days (v,); arms: {arm: (n, v) response category held from each visit to the next}, such as
+    `Judgement.confirmed`. Every patient counts at every visit: who is not followed any more is not evaluable.
+    Raises `InputError` for shapes that do not fit.
+    """
+    named = {str(arm): categories(status) for arm, status in arms.items()}
+    shapes = {arm: np.zeros(status.shape) for arm, status in named.items()}
+    t, _ = matrices("response_over_time", days, shapes)
+    per, unit = time_unit(t[-1])
+    figure, axes = panels(len(named), height=3.2, sharex=True, sharey=True)
+    for axis, (arm, status) in zip(axes, named.items(), strict=True):
+        total = max(len(status), 1)
+        shares = [100 * (status == name).sum(axis=0) / total for name in BEST_FIRST]
+        axis.stackplot(
+            t / per, shares, step="post", colors=[CATEGORY_COLORS[name] for name in BEST_FIRST], lw=0
+        )
+        time_axis(axis, t[-1] / per, unit)
+        axis.set_ylim(0, 100)
+        axis.set_title(f"{arm_title(arm)}, n = {len(status)}", fontsize=10)
+        if not len(status):
+            say_empty(axis, "no patients")
+    outer_labels(axes, time_label(unit), "Patients (%)")
+    seen = {name for status in named.values() for name in status.ravel()}
+    legend_below(figure, category_handles(seen, {"NE": "not evaluable or not followed"}))
+    heading(figure, "Response held over time")
+    return figure

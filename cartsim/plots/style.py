@@ -1,0 +1,283 @@
+"""What all pictures share: colors, panels, names of arms, axes of time, and how a figure is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cartsim.endpoints.rules import Response
+from cartsim.errors import InputError
+from cartsim.schedule import MONTH
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, FigureBase
+
+# Okabe and Ito's vermilion for progression, gray for no change, their blues from light to dark for deeper and
+# deeper response: the order can be read in gray print and with any color vision. Beige: nothing is known.
+CATEGORY_COLORS = {
+    "NE": "#E6DCC8",
+    "PD": "#D55E00",
+    "SD": "#B5B5B5",
+    "MR": "#A6D4EF",
+    "PR": "#56B4E9",
+    "VGPR": "#0072B2",
+    "CR": "#00274D",
+}
+CATEGORY_NAMES = {
+    "NE": "not evaluable",
+    "PD": "progressive disease",
+    "SD": "stable disease",
+    "MR": "minor response",
+    "PR": "partial response",
+    "VGPR": "very good partial response",
+    "CR": "complete response",
+}
+RESPONDERS = ("PR", "VGPR", "CR")
+INK = "#222222"  # text and single curves
+FAINT = "#8A8A8A"  # reference lines
+FORMATS = (".png", ".pdf", ".svg")
+
+
+def arm_colors(names: Iterable[str]) -> dict[str, Any]:
+    """A color for each arm, in order along viridis, without its pale end."""
+    from matplotlib import colormaps
+
+    names = list(names)
+    return dict(zip(names, colormaps["viridis"](np.linspace(0, 0.75, len(names))), strict=True))
+
+
+def arm_dashes(names: Iterable[str]) -> dict[str, str]:
+    """A line for each arm: all solid, or every second one dashed where the colors of many lie close."""
+    names = list(names)
+    return {name: "--" if len(names) > 4 and i % 2 else "-" for i, name in enumerate(names)}
+
+
+def arm_title(name: str) -> str:
+    """ "450e6" as "450 × 10⁶ cells"; any other name as it is."""
+    try:
+        dose = float(name)
+    except ValueError:
+        return str(name)
+    if dose == 0:
+        return "no cells"
+    return f"{dose / 1e6:g} × 10⁶ cells" if math.isfinite(dose) and dose >= 1e4 else str(name)
+
+
+def by_arm(names: Iterable[str]) -> str:
+    """ "by dose" if that is what all arms are named by, else "by arm"."""
+    return "by dose" if all(arm_title(name).endswith("cells") for name in names) else "by arm"
+
+
+def categories(values: Any) -> NDArray[np.str_]:
+    """Response categories by name, in the shape given; what is missing is "NE".
+
+    Raises `InputError` for a name or code that is not a category.
+    """
+    import pandas as pd
+
+    given = np.asarray(values)
+    codes, found = pd.factorize(given.ravel())
+    names = [_category(x) for x in found]
+    return np.array([*names, "NE"])[codes].reshape(given.shape)  # a missing value has the code -1, the last
+
+
+def _category(x: Any) -> str:
+    if isinstance(x, str) and x in CATEGORY_COLORS:
+        return x
+    if isinstance(x, int | np.integer) and 0 <= x < len(Response):
+        return Response(int(x)).name
+    raise InputError(f"{x!r} is no response category; they are {', '.join(CATEGORY_COLORS)}")
+
+
+def matrices(
+    what: str, times: ArrayLike, arms: Mapping[str, ArrayLike]
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    """Times (m,) and the arms' values (n, m) as numbers; raises `InputError` where they do not fit."""
+    t = np.asarray(times, float)
+    if t.ndim != 1 or t.size == 0 or not np.isfinite(t).all() or (np.diff(t) <= 0).any():
+        raise InputError(f"{what}: times have shape {t.shape}; give increasing, finite times, at least one")
+    if not arms:
+        raise InputError(f"{what}: no arms are given; give at least one")
+    values = {str(name): np.asarray(rows, float) for name, rows in arms.items()}
+    for name, rows in values.items():
+        if rows.ndim != 2 or rows.shape[1] != t.size:
+            raise InputError(
+                f"{what}: arm {name!r} has shape {rows.shape}; give (patients, {t.size}), a column a time"
+            )
+    return t, values
+
+
+def percentiles(values: NDArray[np.float64], levels: Sequence[float]) -> NDArray[np.float64]:
+    """Percentiles over patients at each time, (levels, m), of what is known; NaN where nothing is."""
+    result = np.full((len(levels), values.shape[1]), np.nan)
+    known = np.isfinite(values)
+    some = known.any(axis=0)
+    if some.any():
+        result[:, some] = np.nanpercentile(np.where(known, values, np.nan)[:, some], levels, axis=0)
+    return result
+
+
+def rates(
+    hits: NDArray[Any], n: NDArray[np.int64], level: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shares in percent, and how far their Wilson limits lie below and above (2, shares)."""
+    from cartsim.analysis.outcome import wilson
+
+    share = hits / n
+    low, high = wilson(hits, n, level)
+    return 100 * share, 100 * np.maximum([share - low, high - share], 0)  # no rounding below 0
+
+
+def count(values: NDArray[np.float64]) -> str:
+    """ "n = 1000", or "n = 998 of 1000" where the others have no value at all."""
+    known, n = int(np.isfinite(values).any(axis=1).sum()), len(values)
+    return f"n = {n}" if known == n else f"n = {known} of {n}"
+
+
+def panels(
+    n: int, *, width: float = 3.1, height: float = 2.9, columns: int = 4, extra: float = 0.9, **kwargs: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure of n panels in a `grid`, with ``extra`` inches of height for title and legend."""
+    from matplotlib.figure import Figure
+
+    rows, across = _shape(n, columns)
+    size = (max(width * across, 6.4), height * rows + extra)
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, grid(figure, n, columns=columns, **kwargs)
+
+
+def grid(part: FigureBase, n: int, *, columns: int = 4, **kwargs: Any) -> list[Axes]:
+    """n panels in as few rows of up to ``columns`` as will do, the rest left empty."""
+    rows, across = _shape(n, columns)
+    axes = part.subplots(rows, across, squeeze=False, **kwargs).ravel()
+    for axis in axes[:n]:
+        clean(axis)
+    for axis in axes[n:]:
+        axis.set_axis_off()
+    for axis in axes[max(0, n - across) : n]:  # no panel below: it shows the shared axis
+        axis.tick_params(labelbottom=True)
+    return list(axes[:n])
+
+
+def _shape(n: int, columns: int) -> tuple[int, int]:
+    rows = math.ceil(n / columns)
+    return rows, math.ceil(n / rows)
+
+
+def outer_labels(axes: Sequence[Axes], x: str, y: str) -> None:
+    """Label x where no panel of the `grid` is below, and y at its left edge."""
+    layout = axes[0].get_gridspec()
+    assert layout is not None  # made by `grid`
+    across = layout.ncols
+    for i, axis in enumerate(axes):
+        if i % across == 0:
+            axis.set_ylabel(y)
+        if i + across >= len(axes):
+            axis.set_xlabel(x)
+
+
+def clean(axis: Axes) -> None:
+    """No frame at the top and the right, thin lines."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(labelsize=9)
+
+
+def heading(figure: Figure, title: str) -> None:
+    """The figure's title, at the left."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
+
+
+def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
+    """One legend for all panels, under them, in as many columns as fit the width."""
+    if not handles:
+        return
+    widest = max(0.6 + 0.07 * len(handle.get_label()) for handle in handles)  # inches, at this size of type
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / widest)))
+    figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+
+
+def category_handles(names: Iterable[str], meanings: Mapping[str, str] | None = None) -> list[Any]:
+    """Legend entries of response categories, best first, with other ``meanings`` where given."""
+    from matplotlib.patches import Patch
+
+    meaning = CATEGORY_NAMES | dict(meanings or {})
+    shown = [name for name in reversed(CATEGORY_COLORS) if name in set(names)]
+    return [Patch(facecolor=CATEGORY_COLORS[name], label=f"{name}: {meaning[name]}") for name in shown]
+
+
+def say_empty(axis: Axes, message: str = "no values") -> None:
+    """Say in the middle of a panel why nothing is drawn."""
+    axis.text(0.5, 0.5, message, transform=axis.transAxes, ha="center", va="center", color=FAINT)
+
+
+def time_unit(last_day: float) -> tuple[float, str]:
+    """Days per unit shown and its name: months beyond three of them, else days."""
+    return (MONTH, "months") if last_day > 3.1 * MONTH else (1.0, "days")
+
+
+def time_axis(axis: Axes, last: float, unit: str, *, root: bool = False) -> None:
+    """Limits from infusion to ``last`` (in ``unit``), ticks at whole weeks or months.
+
+    With ``root`` months are on a square-root scale, so that the first weeks can be seen beside the years.
+    """
+    root = root and unit == "months"
+    last = max(last, round(last)) if abs(last - round(last)) < 0.1 else last
+    last = last if last > 0 else 1.0  # nothing but the day of infusion
+    if root:
+        axis.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
+        shown = {0.0: "0", 0.5: "½", **{float(k): str(k) for k in (1, 3, 6, 12, 18, 24, 36, 48, 60)}}
+        ticks = [x for x in shown if x <= last]
+        axis.set_xticks(ticks, [shown[x] for x in ticks])
+    else:
+        steps = (1, 2, 3, 6, 12, 24, 60) if unit == "months" else (1, 2, 7, 14, 28)
+        step = next((s for s in steps if last / s <= 8), steps[-1])
+        axis.set_xticks(np.arange(0, last * 1.001, step))
+    axis.set_xlim(0, last)
+
+
+def time_label(unit: str, *, root: bool = False) -> str:
+    """The label that goes with `time_axis`."""
+    root = root and unit == "months"
+    return "Time since infusion" + (f"\n({unit}, square-root scale)" if root else f" ({unit})")
+
+
+def dose_axis(axis: Axes, arms: Sequence[str], n: Sequence[int] | NDArray[np.int64]) -> None:
+    """Ticks of arms on the x axis with the number of patients; doses in millions of cells."""
+    titles = [arm_title(arm) for arm in arms]
+    unit = " × 10⁶ cells"
+    doses = all(title.endswith(unit) for title in titles)
+    shown = [title.removesuffix(unit) for title in titles] if doses else titles
+    axis.set_xticks(
+        range(len(arms)), [f"{title}\nn = {k}" for title, k in zip(shown, n, strict=True)], fontsize=9
+    )
+    axis.set_xlabel("Dose (10⁶ CAR-T cells)" if doses else "Arm")
+
+
+def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
+    """Write a figure as .png, .pdf or .svg, by the suffix, and return the path.
+
+    The file is written beside its place and renamed, so that no half of one is ever seen. Raises `InputError`
+    for another suffix or a place that cannot be written.
+    """
+    from cartsim.analysis.outcome import write_whole
+
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise InputError(
+            f"{path.name}: pictures are written as {', '.join(FORMATS)}; choose one of these suffixes"
+        )
+    # No date in the file: the same picture is the same file.
+    undated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix)
+    try:
+        return write_whole(
+            path, lambda beside: figure.savefig(beside, dpi=dpi, format=suffix[1:], metadata=undated)
+        )
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from None

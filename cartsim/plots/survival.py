@@ -1,0 +1,98 @@
+"""Kaplan-Meier curves with what belongs under them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cartsim.errors import InputError
+from cartsim.plots.style import (
+    FAINT,
+    INK,
+    arm_colors,
+    arm_dashes,
+    arm_title,
+    by_arm,
+    clean,
+    heading,
+    time_axis,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cartsim.endpoints.survival import KaplanMeier
+
+
+def kaplan_meier(
+    curves: Mapping[str, KaplanMeier],
+    *,
+    what: str = "Progression-free survival",
+    unit: str = "months",
+    since: str = "infusion",
+    last: float | None = None,
+) -> Figure:
+    """Kaplan-Meier curves of the arms with limits, censoring marks, medians, and numbers at risk beneath.
+
+    curves: {arm: KaplanMeier}, their times in ``unit`` ("months" or "days") since what ``since`` names;
+    ``last`` ends the axis (default: the last observed time). Raises `InputError` without any curve.
+    """
+    from matplotlib.figure import Figure
+
+    if not curves:
+        raise InputError("kaplan_meier: no curves are given; give at least one arm")
+    named = {str(arm): curve for arm, curve in curves.items()}
+    colors, dashes = arm_colors(named), arm_dashes(named)
+    end = last if last is not None else max(float(curve.times[-1]) for curve in named.values()) or 1.0
+    table = 0.35 + 0.19 * len(named)
+    figure = Figure(figsize=(8.6, 5.0 + table), layout="constrained")
+    axis, risk = figure.subplots(2, 1, sharex=True, height_ratios=(4.6, table))
+    clean(axis)
+    for arm, curve in named.items():
+        color = colors[arm]
+        low, high = (_to_the_end(limit) for limit in (curve.low, curve.high))
+        axis.fill_between(curve.times, low, high, step="post", color=color, alpha=0.12, lw=0)
+        median = f"{curve.median:.1f}".replace(", ", "–")
+        label = f"{arm_title(arm)}: {median}, {curve.events}/{curve.n}"
+        axis.step(curve.times, curve.survival, where="post", color=color, ls=dashes[arm], lw=1.8, label=label)
+        marked = curve.n_censored > 0
+        axis.plot(curve.times[marked], curve.survival[marked], ls="", marker="|", ms=7, mew=1.2, color=color)
+    axis.axhline(0.5, color=FAINT, lw=0.8, ls=":")
+    axis.set_ylim(0, 1.02)
+    axis.set_yticks(np.linspace(0, 1, 6), [f"{p:.0f}" for p in np.linspace(0, 100, 6)])
+    axis.set_ylabel(f"{what} (%)")
+    axis.set_xlabel(f"Time since {since} ({unit})")
+    level = next(iter(named.values())).level
+    unknown = any(np.isnan([c.median.value, c.median.low, c.median.high]).any() for c in named.values())
+    axis.tick_params(labelbottom=True)
+    axis.legend(
+        title=f"Median in {unit} ({100 * level:g} % limits), events/n"
+        + ("\nNE: not estimable" if unknown else ""),
+        title_fontsize=9,
+        fontsize=9,
+        frameon=False,
+        alignment="left",
+        loc="best",
+    )
+    time_axis(axis, end, unit)
+    ticks = axis.get_xticks()
+    for row, (arm, curve) in enumerate(named.items()):
+        for x, n in zip(ticks, curve.at_risk(ticks), strict=True):
+            risk.text(x, row, str(n), ha="center", va="center", fontsize=9, color=colors[arm])
+    risk.set_yticks(range(len(named)), [arm_title(arm) for arm in named], fontsize=9)
+    for label, color in zip(risk.get_yticklabels(), colors.values(), strict=True):
+        label.set_color(color)
+    risk.set_ylim(len(named) - 0.4, -0.6)
+    risk.set_title("Numbers at risk (censoring marks: |)", fontsize=9, loc="left", color=INK)
+    risk.tick_params(length=0, labelbottom=False, pad=24)  # the first number is centered on 0
+    risk.spines[:].set_visible(False)
+    heading(figure, f"{what} {by_arm(named)}" if len(named) > 1 else what)
+    return figure
+
+
+def _to_the_end(limit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where survival falls to 0 its limits have no value; the last ones are drawn up to there."""
+    return np.append(limit[:-1], limit[-2]) if limit.size > 1 and np.isnan(limit[-1]) else limit
