@@ -52,6 +52,10 @@ def test_linear_up_log_down_by_hand() -> None:
     assert row["AUC0-28"] == pytest.approx(4 * 50 + 6 * 300 + down(10, 500, 300) + down(8, 300, 60))
     level = one([4, 10, 28], [100, 100, 100])  # equal neighbors: nothing falls
     assert level["AUC0-28"] == pytest.approx(4 * 50 + 24 * 100)
+    barely = one([4, 10, 28], [100, 100, np.nextafter(100, 0)])  # falls by the last bit
+    assert barely["AUC0-28"] == pytest.approx(4 * 50 + 24 * 100)
+    between = one([21, MONTH], [249, 249])  # the value interpolated on day 28 may be off by the last bit
+    assert between["AUC0-28"] == pytest.approx(21 * 249 / 2 + 7 * 249)
 
 
 def test_sample_on_day_zero_counts_in_the_area_only() -> None:
@@ -322,7 +326,7 @@ def scalar(days: list, values: list, lloq: float, method: str, horizon: float) -
         out["lambda_z"] = -slope
 
     def piece(t1: float, c1: float, t2: float, c2: float, way: str) -> float:
-        if way == "linear-log" and c1 > c2 > 0:
+        if way == "linear-log" and c1 > c2 * (1 + 1e-9) > 0:  # the quotient below loses all digits at c1 = c2
             return (t2 - t1) * (c1 - c2) / log(c1 / c2)
         return (t2 - t1) * (c1 + c2) / 2
 
