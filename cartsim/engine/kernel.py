@@ -27,6 +27,7 @@ from cartsim.cache import cache_dir
 from cartsim.engine import tableau
 from cartsim.model import Model
 
+EMPTY_BELOW = -625.0  # ln of a pool that is empty, as rodas marks it, lies below
 LANES = 16  # patients side by side: two packed registers of eight doubles, or four of four
 
 
@@ -141,7 +142,7 @@ def generate(model: Model) -> str:
     def guard(i: int, name: str) -> str:
         """A pool that is absent stays absent: its row is zero."""
         if log_scaled[i]:
-            return f"{name} if y_here_{i} > ABSENT else 0.0"
+            return f"{name} if y_here_{i} > EMPTY_BELOW else 0.0"
         return f"{name} * alive_{i}" if countable[i] else name
 
     # slopes alone, for stages 2 to 8
@@ -328,7 +329,7 @@ def generate(model: Model) -> str:
         "",
         "from cartsim.engine.arithmetic import FAST, fast_exp as exp, fast_log as log",
         "",
-        "ABSENT = -5e4  # ln of a pool that holds nothing lies far below this",
+        f"EMPTY_BELOW = {EMPTY_BELOW}  # ln of an empty pool lies below",
         f"N_CONSTANTS = {len(c_names)}",
         "",
         "",

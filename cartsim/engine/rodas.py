@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit, types
 
 from cartsim.engine.arithmetic import fast_exp
-from cartsim.engine.kernel import LANES, Kernel
+from cartsim.engine.kernel import EMPTY_BELOW, LANES, Kernel
 
 
 class Status(IntEnum):
@@ -52,9 +52,10 @@ class Trajectories:
     ended: np.ndarray  # time reached
 
 
-ABSENT = -1e5  # ln of an empty pool; the generated code takes anything below -5e4 as empty
-EMPTY_BELOW = -5e4
-TINY = -600.0  # ln of what no pool can hold
+# A pool below e^-600 (1e-261) of its unit is empty until the next dose: it is set to e^-650, its slope to 0, and reads
+# as exactly 0. The gap between the two keeps every ratio with an empty pool within the range of doubles.
+NOTHING = -600.0
+ABSENT = -650.0
 SAFETY = 0.9
 GROWTH = 6.0
 SHRINK = 0.2
@@ -243,7 +244,8 @@ def _finish(outputs, times, p, seen, log_scaled, needed, columns, who, done, out
         i = needed[k]
         if log_scaled[i]:
             for j in range(done):
-                seen[i, j] = fast_exp(seen[i, j])
+                value = fast_exp(seen[i, j])
+                seen[i, j] = value if seen[i, j] > EMPTY_BELOW else 0.0
     outputs(times, p, seen, columns, who, done, out)
 
 
@@ -382,7 +384,7 @@ def _run(  # type: ignore[no-untyped-def]
                 value = w[Y + i * LANES + lane]
                 x[i] = value
                 if log_scaled[i]:
-                    x[i] = math.exp(value) if value > EMPTY_BELOW else 0.0
+                    x[i] = math.exp(value) if value > NOTHING else 0.0
             infused = False
             while next_dose[lane] < dose_times.size and dose_times[next_dose[lane]] <= t:
                 amount = dose_amounts[who, next_dose[lane]]
@@ -526,19 +528,17 @@ def _run(  # type: ignore[no-untyped-def]
                     for i in range(n_states):
                         w[NEW + i * LANES + lane] = trial[i]
                 for i in range(n_states):
-                    w[Y + i * LANES + lane] = w[NEW + i * LANES + lane]
-                    if w[NEW + i * LANES + lane] > limits[i]:
+                    value = w[NEW + i * LANES + lane]
+                    if value > limits[i]:
                         ending = Status.ceiling
+                    if log_scaled[i] and value < NOTHING:
+                        value = ABSENT
+                    w[Y + i * LANES + lane] = value
                 w[TIME + lane] = t_new
                 grown = GROWTH if refused[lane] == 0 else 1.0
                 factor = SAFETY * error**-0.2 if error > 1e-12 else GROWTH
                 w[STEP + lane] = h * min(grown, max(SHRINK, factor))
                 refused[lane] = 0
-                if extinction.shape[0]:
-                    # What hangs on emptied pools (such as their complexes) decays without end: call it gone too.
-                    for i in range(n_states):
-                        if log_scaled[i] and extinction[who, i] == 0.0 and w[Y + i * LANES + lane] < TINY:
-                            w[Y + i * LANES + lane] = ABSENT
                 if emptied >= 0:
                     w[Y + emptied * LANES + lane] = ABSENT if log_scaled[emptied] else 0.0
                     w[ALIVE + emptied * LANES + lane] = 0.0

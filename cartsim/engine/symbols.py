@@ -124,13 +124,26 @@ def _log(value: sp.Expr) -> sp.Expr:
 
 
 def _quotient(a: sp.Expr, b: sp.Expr) -> sp.Expr:
-    """a / b, both multiplied by the sums that b's own terms are divided by: one division instead of two."""
+    """a / b, saturating fractions brought to the form 1 / (1 + ...), which no small pool can turn into 0/0.
+
+    Both are multiplied by the sums that b's own terms are divided by, and then divided by a's exponential.
+    """
     for term in sp.Add.make_args(b):
         for factor in sp.Mul.make_args(term):
             if factor.is_Pow and factor.exp == -1 and factor.base.is_Add:
                 b = sp.Add(*[t * factor.base for t in sp.Add.make_args(b)])
                 a = a * factor.base
+    exponents = [f.args[0] for f in sp.Mul.make_args(a) if isinstance(f, sp.exp)]
+    if b.is_Add and exponents:
+        inverse = sp.exp(-sp.Add(*exponents))
+        return _merged(*sp.Mul.make_args(a), inverse) / _times(b, inverse)
     return a / b
+
+
+def _times(terms: sp.Expr, factor: sp.Expr) -> sp.Expr:
+    """A sum times an exponential, carried into every term."""
+    parts = sp.Add.make_args(sp.expand_mul(terms))
+    return sp.Add(*[_merged(*sp.Mul.make_args(part), factor) for part in parts])
 
 
 def _power(base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
@@ -142,15 +155,17 @@ def _power(base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
 def _differences_of_logs(expression: sp.Expr) -> sp.Expr:
     """exp(a) exp(-b) as exp(a - b): the ratio of two vanishing pools is a number, not 0/0."""
 
-    def together(product: sp.Expr) -> sp.Expr:
-        exponentials = [f for f in product.args if isinstance(f, sp.exp)]
-        rest = [f for f in product.args if not isinstance(f, sp.exp)]
-        return sp.Mul(*rest, sp.exp(sp.Add(*[f.args[0] for f in exponentials])))
-
     return expression.replace(
         lambda e: e.is_Mul and sum(isinstance(f, sp.exp) for f in e.args) > 1,
-        together,
+        lambda e: _merged(*e.args),
     )
+
+
+def _merged(*factors: sp.Expr) -> sp.Expr:
+    """A product with its exponentials in one."""
+    exponents = [f.args[0] for f in factors if isinstance(f, sp.exp)]
+    rest = [f for f in factors if not isinstance(f, sp.exp)]
+    return sp.Mul(*rest, sp.exp(sp.expand_mul(sp.Add(*exponents))))
 
 
 def _relative(rate: sp.Expr, variable: sp.Symbol, linear_part: set[sp.Symbol]) -> sp.Expr:
@@ -160,10 +175,10 @@ def _relative(rate: sp.Expr, variable: sp.Symbol, linear_part: set[sp.Symbol]) -
         factors = list(sp.Mul.make_args(term))
         if not any(isinstance(f, sp.exp) and f.has(variable) for f in factors):
             sums = [k for k, f in enumerate(factors) if f.is_Add and f.has(variable)]
-            sums.sort(key=lambda k: len(factors[k].free_symbols & linear_part))
+            # Of several sums, the one without linear states, and with most terms: its partners vanish together.
+            sums.sort(key=lambda k: (len(factors[k].free_symbols & linear_part), -len(factors[k].atoms(sp.exp))))
             if sums:
-                k = sums[0]
-                factors[k] = sp.Add(*[part * sp.exp(-variable) for part in factors[k].args])
+                factors[sums[0]] = _times(factors[sums[0]], sp.exp(-variable))
                 terms.append(sp.Mul(*factors))
                 continue
         terms.append(term * sp.exp(-variable))
