@@ -54,9 +54,7 @@ def exposure_quartiles(
         for k, (response, given_response) in enumerate(responses.items()):
             yes = np.asarray(given_response)
             if yes.shape != exposure.shape or not np.isin(yes, (0, 1)).all():
-                raise InputError(
-                    f"response {response!r}: give true or false for each of {len(exposure)} patients"
-                )
+                raise InputError(f"response {response!r}: give true or false for each of {len(exposure)} patients")
             hits = np.bincount(quantile, weights=yes[known].astype(float))
             rate, limits = rates(hits, n, level)
             axis.errorbar(
@@ -90,6 +88,4 @@ def exposure_quartiles(
 def _short(x: float) -> str:
     """Two digits, with k or M for thousands and millions."""
     x = float(f"{x:.2g}")
-    return next(
-        (f"{x / size:g}{sign}" for size, sign in ((1e6, "M"), (1e3, "k")) if abs(x) >= size), f"{x:g}"
-    )
+    return next((f"{x / size:g}{sign}" for size, sign in ((1e6, "M"), (1e3, "k")) if abs(x) >= size), f"{x:g}")

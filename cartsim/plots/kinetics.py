@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cartsim.endpoints.kinetics import LLOQ
 from cartsim.errors import InputError
 from cartsim.plots.style import (
     CATEGORY_COLORS,
@@ -42,7 +43,7 @@ LEVELS = (5, 25, 50, 75, 95)
 OTHERS = "#CFCFCF"  # curves to compare with
 
 
-def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = 50.0) -> Figure:
+def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = LLOQ) -> Figure:
     """CAR-T kinetics by arm: medians over the first 28 days and the whole time, percentile bands of each arm.
 
     The bands hold 5-95 and 25-75 percent of the patients; with one arm they take the place of the medians.
@@ -142,7 +143,7 @@ def by_response(
     best: Any,
     *,
     marker: str = TRANSGENE,
-    lloq: float | None = 50.0,
+    lloq: float | None = LLOQ,
     log: bool = True,
 ) -> Figure:
     """Median and interquartile range over time of the patients of each best response, a panel each.
@@ -199,7 +200,7 @@ def visual_predictive_check(
     simulated: Mapping[str, ArrayLike],
     *,
     marker: str = TRANSGENE,
-    lloq: float | None = 50.0,
+    lloq: float | None = LLOQ,
     log: bool = True,
     levels: tuple[float, float, float] = (5.0, 50.0, 95.0),
     level: float = 0.95,
@@ -287,9 +288,7 @@ def _lloq_handle(lloq: float) -> Any:
     return Line2D([], [], color=FAINT, lw=1, ls=":", label=f"limit of quantification ({lloq:g})")
 
 
-def _log_axis(
-    axis: Axes, drawn: Sequence[NDArray[np.float64]], lloq: float | None, *, strip: bool = False
-) -> None:
+def _log_axis(axis: Axes, drawn: Sequence[NDArray[np.float64]], lloq: float | None, *, strip: bool = False) -> None:
     """A logarithmic axis for what is drawn; with ``lloq`` a line there and a decade or a strip below it."""
     positive = np.concatenate([np.empty(0), *(x[np.isfinite(x) & (x > 0)] for x in drawn)])
     low, high = (positive.min(), positive.max()) if positive.size else (1.0, 1.0)

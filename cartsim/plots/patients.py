@@ -169,7 +169,7 @@ def swimmer(
     marks = dict(events or {})
     per_patient = [*marks.values(), *([] if ongoing is None else [ongoing])]
     if len(marks) > len(MARKS) or any(np.shape(given) != (total,) for given in per_patient):
-        raise InputError(f"swimmer: events and ongoing: up to {len(MARKS)} events, each of shape ({total},)")
+        raise InputError(f"swimmer: give up to {len(MARKS)} events, and each of them and ongoing as ({total},)")
     chosen = np.flatnonzero(np.isfinite(end))[:first]
     chosen = chosen[np.argsort(end[chosen], kind="stable")]
     names, end = names[chosen], end[chosen]
@@ -223,7 +223,5 @@ def _group(what: str, arm: str, groups: Mapping[str, Any], n: int) -> NDArray[np
         raise InputError(f"{what}: no categories are given for arm {arm!r}; give them for every arm")
     group = categories(named[arm])
     if group.shape != (n,):
-        raise InputError(
-            f"{what}: arm {arm!r} has {n} patients and categories of shape {group.shape}; give ({n},)"
-        )
+        raise InputError(f"{what}: arm {arm!r} has {n} patients and categories of shape {group.shape}; give ({n},)")
     return group

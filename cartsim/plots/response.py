@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 BEST_FIRST = tuple(reversed(CATEGORY_COLORS))  # stacked from the axis up: the response rate is read on it
 
 
-def response_bars(
-    landmarks: Mapping[str, Mapping[str, Any]], *, grouped: bool = True, level: float = 0.95
-) -> Figure:
+def response_bars(landmarks: Mapping[str, Mapping[str, Any]], *, grouped: bool = True, level: float = 0.95) -> Figure:
     """Stacked shares of the response categories by arm, a panel a landmark, as Figure 6b of Singh 2021.
 
     landmarks: {"6 months": {arm: (n,) response categories}}. With ``grouped``, MR and VGPR count as PR, and
@@ -75,9 +73,7 @@ def response_bars(
             ink = "white" if name in ("CR", "VGPR", "PD") else INK
             for k in np.flatnonzero(share[:, i] >= 5):
                 middle = bottom[k, i] + share[k, i] / 2
-                axis.text(
-                    x[k] - 0.1, middle, f"{share[k, i]:.0f}", ha="center", va="center", color=ink, fontsize=9
-                )
+                axis.text(x[k] - 0.1, middle, f"{share[k, i]:.0f}", ha="center", va="center", color=ink, fontsize=9)
         responded = number[:, [BEST_FIRST.index(name) for name in RESPONDERS]].sum(axis=1)
         some = n > 0
         rate, limits = rates(responded[some], n[some], level)
@@ -97,9 +93,7 @@ def response_bars(
         axis.set_ylabel("Patients (%)")
     shown = [str(arm) for arms in landmarks.values() for arm in arms]
     response = "PR or CR" if grouped else "PR or better"
-    mark = Line2D(
-        [], [], color=INK, marker="o", ms=4, mec="white", label=f"{response}, {100 * level:g} % limits"
-    )
+    mark = Line2D([], [], color=INK, marker="o", ms=4, mec="white", label=f"{response}, {100 * level:g} % limits")
     handles = category_handles(seen, {"PR": "partial response (MR, PR, VGPR)"} if grouped else {})
     legend_below(figure, [*handles, mark])
     heading(figure, f"Response {by_arm(shown)}; above the bars the share with {response}")
@@ -121,9 +115,7 @@ def response_over_time(days: ArrayLike, arms: Mapping[str, Any]) -> Figure:
     for axis, (arm, status) in zip(axes, named.items(), strict=True):
         total = max(len(status), 1)
         shares = [100 * (status == name).sum(axis=0) / total for name in BEST_FIRST]
-        axis.stackplot(
-            t / per, shares, step="post", colors=[CATEGORY_COLORS[name] for name in BEST_FIRST], lw=0
-        )
+        axis.stackplot(t / per, shares, step="post", colors=[CATEGORY_COLORS[name] for name in BEST_FIRST], lw=0)
         time_axis(axis, t[-1] / per, unit)
         axis.set_ylim(0, 100)
         axis.set_title(f"{arm_title(arm)}, n = {len(status)}", fontsize=10)

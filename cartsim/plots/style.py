@@ -107,9 +107,7 @@ def matrices(
     values = {str(name): np.asarray(rows, float) for name, rows in arms.items()}
     for name, rows in values.items():
         if rows.ndim != 2 or rows.shape[1] != t.size:
-            raise InputError(
-                f"{what}: arm {name!r} has shape {rows.shape}; give (patients, {t.size}), a column a time"
-            )
+            raise InputError(f"{what}: arm {name!r} has shape {rows.shape}; give (patients, {t.size}), a column a time")
     return t, values
 
 
@@ -123,9 +121,7 @@ def percentiles(values: NDArray[np.float64], levels: Sequence[float]) -> NDArray
     return result
 
 
-def rates(
-    hits: NDArray[Any], n: NDArray[np.int64], level: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def rates(hits: NDArray[Any], n: NDArray[np.int64], level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Shares in percent, and how far their Wilson limits lie below and above (2, shares)."""
     from cartsim.analysis.outcome import wilson
 
@@ -253,9 +249,7 @@ def dose_axis(axis: Axes, arms: Sequence[str], n: Sequence[int] | NDArray[np.int
     unit = " × 10⁶ cells"
     doses = all(title.endswith(unit) for title in titles)
     shown = [title.removesuffix(unit) for title in titles] if doses else titles
-    axis.set_xticks(
-        range(len(arms)), [f"{title}\nn = {k}" for title, k in zip(shown, n, strict=True)], fontsize=9
-    )
+    axis.set_xticks(range(len(arms)), [f"{title}\nn = {k}" for title, k in zip(shown, n, strict=True)], fontsize=9)
     axis.set_xlabel("Dose (10⁶ CAR-T cells)" if doses else "Arm")
 
 
@@ -270,14 +264,10 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
-        raise InputError(
-            f"{path.name}: pictures are written as {', '.join(FORMATS)}; choose one of these suffixes"
-        )
+        raise InputError(f"{path.name}: pictures are written as {', '.join(FORMATS)}; choose one of these suffixes")
     # No date in the file: the same picture is the same file.
     undated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix)
     try:
-        return write_whole(
-            path, lambda beside: figure.savefig(beside, dpi=dpi, format=suffix[1:], metadata=undated)
-        )
+        return write_whole(path, lambda beside: figure.savefig(beside, dpi=dpi, format=suffix[1:], metadata=undated))
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from None

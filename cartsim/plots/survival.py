@@ -69,8 +69,7 @@ def kaplan_meier(
     unknown = any(np.isnan([c.median.value, c.median.low, c.median.high]).any() for c in named.values())
     axis.tick_params(labelbottom=True)
     axis.legend(
-        title=f"Median in {unit} ({100 * level:g} % limits), events/n"
-        + ("\nNE: not estimable" if unknown else ""),
+        title=f"Median in {unit} ({100 * level:g} % limits), events/n" + ("\nNE: not estimable" if unknown else ""),
         title_fontsize=9,
         fontsize=9,
         frameon=False,
