@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from cartsim.engine.rodas import Trajectories
 
 RTOL = 1e-6
-LOOSEST, TIGHTEST = 1e-4, 1e-11  # looser than this, rare patients come out wrong; tighter, rounding takes over
+LOOSEST, TIGHTEST = (
+    1e-4,
+    1e-11,
+)  # looser than this, rare patients come out wrong; tighter, rounding takes over
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ def simulate(
 
     shares = min(max(1, n_jobs if n_jobs > 0 else _cores()), max(1, len(ids) // 64))
     edges = np.linspace(0, len(ids), shares + 1).astype(int)
-    parts = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [slice(a, b) for a, b in pairwise(edges)]
     if shares == 1:
         runs = [integrate(parameters, dose_times, dose_amounts)]
     else:
@@ -176,8 +180,10 @@ def made_by(model: Model, **settings: Any) -> dict[str, Any]:
         "cartsim": __version__,
         "numpy": version("numpy"),
         "numba": version("numba"),
-        **{name: value if isinstance(value, (int, float, str, type(None))) else repr(value)
-           for name, value in settings.items()},
+        **{
+            name: value if isinstance(value, (int, float, str, type(None))) else repr(value)
+            for name, value in settings.items()
+        },
     }
 
 
@@ -296,7 +302,9 @@ def _integrator(
     rule = regimen.retreatment
     if rule is not None:
         if rule.state not in model.states:
-            raise InputError(f"retreatment watches {rule.state!r}; it can watch the states {', '.join(states)}")
+            raise InputError(
+                f"retreatment watches {rule.state!r}; it can watch the states {', '.join(states)}"
+            )
         retreatment = rodas.Retreatment(
             state=states.index(rule.state),
             factor=rule.above_nadir if rule.above_nadir is not None else -math.inf,

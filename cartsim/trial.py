@@ -59,14 +59,18 @@ class Arm:
 
 @dataclass(frozen=True)
 class Visits:
-    """Days after infusion on which responses are assessed and blood is drawn for the transgene; KarMMa's by default."""
+    """Days after infusion of response assessments and transgene samples; KarMMa's by default."""
 
     response: tuple[float, ...] = KARMMA_RESPONSE
     kinetics: tuple[float, ...] = KARMMA_KINETICS
     landmarks: tuple[float, ...] = (6.0, 21.0)  # months, of the response snapshots
 
     def __post_init__(self) -> None:
-        for what, days in (("response", self.response), ("kinetics", self.kinetics), ("landmarks", self.landmarks)):
+        for what, days in (
+            ("response", self.response),
+            ("kinetics", self.kinetics),
+            ("landmarks", self.landmarks),
+        ):
             values = list(days)
             if not values or not all(day > 0 for day in values) or sorted(set(values)) != values:
                 raise InputError(f"{what} visits {values}: give increasing times after 0, at least one")
@@ -113,16 +117,16 @@ class Trial:
 
     model: name, path or Model. arms: what is given to how many. population: the virtual patients (by default the
     model's own variability with ``seed``). assays: measurement error of ``mprotein`` (g/L), ``sbcma`` (relative
-    to baseline) and ``transgene`` (copies/ug). conduct: missed visits, dropout, cut-off, new therapy, deaths. curves: the number
-    of patients of each arm whose trajectories are kept for pictures.
+    to baseline) and ``transgene`` (copies/ug). conduct: missed visits, dropout, cut-off, new therapy, deaths. curves:
+    the number of patients of each arm whose trajectories are kept for pictures.
     """
 
     model: Model
     arms: tuple[Arm, ...]
     population: Population | None = None
-    visits: Visits = Visits()
+    visits: Visits = field(default_factory=Visits)
     assays: Mapping[str, Assay] = field(default_factory=dict)
-    conduct: Conduct = Conduct()
+    conduct: Conduct = field(default_factory=Conduct)
     seed: int = 2021
     rtol: float = RTOL
     extinction: float | None = None
@@ -255,11 +259,15 @@ class Trial:
             patients=patients,
             response_days=response,
             baseline=baseline,
-            mprotein=np.where(at_response, measured("mprotein", at("mprotein_gL", response), response), np.nan),
+            mprotein=np.where(
+                at_response, measured("mprotein", at("mprotein_gL", response), response), np.nan
+            ),
             sbcma_change=np.where(at_response, change_measured(), np.nan),
             tumor_relative=at("tumor_relative", response),
             kinetic_days=kinetics,
-            transgene=np.where(at_kinetics, measured("transgene", at("transgene", kinetics), kinetics), np.nan),
+            transgene=np.where(
+                at_kinetics, measured("transgene", at("transgene", kinetics), kinetics), np.nan
+            ),
             landmarks=visits.landmarks,
             landmark_change=at("mprotein_change", landmarks),
             course=course,
@@ -287,7 +295,9 @@ class _Checkpoint:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise InputError(f"checkpoint folder {folder}: {error.strerror}; choose one that is writable") from None
+                raise InputError(
+                    f"checkpoint folder {folder}: {error.strerror}; choose one that is writable"
+                ) from None
 
     def _path(self, arm: int, start: int, stop: int) -> Path:
         assert self.folder is not None
@@ -327,7 +337,12 @@ class _bar:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
             self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
             self.task = self.progress.add_task("patients", total=total)
 

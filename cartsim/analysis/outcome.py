@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,8 @@ GROUPS = ("PD", "SD", "PR", "CR")  # of Singh 2021, Figure 6: PR holds MR, PR an
 class Rules:
     """By what a trial is judged: response criteria, landmark bins, censoring, and the transgene's limit."""
 
-    response: IMWG2016 = IMWG2016()
-    landmark: SinghLandmark = SinghLandmark()
+    response: IMWG2016 = field(default_factory=IMWG2016)
+    landmark: SinghLandmark = field(default_factory=SinghLandmark)
     censoring: str = "fda"
     lloq: float = LLOQ
 
@@ -86,7 +86,7 @@ class Outcome:
         return failed[["id", "arm", "status"]].reset_index(drop=True)
 
     def responses(self) -> pd.DataFrame:
-        """Rates with Wilson limits: ``arm``, ``endpoint``, ``category``, ``n``, ``count``, ``percent``, ``low``, ``high``."""
+        """Rates with Wilson limits, in percent: a row for each arm, endpoint and category."""
         import pandas as pd
 
         rows = []
@@ -95,8 +95,9 @@ class Outcome:
                 codes = group[f"month_{month:g}"]
                 for category in ("NE", *GROUPS):
                     rows.append((arm, f"month {month:g}", category, len(group), int((codes == category).sum())))
-            for category in Response:
-                rows.append((arm, "best response", category.name, len(group), int((group["best"] == category.name).sum())))
+            for response in Response:
+                count = int((group["best"] == response.name).sum())
+                rows.append((arm, "best response", response.name, len(group), count))
         table = pd.DataFrame(rows, columns=["arm", "endpoint", "category", "n", "count"])
         low, high = wilson(table["count"].to_numpy(), table["n"].to_numpy())
         return table.assign(percent=100 * table["count"] / table["n"], low=100 * low, high=100 * high)
@@ -106,7 +107,7 @@ class Outcome:
         import pandas as pd
 
         arms = [arm.name for arm in self.trial.arms]
-        return pd.concat([self.survival(arm).frame().assign(arm=arm) for arm in arms], ignore_index=True)
+        return pd.concat({arm: self.survival(arm).frame() for arm in arms}, names=["arm"]).reset_index(level="arm")
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write patients.parquet, visits.parquet (if kept), responses.csv, pfs.csv and summary.json."""
@@ -137,7 +138,7 @@ class Outcome:
 
 def run(
     trial: Trial,
-    rules: Rules = Rules(),  # noqa: B008 (frozen)
+    rules: Rules = Rules(),
     *,
     n_jobs: int = -1,
     chunk: int = 2000,
@@ -153,11 +154,12 @@ def run(
         Readout(rules, keep_visits), n_jobs=n_jobs, chunk=chunk, progress=progress, checkpoint=checkpoint
     )
     names = [arm.name for arm in trial.arms]
-    patients = pd.concat([part.patients for part in parts], ignore_index=True, copy=False)
+    patients = pd.concat([part.patients for part in parts], ignore_index=True)
     patients["arm"] = pd.Categorical(patients["arm"], categories=names, ordered=True)
     for part in parts:
         object.__setattr__(part, "patients", None)  # one copy at a time
-    visits, values = {}, {}
+    visits: dict[str, Visits] = {}
+    values: dict[str, dict[str, NDArray[np.float64]]] = {}
     for name in names:
         own = [part for part in parts if part.arm == name]
         if keep_visits:
@@ -192,7 +194,7 @@ class ChunkOutcome:
 class Readout:
     """Judges one chunk of observations; what ``Trial.run`` applies where the chunk was simulated."""
 
-    rules: Rules = Rules()
+    rules: Rules = field(default_factory=Rules)
     keep_visits: bool = True
 
     def __call__(self, seen: Observations) -> ChunkOutcome:
@@ -233,7 +235,9 @@ class Readout:
             change = seen.landmark_change[:, k]
             codes = figure6(landmark(change, rules.landmark, baseline=seen.baseline))
             extra[f"change_{month:g}"] = change
-            extra[f"month_{month:g}"] = pd.Categorical.from_codes(codes, [r.name for r in Response], ordered=True)
+            extra[f"month_{month:g}"] = pd.Categorical.from_codes(
+                codes, [r.name for r in Response], ordered=True
+            )
         sbcma = np.where(np.isnan(seen.sbcma_change), np.inf, seen.sbcma_change)
         lowest = sbcma.min(axis=1)
         extra["sbcma_nadir"] = np.where(np.isfinite(lowest), lowest, np.nan)
@@ -264,7 +268,7 @@ class Readout:
 
 
 def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFrame:
-    """A row an arm: n, failed, medians with 5th and 95th percentile, response rates in percent, median PFS in months."""
+    """A row an arm: n, failed, medians with 5th and 95th percentile, rates in percent, median PFS in months."""
     import numpy as np
     import pandas as pd
 
@@ -292,7 +296,9 @@ def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
-def wilson(count: NDArray[Any], n: NDArray[Any], level: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def wilson(
+    count: NDArray[Any], n: NDArray[Any], level: float = 0.95
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Wilson score limits of proportions (statsmodels)."""
     from statsmodels.stats.proportion import proportion_confint
 
@@ -331,7 +337,7 @@ def _joined(parts: list[Visits | None]) -> Visits:
     shared = {"days": first.days, "kinetic_days": first.kinetic_days}
     return Visits(
         **{
-            f.name: shared.get(f.name, None)
+            f.name: shared.get(f.name)
             if f.name in shared
             else np.concatenate([getattr(part, f.name) for part in parts])
             for f in fields(Visits)
@@ -348,7 +354,9 @@ def writable_folder(folder: str | Path) -> Path:
         os.close(handle)
         os.unlink(probe)
     except OSError as error:
-        raise InputError(f"cannot write into {folder}: {error.strerror}; choose another output folder") from None
+        raise InputError(
+            f"cannot write into {folder}: {error.strerror}; choose another output folder"
+        ) from None
     return folder
 
 

@@ -1,8 +1,8 @@
 """exp and log without branches or calls, so that a loop over lanes becomes packed instructions.
 
-Both handle the full range of doubles, infinities and NaN; subnormal results of exp are 0. Their error against correctly rounded results is below 2 ulp
-(see tests/test_arithmetic.py). Reassociation would break the rounding tricks, so only contraction (fused
-multiply-add) and the sign of zero are relaxed.
+Both handle the full range of doubles, infinities and NaN; subnormal results of exp are 0. Their error is below 2 ulp
+(see tests/test_arithmetic.py). Reassociation would break the rounding tricks, so only contraction (fused multiply-add)
+and the sign of zero are relaxed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from numba.extending import intrinsic
 FAST = {"contract", "nsz"}
 
 
-@intrinsic
-def bits_of(typingctx: Any, value: Any) -> Any:  # noqa: ARG001
+@intrinsic  # type: ignore[misc]
+def bits_of(typingctx: Any, value: Any) -> Any:
     """The 64 bits of a double as an integer."""
     return types.int64(types.float64), lambda ctx, b, sig, args: b.bitcast(args[0], ir.IntType(64))
 
 
-@intrinsic
-def double_of(typingctx: Any, value: Any) -> Any:  # noqa: ARG001
+@intrinsic  # type: ignore[misc]
+def double_of(typingctx: Any, value: Any) -> Any:
     """The double with these 64 bits."""
     return types.float64(types.int64), lambda ctx, b, sig, args: b.bitcast(args[0], ir.DoubleType())
 

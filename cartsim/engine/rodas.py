@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 from numba import njit, types
 
 from cartsim.engine.arithmetic import fast_exp
-from cartsim.engine.kernel import EMPTY_BELOW, LANES, Kernel
+from cartsim.engine.kernel import Kernel
+from cartsim.engine.layout import EMPTY_BELOW, LANES, Rows
 
 
 class Status(IntEnum):
@@ -30,7 +30,7 @@ class Status(IntEnum):
 
 @dataclass(frozen=True)
 class Retreatment:
-    """A further infusion when state ``state`` rises past ``factor`` times its lowest value so far and past ``above``."""
+    """A further infusion when ``state`` rises past ``factor`` times its lowest value so far and past ``above``."""
 
     state: int
     factor: float
@@ -67,7 +67,15 @@ _Constants = types.FunctionType(types.void(_vector, _vector))
 _Infuse = types.FunctionType(types.void(_vector, types.float64, _vector))
 _Rates = types.FunctionType(types.void(types.float64, _vector, _vector, _vector))
 _Outputs = types.FunctionType(
-    types.void(_vector, _vector, types.float64[:, ::1], types.int64[::1], types.int64, types.int64, types.float64[:, :, ::1])
+    types.void(
+        _vector,
+        _vector,
+        types.float64[:, ::1],
+        types.int64[::1],
+        types.int64,
+        types.int64,
+        types.float64[:, :, ::1],
+    )
 )
 
 
@@ -92,10 +100,10 @@ def integrate(
 ) -> Trajectories:
     """Integrate every row of ``parameters`` (n, p) and read the outputs at ``times`` (m,), sorted and not negative.
 
-    ``dose_times`` (d,) with ``dose_amounts`` (n, d): infusions in amounts of the dosing section; an amount of zero is no
-    infusion. ``columns`` (outputs + states,) holds each quantity's column in the result, or -1. ``needed`` are the states
-    that those read. ``extinction`` (n, s), where given, is the value below which a state's pool is gone until the next
-    dose (0 for never).
+    ``dose_times`` (d,) with ``dose_amounts`` (n, d): infusions in amounts of the dosing section; an amount of zero is
+    no infusion. ``columns`` (outputs + states,) holds each quantity's column in the result, or -1. ``needed`` are the
+    states that those read. ``extinction`` (n, s), where given, is the value below which a state's pool is gone until
+    the next dose (0 for never).
     """
     n = len(parameters)
     n_columns = int(columns.max()) + 1 if len(columns) else 0
@@ -114,6 +122,7 @@ def integrate(
         r = retreatment
         rule = np.array([r.state, r.factor, r.above, r.earliest, r.delay, r.maximum], float)
     n_states = kernel.n_states
+    at = Rows(n_states, kernel.n_constants)
     with np.errstate(divide="ignore"):
         limits = np.where(log_scaled, np.log(ceilings), ceilings)
     _run(
@@ -124,6 +133,7 @@ def integrate(
         kernel.rates,
         kernel.outputs,
         kernel.n_constants,
+        (at.time, at.step, at.error, at.y, at.new, at.alive, at.constants),
         np.ascontiguousarray(parameters, float),
         np.ascontiguousarray(dose_times, float),
         np.ascontiguousarray(dose_amounts, float),
@@ -215,13 +225,13 @@ def _next_stop(dose_times, next_dose, pending):  # type: ignore[no-untyped-def]
 @njit(error_model="numpy", cache=True, nogil=True)
 def _dense(w, lane, i, n_states, theta):  # type: ignore[no-untyped-def]
     """State i of a lane inside the step just tried, 0 <= theta <= 1."""
-    row = i * LANES + lane
-    block = n_states * LANES
-    old = w[3 * LANES + row]
-    new = w[3 * LANES + block + row]
-    dense = 3 * LANES + 2 * block + row
+    block = n_states * LANES  # y, new and the three blocks of the interpolant follow each other, see layout.Rows
+    start = 3 * LANES + i * LANES + lane
+    old, new, dense = w[start], w[start + block], start + 2 * block
     rest = 1.0 - theta
-    return rest * old + theta * (new + rest * (w[dense] + theta * (w[dense + block] + theta * w[dense + 2 * block])))
+    return rest * old + theta * (
+        new + rest * (w[dense] + theta * (w[dense + block] + theta * w[dense + 2 * block]))
+    )
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -258,6 +268,7 @@ def _finish(outputs, times, p, seen, log_scaled, needed, columns, who, done, out
         _Rates,
         _Outputs,
         types.int64,
+        types.UniTuple(types.int64, 7),
         types.float64[:, ::1],
         _vector,
         types.float64[:, ::1],
@@ -292,6 +303,7 @@ def _run(  # type: ignore[no-untyped-def]
     rates,
     outputs,
     n_constants,
+    rows,
     parameters,
     dose_times,
     dose_amounts,
@@ -317,13 +329,7 @@ def _run(  # type: ignore[no-untyped-def]
     n = parameters.shape[0]
     n_states = log_scaled.size
     n_times = times.size
-    # The layout of the work array, as the generated code has it.
-    TIME, STEP, ERROR = 0, LANES, 2 * LANES
-    Y = 3 * LANES
-    NEW = Y + n_states * LANES
-    DENSE = NEW + n_states * LANES
-    ALIVE = DENSE + 3 * n_states * LANES
-    CONSTANTS = ALIVE + n_states * LANES
+    TIME, STEP, ERROR, Y, NEW, ALIVE, CONSTANTS = rows
     w = np.zeros(CONSTANTS + n_constants * LANES)
     w[STEP : STEP + LANES] = 1.0
     w[ALIVE:CONSTANTS] = 1.0
@@ -409,7 +415,9 @@ def _run(  # type: ignore[no-untyped-def]
             if infused and seeded and next_time[lane] < n_times:
                 longest = times[next_time[lane]] - t
                 stop = _next_stop(dose_times, next_dose[lane], pending[lane])
-                h = _start(rates, p, t, x, min(longest, stop - t), log_scaled, negligible, rtol, slopes, trial)
+                h = _start(
+                    rates, p, t, x, min(longest, stop - t), log_scaled, negligible, rtol, slopes, trial
+                )
                 t += h
                 w[TIME + lane] = t
                 if next_time[lane] < n_times and times[next_time[lane]] <= t:
@@ -477,7 +485,10 @@ def _run(  # type: ignore[no-untyped-def]
                 if extinction.shape[0]:
                     for i in range(n_states):
                         limit = _carried(extinction[who, i], log_scaled[i])
-                        if extinction[who, i] > 0.0 and w[NEW + i * LANES + lane] < limit <= w[Y + i * LANES + lane]:
+                        if (
+                            extinction[who, i] > 0.0
+                            and w[NEW + i * LANES + lane] < limit <= w[Y + i * LANES + lane]
+                        ):
                             theta = _crossing(w, lane, i, n_states, limit)
                             if theta < fraction:
                                 fraction = theta
@@ -500,7 +511,10 @@ def _run(  # type: ignore[no-untyped-def]
                             limit = _carried(trigger, log_scaled[i])
                             for _ in range(60):
                                 middle = 0.5 * (below + theta)
-                                if _dense(w, lane, i, n_states, middle) >= limit and t + middle * h >= rule[3]:
+                                if (
+                                    _dense(w, lane, i, n_states, middle) >= limit
+                                    and t + middle * h >= rule[3]
+                                ):
                                     theta = middle
                                 else:
                                     below = middle
@@ -553,7 +567,9 @@ def _run(  # type: ignore[no-untyped-def]
             ended[who] = w[TIME + lane]
             if ending == Status.ok or ending == Status.ceiling:
                 done = next_time[lane]
-                _finish(outputs, times, parameters[who], seen[lane], log_scaled, needed, columns, who, done, out)
+                _finish(
+                    outputs, times, parameters[who], seen[lane], log_scaled, needed, columns, who, done, out
+                )
             running -= 1
             patient[lane] = -1
             arriving[lane] = True

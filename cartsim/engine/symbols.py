@@ -46,7 +46,7 @@ def build(model: Model) -> System:
     x = tuple(sp.Symbol(f"x_{name}", real=True) for name in names)
     log_scaled = [model.states[name].scale == "log" for name in names]
 
-    def reader(state_values: dict[str, sp.Expr]) -> "_Reader":
+    def reader(state_values: dict[str, sp.Expr]) -> _Reader:
         return _Reader(model, parameters | state_values | {"time": TIME})
 
     natural = reader(dict(zip(names, x, strict=True)))
@@ -71,7 +71,9 @@ def build(model: Model) -> System:
         drift=tuple(sp.diff(slope, TIME) for slope in slopes),
         natural_rates=tuple(natural(model.states[n].rate.tree) for n in names),
         natural_initial=tuple(natural(model.states[n].initial.tree) for n in names),
-        natural_seeds={i: natural(model.states[n].seed.tree) for i, n in enumerate(names) if model.states[n].seed},
+        natural_seeds={
+            i: natural(model.states[n].seed.tree) for i, n in enumerate(names) if model.states[n].seed
+        },
         natural_outputs=tuple(natural(o.value.tree) for o in model.outputs.values()),
         per_dose=natural(model.dosing.per_dose.tree) if model.dosing else None,
     )
@@ -176,7 +178,9 @@ def _relative(rate: sp.Expr, variable: sp.Symbol, linear_part: set[sp.Symbol]) -
         if not any(isinstance(f, sp.exp) and f.has(variable) for f in factors):
             sums = [k for k, f in enumerate(factors) if f.is_Add and f.has(variable)]
             # Of several sums, the one without linear states, and with most terms: its partners vanish together.
-            sums.sort(key=lambda k: (len(factors[k].free_symbols & linear_part), -len(factors[k].atoms(sp.exp))))
+            sums.sort(
+                key=lambda k: (len(factors[k].free_symbols & linear_part), -len(factors[k].atoms(sp.exp)))
+            )
             if sums:
                 factors[sums[0]] = _times(factors[sums[0]], sp.exp(-variable))
                 terms.append(sp.Mul(*factors))

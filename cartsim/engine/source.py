@@ -1,0 +1,306 @@
+"""Writes the source text of a model's kernel module; see ``kernel`` for what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sympy as sp
+from sympy.printing.pycode import PythonCodePrinter
+
+from cartsim import __version__
+from cartsim.engine import symbols, tableau
+from cartsim.engine.elimination import Elimination
+from cartsim.engine.layout import EMPTY_BELOW, LANES, Rows
+from cartsim.model import Model
+
+_PLAIN = "@njit('{}', error_model='numpy', cache=True, nogil=True)"
+_VECTOR, _MATRIX, _CUBE = "float64[::1]", "float64[:, ::1]", "float64[:, :, ::1]"
+
+
+def generate(model: Model) -> str:
+    """The source text of a model's kernel module."""
+    return _Writer(model).module()
+
+
+class _Writer:
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.states = list(model.states.values())
+        self.n = len(self.states)
+        self.system = symbols.build(model)
+        constants = _Constants(self.system.parameters, (*self.system.y, symbols.TIME))
+
+        def prepared(expression: sp.Expr) -> sp.Expr:
+            return constants.hoist(_reciprocals(expression))
+
+        self.slopes = {f"f_{i}": prepared(e) for i, e in enumerate(self.system.slopes)}
+        self.jacobian = {f"j_{i}_{j}": prepared(e) for (i, j), e in self.system.jacobian.items()}
+        self.drift = {f"d_{i}": prepared(e) for i, e in enumerate(self.system.drift) if e != 0}
+        used = [*self.slopes.values(), *self.jacobian.values(), *self.drift.values()]
+        free = {symbol for e in used for symbol in e.free_symbols}
+        self.constants = {symbol: meaning for symbol, meaning in constants.meaning.items() if symbol in free}
+        self.y = [s.name for s in self.system.y]
+        self.c = [s.name for s in self.constants]
+        # Linear pools can be gone too (extinction); log-scaled ones show it by their value.
+        self.alive = [i for i, s in enumerate(self.states) if s.volume is not None and s.scale == "linear"]
+        self.arguments = ["t", *self.y, *self.c, *(f"alive_{i}" for i in self.alive)]
+
+    def module(self) -> str:
+        header = f'''"""Written by cartsim {__version__} from the model {self.model.name}; made anew when it changes."""
+from math import sqrt
+
+from numba import njit
+
+from cartsim.engine.arithmetic import FAST, fast_exp as exp, fast_log as log
+
+EMPTY_BELOW = {EMPTY_BELOW}
+N_CONSTANTS = {len(self.c)}
+'''
+        parts = (
+            self.slopes_function(),
+            self.attempt(),
+            self.constants_function(),
+            self.initial(),
+            self.infuse(),
+            self.rates(),
+            self.outputs(),
+        )
+        return "\n\n".join([header, *("\n".join(part) + "\n" for part in parts)])
+
+    # --- one step of all lanes ------------------------------------------------------------------------------------
+
+    def slopes_function(self) -> list[str]:
+        """The right-hand side of one lane."""
+        names = [f"f_{i}" for i in range(self.n)]
+        return [
+            "@njit(error_model='numpy', fastmath=FAST, forceinline=True)",
+            f"def slopes({', '.join(self.arguments)}):",
+            *_block(self.slopes, 4, "s_"),
+            *(f"    {name} = {self.guarded(name, i)}" for i, name in enumerate(names)),
+            f"    return {', '.join(names)},",
+        ]
+
+    def guarded(self, name: str, i: int) -> str:
+        """A row of state i: zero while its pool is empty, which it stays until the next dose."""
+        if self.states[i].scale == "log":
+            return f"{name} if {self.y[i]} > EMPTY_BELOW else 0.0"
+        return f"{name} * alive_{i}" if i in self.alive else name
+
+    def attempt(self) -> list[str]:
+        """One Rodas5P step tried in every lane."""
+        rows, n = Rows(self.n, len(self.c)), self.n
+        lines = [f"t = w[{rows.time} + l]", f"h = w[{rows.step} + l]"]
+        lines += [f"{name} = w[{rows.y + i * LANES} + l]" for i, name in enumerate(self.y)]
+        lines += [f"{name} = w[{rows.constants + k * LANES} + l]" for k, name in enumerate(self.c)]
+        lines += [f"alive_{i} = w[{rows.alive + i * LANES} + l]" for i in self.alive]
+
+        everything = self.slopes | self.jacobian | self.drift
+        lines += _block(everything, 0, "q_")
+        lines += [f"{name} = {self.guarded(name, int(name.split('_')[1]))}" for name in everything]
+        lines += ["inv_h = 1.0 / h", f"diagonal = inv_h * {1 / tableau.GAMMA!r}"]
+        elimination = Elimination(n, set(self.system.jacobian))
+        lines += elimination.factor()
+        for stage in range(tableau.STAGES):
+            lines += self.stage(stage)
+            lines += elimination.solve([f"r_{i}" for i in range(n)], [f"k{stage}_{i}" for i in range(n)])
+        lines += self.ending(rows)
+        return [
+            f"@njit('void({_VECTOR}, float64)', error_model='numpy', fastmath=FAST, cache=True, nogil=True)",
+            "def attempt(w, rtol):",
+            f"    for l in range({LANES}):",
+            *("        " + line for line in lines),
+        ]
+
+    def stage(self, s: int) -> list[str]:
+        """The right-hand side ``r_i`` of the linear system of stage s."""
+        n, lines = self.n, []
+        if s > 0:
+            for i in range(n):
+                moved = " + ".join(f"{a!r}*k{m}_{i}" for m, a in enumerate(tableau.A[s])) if s < 6 else f"k{s - 1}_{i}"
+                lines.append(f"u_{i} = {self.y[i] if s < 6 else f'u_{i}'} + {moved}")
+            at = ["t" if tableau.NODES[s] == 0 else f"t + {tableau.NODES[s]!r}*h", *(f"u_{i}" for i in range(n))]
+            call = ", ".join([*at, *self.arguments[1 + n :]])
+            lines.append(", ".join(f"f_{i}" for i in range(n)) + f", = slopes({call})")
+        for i in range(n):
+            terms = " + ".join(f"{c!r}*k{m}_{i}" for m, c in enumerate(tableau.C[s]))
+            drift = f" + {tableau.DRIFT[s]!r}*h*d_{i}" if f"d_{i}" in self.drift and tableau.DRIFT[s] else ""
+            lines.append(f"r_{i} = f_{i}" + (f" + inv_h*({terms})" if terms else "") + drift)
+        return lines
+
+    def ending(self, rows: Rows) -> list[str]:
+        """States at the end of the step, its error in units of the tolerance, and the dense output."""
+        n, last = self.n, tableau.STAGES - 1
+        lines = ["total = 0.0"]
+        for i, state in enumerate(self.states):
+            lines += [f"new_{i} = u_{i} + k{last}_{i}", f"w[{rows.new + i * LANES} + l] = new_{i}"]
+            if state.scale == "log":
+                lines.append(f"e_{i} = k{last}_{i} / rtol")  # an error of a logarithm is a relative error
+            else:
+                y = self.y[i]
+                lines.append(f"size_{i} = abs({y}) if abs({y}) > abs(new_{i}) else abs(new_{i})")
+                lines.append(f"e_{i} = k{last}_{i} / (rtol * (size_{i} + {state.negligible!r}))")
+            lines.append(f"total = total + e_{i}*e_{i}")
+            for d, weights in enumerate(tableau.DENSE):
+                terms = " + ".join(f"{a!r}*k{m}_{i}" for m, a in enumerate(weights))
+                lines.append(f"w[{rows.dense + (d * n + i) * LANES} + l] = {terms}")
+        return [*lines, f"w[{rows.error} + l] = sqrt(total * {1.0 / n!r})"]
+
+    # --- one patient, in natural units ----------------------------------------------------------------------------
+
+    def parameters_read(self) -> list[str]:
+        return [f"    {s.name} = p[{k}]" for k, s in enumerate(self.system.parameters)]
+
+    def constants_function(self) -> list[str]:
+        """What depends on parameters alone."""
+        targets = {f"c[{k}]": meaning for k, meaning in enumerate(self.constants.values())}
+        head = [_PLAIN.format(f"void({_VECTOR}, {_VECTOR})"), "def constants(p, c):"]
+        return [*head, *self.parameters_read(), *_block(targets, 4, "s_"), "    return"]
+
+    def initial(self) -> list[str]:
+        """States at time 0, before any dose."""
+        lines = [_PLAIN.format(f"void({_VECTOR}, {_VECTOR})"), "def initial(p, x):", *self.parameters_read()]
+        waiting = dict(enumerate(self.system.natural_initial))
+        x = self.system.x
+        while waiting:  # each after those it is made from
+            for i in [i for i, e in waiting.items() if not any(e.has(x[j]) for j in waiting if j != i)]:
+                lines.append(f"    x[{i}] = {x[i].name} = {_text(waiting.pop(i))}")
+        return lines
+
+    def infuse(self) -> list[str]:
+        """A dose, and the seeds of pools that are empty."""
+        lines = [_PLAIN.format(f"void({_VECTOR}, float64, {_VECTOR})"), "def infuse(p, amount, x):"]
+        if self.model.dosing is not None:
+            assert self.system.per_dose is not None
+            dosed = list(self.model.states).index(self.model.dosing.state)
+            lines += self.parameters_read()
+            lines.append(f"    x[{dosed}] += amount * ({_text(self.system.per_dose)})")
+            lines += [f"    {s.name} = x[{i}]" for i, s in enumerate(self.system.x)]
+            for i, seed in self.system.natural_seeds.items():
+                if i != dosed:
+                    name = self.system.x[i].name
+                    lines += [f"    if {name} == 0.0:", f"        x[{i}] = {name} = {_text(seed)}"]
+        return [*lines, "    return"]
+
+    def rates(self) -> list[str]:
+        """Time derivatives as the model file states them."""
+        targets = {f"dx[{i}]": e for i, e in enumerate(self.system.natural_rates)}
+        return [
+            _PLAIN.format(f"void(float64, {_VECTOR}, {_VECTOR}, {_VECTOR})"),
+            "def rates(t, p, x, dx):",
+            *self.parameters_read(),
+            *(f"    {s.name} = x[{i}]" for i, s in enumerate(self.system.x)),
+            *_block({name: _reciprocals(e) for name, e in targets.items()}, 4, "s_"),
+            "    return",
+        ]
+
+    def outputs(self) -> list[str]:
+        """Outputs and states of patient ``who`` at its first ``done`` times, those that have a column."""
+        signature = f"void({_VECTOR}, {_VECTOR}, {_MATRIX}, int64[::1], int64, int64, {_CUBE})"
+        lines = [_PLAIN.format(signature), "def outputs(times, p, x, column, who, done, out):", *self.parameters_read()]
+        everything = [*self.system.natural_outputs, *self.system.x]
+        for k, expression in enumerate(everything):
+            lines += [f"    at = column[{k}]", "    if at >= 0:", "        for j in range(done):"]
+            if expression.has(symbols.TIME):
+                lines.append("            t = times[j]")
+            lines += [f"            {s.name} = x[{i}, j]" for i, s in enumerate(self.system.x) if expression.has(s)]
+            lines += _block({"out[at, who, j]": _reciprocals(expression)}, 12, "s_")
+        return [*lines, "    return"]
+
+
+class _Constants:
+    """Collects what depends on parameters alone, to be computed once a patient instead of in every stage."""
+
+    def __init__(self, parameters: Iterable[sp.Symbol], changing: Iterable[sp.Symbol]) -> None:
+        self.changing = set(changing)
+        self.meaning: dict[sp.Symbol, sp.Expr] = {}
+        self._symbols: dict[sp.Expr, sp.Symbol] = {}
+
+    def _symbol(self, meaning: sp.Expr) -> sp.Symbol:
+        if meaning not in self._symbols:
+            symbol = self._symbols[meaning] = sp.Symbol(f"c_{len(self._symbols)}", real=True)
+            self.meaning[symbol] = meaning
+        return self._symbols[meaning]
+
+    def hoist(self, expression: sp.Expr) -> sp.Expr:
+        """The expression with every largest fixed part replaced by a symbol."""
+        if expression.is_Number:
+            return expression
+        if not expression.free_symbols & self.changing:
+            return self._symbol(expression)
+        if expression.is_Add or expression.is_Mul:
+            fixed = expression.func(*[a for a in expression.args if not a.free_symbols & self.changing])
+            moving = [self.hoist(a) for a in expression.args if a.free_symbols & self.changing]
+            return expression.func(self.hoist(fixed), *moving)
+        return expression.func(*[self.hoist(a) for a in expression.args]) if expression.args else expression
+
+
+_reciprocal = sp.Function("reciprocal")
+
+
+def _reciprocals(expression: sp.Expr) -> sp.Expr:
+    """b**-k as reciprocal(b)**k, so that one division serves every use of the same denominator."""
+    return expression.replace(
+        lambda e: e.is_Pow and e.exp.is_Integer and e.exp.is_negative,
+        lambda e: _reciprocal(e.base) ** (-e.exp),
+    )
+
+
+def _mirrored(expressions: list[sp.Expr]) -> list[sp.Expr]:
+    """exp(-a) as reciprocal(exp(a)) where both occur: a division costs a fraction of an exponential."""
+    swap: dict[sp.Expr, sp.Expr] = {}
+    atoms = sorted({e for x in expressions for e in x.atoms(sp.exp)}, key=lambda e: e.sort_key())
+    for e in atoms:
+        opposite = sp.exp(sp.expand_mul(-e.args[0]))
+        if opposite in atoms and opposite not in swap:
+            swap[e] = _reciprocal(opposite)
+    return [x.xreplace(swap) for x in expressions]
+
+
+def _block(targets: dict[str, sp.Expr], indent: int, prefix: str) -> list[str]:
+    """Statements that set each target, shared subexpressions first."""
+    shared, results = sp.cse(
+        _mirrored(list(targets.values())), symbols=sp.numbered_symbols(prefix), order="none"
+    )
+    lines = [f"{symbol} = {_PRINTER.doprint(e)}" for symbol, e in shared]
+    lines += [f"{name} = {_PRINTER.doprint(e)}" for name, e in zip(targets, results, strict=True)]
+    return [" " * indent + line for line in lines]
+
+
+def _text(expression: sp.Expr) -> str:
+    return str(_PRINTER.doprint(_reciprocals(expression)))
+
+
+class _Printer(PythonCodePrinter):
+    """Doubles everywhere, small powers as products, reciprocal(x) as a division."""
+
+    def _print_Function(self, e: sp.Expr) -> str:  # the only one left is reciprocal
+        return f"(1.0 / ({self._print(e.args[0])}))"
+
+    def _print_exp(self, e: sp.Expr) -> str:
+        return f"exp({self._print(e.args[0])})"
+
+    def _print_log(self, e: sp.Expr) -> str:
+        return f"log({self._print(e.args[0])})"
+
+    def _print_Integer(self, e: sp.Expr) -> str:
+        return f"{int(e)}.0"
+
+    def _print_Rational(self, e: sp.Expr) -> str:
+        return repr(float(e))
+
+    def _print_Float(self, e: sp.Expr) -> str:
+        return repr(float(e))
+
+    def _print_Pow(self, e: sp.Expr, **_: Any) -> str:
+        base, exponent = self._print(e.base), e.exp
+        if abs(exponent) == sp.Rational(1, 2):
+            return f"sqrt({base})" if exponent > 0 else f"(1.0 / sqrt({base}))"
+        if exponent.is_Integer and 0 < exponent <= 4:
+            return "(" + "*".join([f"({base})"] * int(exponent)) + ")"
+        if exponent.is_Integer:
+            return f"(({base})**{int(exponent)})"
+        return f"exp(({self._print(exponent)})*log({base}))"
+
+
+_PRINTER = _Printer({"fully_qualified_modules": False})
