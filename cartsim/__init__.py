@@ -4,7 +4,8 @@
     >>> run = cartsim.simulate("bb2121_clinical", times=range(0, 365))
     >>> run["transgene"].max()
 
-Heavy packages (numba, sympy, pint, pandas) are imported where they are used, so that ``import cartsim`` is quick.
+Heavy packages (numba, sympy, pint, pandas) are imported where they are used, so
+that ``import cartsim`` is quick.
 """
 
 __version__ = "0.1.0"
@@ -14,15 +15,18 @@ from cartsim.model import Model, Variability, load
 from cartsim.population import Population, fixed, logitnormal, lognormal, normal, uniform, with_uncertainty
 from cartsim.regimen import Infusion, Regimen, Retreatment
 from cartsim.simulate import Simulation, simulate
+from cartsim.trial import Arm, Trial
 
 __all__ = [
-    "InputError",
+    "Arm",
     "Infusion",
+    "InputError",
     "Model",
     "Population",
     "Regimen",
     "Retreatment",
     "Simulation",
+    "Trial",
     "Variability",
     "__version__",
     "fixed",
