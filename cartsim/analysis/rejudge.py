@@ -40,9 +40,9 @@ def rejudge(folder: str | Path, rules: Rules | Sequence[Rules] | Mapping[str, Ru
     """Summary of a stored trial under each of the rules.
 
     folder: what `Outcome.save` or the command ``cartsim trial`` wrote, with visits.parquet. Returns a row for
-    each rules and arm: ``rules`` (the key of a mapping, else the settings that differ from the defaults), then
-    the columns of `cartsim.analysis.outcome.summarize`. Raises InputError for a folder that does not hold a
-    whole trial, and when rules are missing or given twice.
+    each rules and arm: ``rules`` (the key of a mapping, else the settings that differ from the defaults),
+    then the columns of `cartsim.analysis.outcome.summarize`. Raises InputError for a folder that does not
+    hold a whole trial, and when rules are missing or given twice.
     """
     import pandas as pd
 
@@ -86,7 +86,7 @@ def read(folder: str | Path) -> StoredTrial:
     folder = Path(folder)
     patients, visits = _table(folder, "patients.parquet"), _table(folder, "visits.parquet")
     try:
-        months = [name for name in patients if name.startswith("change_")]
+        months = [name for name in map(str, patients) if name.startswith("change_")]
         landmarks = tuple(float(name.removeprefix("change_")) for name in months)
         parts = [
             _observations(str(arm), rows.reset_index(drop=True), visits[visits["arm"] == arm], landmarks)

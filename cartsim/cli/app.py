@@ -33,12 +33,15 @@ class _Commands(TyperGroup):
         debug = "--debug" in words
         settings["standalone_mode"] = False
         try:
-            code = super().main([word for word in words if word != "--debug"], *rest, **settings)
+            words = [word for word in words if word != "--debug"]
+            code = super().main(words or ["--help"], *rest, **settings)
         except InputError as error:
             _stop(2, str(error))
         except Exception as error:
-            if hasattr(error, "format_message"):  # the usage errors of typer, of whichever click it carries
-                _stop(2, error.format_message() or "give a command; cartsim --help lists them")
+            if hasattr(error, "format_message"):  # a usage error of typer, of whichever click it carries
+                context = getattr(error, "ctx", None)
+                where = context.command_path if context else "cartsim"
+                _stop(2, f"{error.format_message().rstrip('.')}; see {where} --help")
             if debug:
                 traceback.print_exc()
             _stop(1, _unexpected(error))
@@ -72,7 +75,6 @@ def _unexpected(error: Exception) -> str:
 app = typer.Typer(
     cls=_Commands,
     name="cartsim",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -106,4 +108,4 @@ def main() -> None:
     """The entry point of the command ``cartsim``."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without UTF-8 gets "?"
-    app()
+    app(prog_name="cartsim")

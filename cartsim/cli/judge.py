@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cartsim.cli.output import check_file, new_table, note, show_tables, write_table
+from cartsim.errors import InputError
 
 if TYPE_CHECKING:
     from cartsim.analysis.outcome import Rules
@@ -22,9 +23,7 @@ def judge(
     ] = "imwg2016",
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUES", help="Setting of the rules, such as ife_limit=0.1,0.2,0.5."
-        ),
+        typer.Option("--set", metavar="NAME=VALUES", help="Setting of the rules, such as ife_limit=0.1,0.2,0.5."),
     ] = None,
     censoring: Annotated[str, typer.Option(help="fda, ema, or fda,ema.")] = "fda",
     out: Annotated[Path | None, typer.Option(help="Write the table to a .csv or .parquet file too.")] = None,
@@ -40,7 +39,7 @@ def judge(
 
     check_file(out)
     table = rejudge(folder, dict(_combinations(rules, set_ or [], censoring)))
-    months = [name.removeprefix("PD_") for name in table if name.startswith("PD_")]
+    months = [name.removeprefix("PD_") for name in map(str, table) if name.startswith("PD_")]
     if rules == "singh_landmark":
         heads = ["settings", "arm", "n", *(f"month {month}\nPD/SD/PR/CR %" for month in months)]
     else:
@@ -59,19 +58,26 @@ def judge(
         note(f"written to {out}")
 
 
+def _each_once(name: str, text: str) -> list[str]:
+    values = [value.strip() for value in text.split(",")]
+    if len(set(values)) < len(values):
+        raise InputError(f"{name}: {text} has a value twice; give each once")
+    return values
+
+
 def _combinations(name: str, texts: list[str], censoring: str) -> Iterator[tuple[str, Rules]]:
     """What was set, and the rules with it, for every combination of the values that were given."""
     from cartsim.analysis.outcome import Rules
     from cartsim.cli.design import check_censoring, settings_of
     from cartsim.endpoints.rules import IMWG2016, rules_from
 
-    tried = {setting: values.split(",") for setting, values in settings_of(texts).items()}
-    for rule in censoring.split(","):
+    tried = {setting: _each_once(setting, values) for setting, values in settings_of(texts).items()}
+    for rule in _each_once("censoring", censoring):
         check_censoring(rule)
         for values in product(*tried.values()):
             settings = dict(zip(tried, values, strict=True))
             chosen = rules_from(name, settings)
-            said = [f"{setting}={value.strip()}" for setting, value in settings.items()]
+            said = [f"{setting}={value}" for setting, value in settings.items()]
             if rule != "fda":
                 said.append(f"censoring={rule}")
             if isinstance(chosen, IMWG2016):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from cartsim.cli.options import Name
 from cartsim.cli.output import new_table, show_tables
 
 if TYPE_CHECKING:
@@ -33,9 +32,7 @@ def models() -> None:
     show_tables(table)
 
 
-def show(
-    model: Annotated[str, typer.Argument(help="A model's name, name:variant, or the path of a .toml file.")],
-) -> None:
+def show(model: Name) -> None:
     """Show all that a model file says.
 
     States, equations, parameters with value, unit, variability and source, outputs, dosing and variants.
@@ -43,9 +40,7 @@ def show(
     from cartsim.model import load
 
     chosen = load(model)
-    head = _text(
-        f"{chosen.name}: {chosen.doc}" if chosen.doc else chosen.name, f"{chosen.source}\n{chosen.path}"
-    )
+    head = _text(f"{chosen.name}: {chosen.doc}" if chosen.doc else chosen.name, f"{chosen.source}\n{chosen.path}")
     show_tables(head, "", *_tables(chosen))
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cartsim.errors import InputError
 
@@ -16,8 +18,24 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
+T = TypeVar("T")
+
 WIDTH = 100  # columns of tables that go to a file or a pipe
 SHOWN = 10  # failures listed one by one
+
+
+def interruptible(work: Callable[[], T]) -> T:
+    """What work returns or raises, done in a thread: Ctrl-C need not wait for machine code to end."""
+    found: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(work())
+        except BaseException as error:
+            found.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return found.result()
 
 
 def note(message: str) -> None:

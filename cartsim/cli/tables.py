@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
+from cartsim.cli.options import Lloq, TableFile
 from cartsim.cli.output import check_file, read_table, write_table
 from cartsim.errors import InputError
 
 _FILE = "CSV file with columns id, time (days from infusion), value: a row for each measurement."
-_OUT = "A .csv or .parquet file; by default CSV to stdout."
 
 
 def respond(
@@ -26,7 +26,7 @@ def respond(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Setting of the rules, such as ife_limit=0.1."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help=_OUT)] = None,
+    out: TableFile = None,
 ) -> None:
     """Judge responses of your own data.
 
@@ -47,10 +47,10 @@ def respond(
 
 def nca(
     file: Annotated[Path, typer.Argument(help=_FILE)],
-    lloq: Annotated[float, typer.Option(help="Limit of quantification: values below it count as 0.")] = 50.0,
+    lloq: Lloq = 50.0,
     method: Annotated[str, typer.Option(help="Trapezoids: linear-log or linear.")] = "linear-log",
     horizon: Annotated[float, typer.Option(help="Day to which the area under the curve goes.")] = 28.0,
-    out: Annotated[Path | None, typer.Option(help=_OUT)] = None,
+    out: TableFile = None,
 ) -> None:
     """Noncompartmental analysis of your own data.
 

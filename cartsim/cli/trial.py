@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cartsim.cli.options import Extinction, Jobs, Lloq, Name, Rtol, Settings
 from cartsim.cli.output import new_table, note, note_failures, show_tables, whole_folder
+from cartsim.simulate import RTOL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,9 +26,7 @@ _HOW = ("out", "jobs", "chunk", "checkpoint", "pictures", "visits")
 
 def trial(
     ctx: typer.Context,
-    model: Annotated[
-        str, typer.Argument(help="A model's name, or the path of a .toml file.")
-    ] = "bb2121_clinical",
+    model: Name = "bb2121_clinical",
     dose: Annotated[
         str, typer.Option(help="Cells infused, a dose an arm, with commas between.")
     ] = "50e6,150e6,450e6,800e6",
@@ -34,10 +35,7 @@ def trial(
     out: Annotated[
         Path, typer.Option(help="Folder for all files; those of an earlier trial in it are replaced.")
     ] = Path("trial"),
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="New typical value of a parameter."),
-    ] = None,
+    set_: Settings = None,
     burden: Annotated[
         str | None, typer.Option(help="Marrow plasma cells, percent: 50 for all, or 10:90 evenly between.")
     ] = None,
@@ -56,7 +54,7 @@ def trial(
         ),
     ] = None,
     censoring: Annotated[str, typer.Option(help="Of progression-free survival: fda or ema.")] = "fda",
-    lloq: Annotated[float, typer.Option(help="Transgene below it counts as 0, copies/ug.")] = 50.0,
+    lloq: Lloq = 50.0,
     assay: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,18 +69,14 @@ def trial(
     followup: Annotated[
         str | None, typer.Option(help="Data cut-off: karmma, or months as MEDIAN:SHORTEST:LONGEST.")
     ] = None,
-    rtol: Annotated[float, typer.Option(help="Relative tolerance, 1e-4 to 1e-11.")] = 1e-6,
-    extinction: Annotated[
-        float | None, typer.Option(help="Cells below which a pool is gone; by default none is.")
-    ] = None,
-    jobs: Annotated[int, typer.Option(help="Threads; -1 for all cores.")] = -1,
+    rtol: Rtol = RTOL,
+    extinction: Extinction = None,
+    jobs: Jobs = -1,
     chunk: Annotated[int, typer.Option(min=1, help="Patients simulated at a time.")] = 2000,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Folder for finished chunks, to go on from after an interruption.")
     ] = None,
-    pictures: Annotated[
-        bool, typer.Option("--pictures/--no-pictures", help="Write the PNG pictures.")
-    ] = True,
+    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the PNG pictures.")] = True,
     visits: Annotated[
         bool, typer.Option("--visits/--no-visits", help="Write visits.parquet, which cartsim judge reads.")
     ] = True,
@@ -97,13 +91,10 @@ def trial(
     from cartsim.cli import design
     from cartsim.cli.pictures import PICTURES, draw
     from cartsim.conduct import Conduct
-    from cartsim.errors import InputError
     from cartsim.model import load
     from cartsim.parsing import parse_assignments, parse_doses
     from cartsim.trial import Arm, Trial
 
-    if jobs == 0:
-        raise InputError("--jobs 0: give a number of threads, or -1 for all cores")
     chosen = load(model).override(parse_assignments(set_ or []))
     patients = design.population(chosen, seed, burden, omega or [], correlation or [], sampler)
     planned = Trial(
@@ -166,7 +157,7 @@ def _summary(summary: pd.DataFrame, landmarks: tuple[float, ...]) -> Table:
     return table
 
 
-def _ranged(row: dict[str, Any], name: str, ends: tuple[str, str], spec: str) -> str:
+def _ranged(row: Mapping[Any, Any], name: str, ends: tuple[str, str], spec: str) -> str:
     numbers = (row[name], row[name + ends[0]], row[name + ends[1]])
     value, low, high = ("NE" if math.isnan(number) else format(number, spec) for number in numbers)
     return "NE" if low == high == value == "NE" else f"{value}\n({low}-{high})"
