@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+SUMMARIZED = ("id", "arm", "status", "Cmax", "Tmax", "AUC0-28", "best", "pfs_time", "pfs_event")
 GROUPS = ("PD", "SD", "PR", "CR")  # of Singh 2021, Figure 6: PR holds MR, PR and VGPR
 
 
@@ -145,13 +146,22 @@ def run(
     progress: bool = False,
     checkpoint: str | Path | None = None,
     keep_visits: bool = True,
+    columns: Sequence[str] | None = None,
 ) -> Outcome:
-    """Simulate a trial and judge it, chunk by chunk; see :meth:`cartsim.trial.Trial.run` for the options."""
+    """Simulate a trial and judge it, chunk by chunk; see :meth:`cartsim.trial.Trial.run` for the options.
+
+    For a trial that is too large to be kept whole: without ``keep_visits`` measurements are judged and forgotten, and
+    with ``columns`` only these of the patients' table are kept (beside those that the summary needs).
+    """
     import numpy as np
     import pandas as pd
 
     parts = trial.run(
-        Readout(rules, keep_visits), n_jobs=n_jobs, chunk=chunk, progress=progress, checkpoint=checkpoint
+        Readout(rules, keep_visits, None if columns is None else tuple(columns)),
+        n_jobs=n_jobs,
+        chunk=chunk,
+        progress=progress,
+        checkpoint=checkpoint,
     )
     names = [arm.name for arm in trial.arms]
     patients = pd.concat([part.patients for part in parts], ignore_index=True)
@@ -196,6 +206,7 @@ class Readout:
 
     rules: Rules = field(default_factory=Rules)
     keep_visits: bool = True
+    columns: tuple[str, ...] | None = None
 
     def __call__(self, seen: Observations) -> ChunkOutcome:
         import numpy as np
@@ -235,9 +246,7 @@ class Readout:
             change = seen.landmark_change[:, k]
             codes = figure6(landmark(change, rules.landmark, baseline=seen.baseline))
             extra[f"change_{month:g}"] = change
-            extra[f"month_{month:g}"] = pd.Categorical.from_codes(
-                codes, [r.name for r in Response], ordered=True
-            )
+            extra[f"month_{month:g}"] = pd.Categorical.from_codes(codes, [r.name for r in Response], ordered=True)
         sbcma = np.where(np.isnan(seen.sbcma_change), np.inf, seen.sbcma_change)
         lowest = sbcma.min(axis=1)
         extra["sbcma_nadir"] = np.where(np.isfinite(lowest), lowest, np.nan)
@@ -253,6 +262,9 @@ class Readout:
             ],
             axis=1,
         )
+        if self.columns is not None:
+            landmarks = [f"month_{month:g}" for month in seen.landmarks]
+            patients = patients[list(dict.fromkeys([*SUMMARIZED, *landmarks, *self.columns]))].copy()
         visits = None
         if self.keep_visits:
             visits = Visits(
@@ -354,9 +366,7 @@ def writable_folder(folder: str | Path) -> Path:
         os.close(handle)
         os.unlink(probe)
     except OSError as error:
-        raise InputError(
-            f"cannot write into {folder}: {error.strerror}; choose another output folder"
-        ) from None
+        raise InputError(f"cannot write into {folder}: {error.strerror}; choose another output folder") from None
     return folder
 
 
