@@ -80,8 +80,8 @@ def describe(rules: Rules) -> str:
 def read(folder: str | Path) -> StoredTrial:
     """Read a stored trial. Raises InputError for files that are missing, damaged or not of one trial.
 
-    Visits are those on which anybody was measured. Where patients.parquet has no new_therapy_day, death_day
-    or end_day, there were none.
+    The files do not say why observation ended, nor which visits everybody missed. A trial with dropout, cut-off,
+    new therapy or deaths, or with such a visit, is therefore refused.
     """
     folder = Path(folder)
     patients, visits = _table(folder, "patients.parquet"), _table(folder, "visits.parquet")
@@ -93,15 +93,11 @@ def read(folder: str | Path) -> StoredTrial:
             for arm, rows in patients.groupby("arm", observed=True, sort=False)
         ]
     except (KeyError, ValueError) as error:
-        raise InputError(
-            f"{folder} does not hold a whole trial of cartsim ({error}); run the trial again"
-        ) from None
+        raise InputError(f"{folder} does not hold a whole trial of cartsim ({error}); run the trial again") from None
     return StoredTrial(tuple(parts), patients, landmarks)
 
 
-def _observations(
-    arm: str, patients: pd.DataFrame, visits: pd.DataFrame, landmarks: tuple[float, ...]
-) -> Observations:
+def _observations(arm: str, patients: pd.DataFrame, visits: pd.DataFrame, landmarks: tuple[float, ...]) -> Observations:
     import numpy as np
 
     from cartsim.conduct import Course
@@ -117,13 +113,15 @@ def _observations(
         values: NDArray[np.float64] = visits[name].to_numpy().reshape(n, -1)
         return values
 
-    def day(name: str) -> NDArray[np.float64]:
-        return patients[name].to_numpy() if name in patients else np.full(n, np.nan)
-
     mprotein, sbcma, transgene = measured("mprotein"), measured("sbcma"), measured("transgene")
     after = days[0] > 0
     response = after & ~(np.isnan(mprotein) & np.isnan(sbcma)).all(axis=0)
     kinetic = after & ~np.isnan(transgene).all(axis=0)
+    if (patients["visits"] + patients["missed"] != response.sum()).any():
+        raise InputError(
+            f"arm {arm}: observation ended early for some patients, or a visit was missed by all, which the files "
+            "of a trial do not tell; judge it when it runs"
+        )
     never = np.full(n, np.nan)
     seen = mprotein[:, response]
     own = patients.columns.get_loc("status")  # parameters and covariates stand before it
@@ -143,9 +141,9 @@ def _observations(
             evaluable=np.isfinite(seen),
             followup_day=never,
             dropout_day=never,
-            new_therapy_day=day("new_therapy_day"),
-            death_day=day("death_day"),
-            last_day=day("end_day"),
+            new_therapy_day=never,
+            death_day=never,
+            last_day=never,
         ),
         status=np.array([Status[name] for name in patients["status"]], np.int64),
         curves=None,
