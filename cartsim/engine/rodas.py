@@ -176,21 +176,27 @@ _DP_E = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 5
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _start(rates, p, t, x, longest, log_scaled, negligible, rtol, k, trial):  # type: ignore[no-untyped-def]
-    """One explicit step in natural units, where a pool that fills from nothing is a straight line.
+def _explicit(rates, p, t, x, h, k, end):  # type: ignore[no-untyped-def]
+    """One explicit step from ``x`` in natural units: its slopes ``k`` and its ``end``."""
+    for s in range(7):
+        for i in range(x.size):
+            total = 0.0
+            for m in range(s):
+                total += _DP_A[s, m] * k[m, i]
+            end[i] = x[i] + h * total
+        rates(t + _DP_C[s] * h, p, end, k[s])
 
-    Its logarithm has a pole there and would cost dozens of tiny steps. Returns the step taken (0 if none would do) and
-    moves ``x``.
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _start(rates, p, t, x, longest, log_scaled, negligible, rtol, k, trial):  # type: ignore[no-untyped-def]
+    """The first step, in natural units, where a pool that fills from nothing is a straight line.
+
+    Its logarithm has a pole there and would cost dozens of tiny steps. Returns the length of the step (0 if none would
+    do), which ends at ``trial``.
     """
     h = min(START_STEP, longest)
     for _ in range(12):
-        for s in range(7):
-            for i in range(x.size):
-                total = 0.0
-                for m in range(s):
-                    total += _DP_A[s, m] * k[m, i]
-                trial[i] = x[i] + h * total
-            rates(t + _DP_C[s] * h, p, trial, k[s])
+        _explicit(rates, p, t, x, h, k, trial)
         worst = 0.0
         for i in range(x.size):
             error = 0.0
@@ -202,7 +208,6 @@ def _start(rates, p, t, x, longest, log_scaled, negligible, rtol, k, trial):  # 
             if log_scaled[i] and not trial[i] >= 0.0:
                 worst = np.inf
         if worst <= 1.0:
-            x[:] = trial
             return h
         h *= max(0.1, 0.9 * worst**-0.2) if worst < np.inf else 0.1
     return 0.0
@@ -343,6 +348,7 @@ def _run(  # type: ignore[no-untyped-def]
     refused = np.zeros(LANES, np.int64)
     x = np.empty(n_states)
     trial = np.empty(n_states)
+    start = np.empty(n_states)
     slopes = np.empty((7, n_states))
     c = np.empty(n_constants)
     seen = np.zeros((LANES, n_states, n_times))  # states at the output times, as carried
@@ -413,17 +419,19 @@ def _run(  # type: ignore[no-untyped-def]
                 next_time[lane] += 1
             h = 0.0
             if infused and seeded and next_time[lane] < n_times:
-                longest = times[next_time[lane]] - t
-                stop = _next_stop(dose_times, next_dose[lane], pending[lane])
-                h = _start(
-                    rates, p, t, x, min(longest, stop - t), log_scaled, negligible, rtol, slopes, trial
-                )
+                # Not quite to the next stop, which only the steps below recognize.
+                longest = 0.5 * (_next_stop(dose_times, next_dose[lane], pending[lane]) - t)
+                h = _start(rates, p, t, x, longest, log_scaled, negligible, rtol, slopes, trial)
+                start[:] = x
+                if h > 0.0:
+                    x[:] = trial
+                while next_time[lane] < n_times and times[next_time[lane]] < t + h:
+                    _explicit(rates, p, t, start, times[next_time[lane]] - t, slopes, trial)
+                    for i in range(n_states):
+                        seen[lane, i, next_time[lane]] = _carried(trial[i], log_scaled[i])
+                    next_time[lane] += 1
                 t += h
                 w[TIME + lane] = t
-                if next_time[lane] < n_times and times[next_time[lane]] <= t:
-                    for i in range(n_states):
-                        seen[lane, i, next_time[lane]] = _carried(x[i], log_scaled[i])
-                    next_time[lane] += 1
             if h == 0.0:
                 rates(t, p, x, trial)
                 h = np.inf
