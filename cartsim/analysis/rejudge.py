@@ -92,6 +92,8 @@ def read(folder: str | Path) -> StoredTrial:
             _observations(str(arm), rows.reset_index(drop=True), visits[visits["arm"] == arm], landmarks)
             for arm, rows in patients.groupby("arm", observed=True, sort=False)
         ]
+    except InputError:
+        raise
     except (KeyError, ValueError) as error:
         raise InputError(f"{folder} does not hold a whole trial of cartsim ({error}); run the trial again") from None
     return StoredTrial(tuple(parts), patients, landmarks)
