@@ -40,13 +40,10 @@ class Plausible(Population):
     """Patients chosen from a population, in its place wherever one is asked for.
 
     The k-th patient is number ``chosen[k]`` of the whole population and has that id. (Noise of assays and visits is
-    drawn by place, so the k-th patient has it from k.) ``candidates``: a row for each patient examined: index id, the
-    quantities that vary, the measures, ``plausible`` (within all ranges), ``weight`` and ``kept``.
+    drawn by place, so the k-th patient has it from k.)
     """
 
     chosen: NDArray[np.int64] = field(default=None, repr=False)  # type: ignore[arg-type]
-    candidates: pd.DataFrame = field(default=None, repr=False)  # type: ignore[assignment]
-    constraints: Mapping[str, Range] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -64,6 +61,23 @@ class Plausible(Population):
         blocks = np.split(wanted, np.flatnonzero(np.diff(wanted // _BLOCK)) + 1)
         parts = [super(Plausible, self).table(b[0], b[-1] + 1, complete=complete).loc[b] for b in blocks]
         return pd.concat(parts).rename_axis("id")
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The plausible patients, and what they were chosen from.
+
+    ``population``: the patients, for `simulate` (with n up to ``len`` of it) and `Trial`. ``candidates``: a row for
+    each patient examined: index id, the quantities that vary, the measures, ``plausible`` (within all ranges),
+    ``weight`` and ``kept``. ``constraints``: the ranges.
+    """
+
+    population: Plausible
+    candidates: pd.DataFrame
+    constraints: Mapping[str, Range]
+
+    def __len__(self) -> int:
+        return len(self.population)
 
     def met(self) -> pd.DataFrame:
         """How many candidates met each constraint, and how many missed that one alone."""
@@ -94,7 +108,7 @@ class Plausible(Population):
         for name in self.candidates.columns.drop(["plausible", "weight", "kept"]):
             every = self.candidates[name].to_numpy()
             known = np.isfinite(every)
-            row: dict[str, Any] = {"name": name, "kind": "input" if name in self.varied else "measure"}
+            row: dict[str, Any] = {"name": name, "kind": "input" if name in self.population.varied else "measure"}
             for when, values in (("before", every[known]), ("after", every[known & kept])):
                 p5, p50, p95 = np.percentile(values, [5, 50, 95]) if values.size else (np.nan,) * 3
                 row |= {f"mean_{when}": values.mean() if values.size else np.nan}
@@ -120,7 +134,7 @@ def select(
     n_jobs: int = -1,
     chunk: int = 1000,
     progress: bool = False,
-) -> Plausible:
+) -> Selection:
     """Of the first n patients of a population, those whose simulated outputs are plausible.
 
     constraints: (low, high) by the name of a measure, both ends included, None for an open end:
@@ -162,8 +176,8 @@ def select(
         kept = draws * weights.max() < weights
     candidates = candidates.assign(plausible=plausible, weight=weights, kept=kept)
     made = {f.name: getattr(population, f.name) for f in fields(Population)}
-    chosen = Plausible(**made, chosen=ids[kept], candidates=candidates, constraints=dict(constraints))
-    if not kept.any():
+    chosen = Selection(Plausible(**made, chosen=ids[kept]), candidates, dict(constraints))
+    if not len(chosen):
         met = "; ".join(f"{row.constraint}: {row.met}" for row in chosen.met().itertuples())
         raise InputError(f"none of {n} patients is plausible (met {met or 'by weight: 0'}); widen the ranges")
     return chosen

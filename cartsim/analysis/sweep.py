@@ -5,7 +5,6 @@ Singh 2021, Figure 4 (doi:10.1002/psp4.12598) is dose against tumor burden for t
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,8 +20,8 @@ from cartsim.analysis.measures import (
     read,
     reading_times,
 )
-from cartsim.analysis.outcome import Rules, run, wilson, writable_folder, write_whole
-from cartsim.analysis.tasks import run_pieces
+from cartsim.analysis.outcome import Rules, run, wilson
+from cartsim.analysis.tasks import run_pieces, save_tables
 from cartsim.assay import Assay
 from cartsim.conduct import Conduct
 from cartsim.errors import InputError
@@ -58,12 +57,7 @@ class Sweep:
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write grid.csv and grid.json (what made it)."""
-        folder = writable_folder(folder)
-        text = json.dumps(self.made_by, indent=2) + "\n"
-        return [
-            write_whole(folder / "grid.csv", lambda path: self.table.to_csv(path, index=False)),
-            write_whole(folder / "grid.json", lambda path: path.write_text(text)),
-        ]
+        return save_tables(folder, {"grid.csv": self.table}, ("grid.json", self.made_by))
 
 
 def sweep(
@@ -73,6 +67,7 @@ def sweep(
     dose: float | None = None,
     measures: Mapping[str, Measure] | None = None,
     horizon: float | None = None,
+    extinction: float | None = None,
     rtol: float = RTOL,
     n_jobs: int = -1,
     chunk: int = 250,
@@ -86,7 +81,7 @@ def sweep(
     dose: in cells, where it is not an axis; by default the model's own.
     measures: what to read, by default `default_measures`; horizon: how long to simulate, by default half a
         year. chunk: cells simulated at a time; it bounds the memory.
-    checkpoint: a folder to go on from when interrupted.
+    checkpoint: a folder to go on from when interrupted. extinction, rtol: as in `cartsim.simulate.simulate`.
 
     Columns are the measures and ``status``, how the integration ended; a cell that failed has NaN. Raises InputError,
     before any work, for axes, measures or settings that cannot be.
@@ -99,9 +94,9 @@ def sweep(
     horizon = default_horizon(model) if horizon is None else horizon
     check_measures(model, measures, horizon)
     cells = _cells(values)
-    work = _Typical(model, cells, dose, measures, horizon, rtol)
+    work = _Typical(model, cells, dose, measures, horizon, rtol, extinction)
     work(0, 1)  # compiles once, and refuses settings that cannot be
-    settings = (values, dose, measures, horizon, rtol)
+    settings = (values, dose, measures, horizon, rtol, extinction)
     found = run_pieces(
         work,
         len(cells),
@@ -128,6 +123,7 @@ def sweep_population(
     assays: Mapping[str, Assay] | None = None,
     conduct: Conduct = Conduct(),  # noqa: B008 (frozen)
     seed: int = 2021,
+    extinction: float | None = None,
     rtol: float = RTOL,
     n_jobs: int = -1,
     chunk: int = 8,
@@ -155,7 +151,7 @@ def sweep_population(
     values = check_axes(model, axes, dose)
     population = _pinned(population, values)
     cells = _cells(values)
-    work = _Trials(cells, dose, population, n, visits, rules, dict(assays or {}), conduct, seed, rtol)
+    work = _Trials(cells, dose, population, n, visits, rules, dict(assays or {}), conduct, seed, rtol, extinction)
     last = len(cells) - 1
     across = len(cells) // len(next(iter(values.values()))) - 1
     for corner in (0, across, last - across, last):
@@ -170,7 +166,7 @@ def sweep_population(
         checkpoint=checkpoint,
         key=(
             (model.digest, model.values({}, 1), population.table(0, n), values),
-            (dose, visits, rules, work.assays, conduct, seed, rtol),
+            (dose, visits, rules, work.assays, conduct, seed, rtol, extinction),
         ),
     )
     made = made_by(model, axes=_shown(values), dose=dose, n=n, seed=population.seed, rtol=rtol, rules=repr(rules))
@@ -276,6 +272,7 @@ class _Typical:
     measures: Mapping[str, Measure]
     horizon: float
     rtol: float
+    extinction: float | None
 
     def __call__(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
         import numpy as np
@@ -284,7 +281,8 @@ class _Typical:
 
         times = reading_times(self.measures, self.horizon)
         outputs = sorted({measure.output for measure in self.measures.values()})
-        run = simulate(self.model, self.cells[start:stop], self.dose, times, outputs, rtol=self.rtol)
+        cells = self.cells[start:stop]
+        run = simulate(self.model, cells, self.dose, times, outputs, rtol=self.rtol, extinction=self.extinction)
         status = np.array([Status(code).name for code in run.status])
         return read(self.measures, times, run.values) | {"status": status}
 
@@ -303,6 +301,7 @@ class _Trials:
     conduct: Conduct
     seed: int
     rtol: float
+    extinction: float | None
 
     def trial(self, cell: int) -> Trial:
         swept = self.cells.iloc[cell].to_dict()
@@ -320,6 +319,7 @@ class _Trials:
             self.conduct,
             self.seed,
             self.rtol,
+            self.extinction,
             curves=0,
         )
 

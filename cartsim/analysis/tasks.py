@@ -1,16 +1,20 @@
-"""Long work in pieces: shared among threads, with a progress bar, and kept on disk to go on from."""
+"""What questions of many simulations share: work in pieces that can be interrupted, and tables written whole."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cartsim.analysis.outcome import writable_folder, write_whole
 from cartsim.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
 
@@ -84,3 +88,18 @@ def _kept(
         np.savez(file, **result)
     os.replace(beside, path)  # whole or not at all
     return result
+
+
+def save_tables(
+    folder: str | Path, tables: Mapping[str, pd.DataFrame], about: tuple[str, Mapping[str, Any]]
+) -> list[Path]:
+    """Write each table as a CSV file by name, and ``about`` (name, what made them) as JSON; return the paths."""
+    folder = writable_folder(folder)
+    written = [write_whole(folder / name, partial(_write_csv, table)) for name, table in tables.items()]
+    name, facts = about
+    text = json.dumps(facts, indent=2) + "\n"
+    return [*written, write_whole(folder / name, lambda path: path.write_text(text))]
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, index=False, lineterminator="\n")
