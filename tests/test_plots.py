@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -352,6 +354,12 @@ def test_spider_has_the_first_patients_in_their_colors():
     assert "CR: complete response" in legend_texts(figure)
 
 
+def test_spider_in_the_groups_of_figure_6():
+    figure = drawn(plots.spider(DAYS, changes(4), groups={a: [3, 4, 5, 6] for a in ARMS}, grouped=True))
+    assert [len(c.get_segments()) for c in all_axes(figure)[0].collections] == [3, 1]
+    assert legend_texts(figure) == ["CR: complete response", "PR: partial response (MR, PR, VGPR)"]
+
+
 def test_spider_cuts_off_what_runs_away():
     runaway = np.full((2, DAYS.size), 20.0)
     runaway[0, -1], runaway[1, -1] = 1e6, np.inf
@@ -482,6 +490,14 @@ def test_response_over_time_stacks_to_all_patients():
     np.testing.assert_allclose(tops, 100)
     assert titles(figure) == ["450 × 10⁶ cells, n = 4"]
     assert "NE: not evaluable or not followed" in legend_texts(figure)
+
+
+def test_response_over_time_ends_with_the_follow_up():
+    status = np.full((2, 5), "PD")
+    figure = drawn(plots.response_over_time(VISITS, {"a": status}, last_day={"a": [91.0, np.nan]}))
+    not_followed = areas(all_axes(figure)[0])[-1]
+    assert holds(vertices(not_followed), VISITS / MONTH, [50, 50, 50, 0, 0])
+    assert holds(vertices(not_followed), VISITS / MONTH, [100] * 5)
 
 
 # Survival
@@ -662,6 +678,10 @@ WRONG = {
     ),
     "no landmark": lambda: plots.response_bars({}),
     "landmark without arms": lambda: plots.response_bars({"6 months": {}}),
+    "last days of others": lambda: plots.response_over_time(
+        VISITS, {"a": np.ones((2, 5), int)}, last_day={"b": [1, 2]}
+    ),
+    "too few last days": lambda: plots.response_over_time(VISITS, {"a": np.ones((2, 5), int)}, last_day={"a": [1]}),
     "no statuses": lambda: plots.response_over_time(VISITS, {}),
     "no curves": lambda: plots.kaplan_meier({}),
     "best of others": lambda: plots.by_response(DAYS, curves()["50e6"], [1, 2]),
@@ -678,3 +698,12 @@ def test_what_does_not_fit_is_refused_in_one_line(name):
     with pytest.raises(InputError, match="give") as refused:
         WRONG[name]()
     assert "\n" not in str(refused.value)
+
+
+def test_the_gallery_is_whole_and_light():
+    docs = Path(__file__).parents[1] / "docs"
+    shown = set(re.findall(r"!\[.*\]\((gallery/.*\.png)\)", (docs / "gallery.md").read_text()))
+    there = {str(path.relative_to(docs)) for path in (docs / "gallery").glob("*.png")}
+    assert shown == there
+    assert len(shown) == 13
+    assert all((docs / name).stat().st_size < 150_000 for name in shown)

@@ -12,10 +12,12 @@ from cartsim.errors import InputError
 from cartsim.plots.style import (
     CATEGORY_COLORS,
     FAINT,
+    FIGURE6_NAMES,
     INK,
     arm_title,
     categories,
     category_handles,
+    figure6,
     heading,
     legend_below,
     matrices,
@@ -41,13 +43,14 @@ def spider(
     *,
     first: int = 250,
     colored_by: str = "best response",
+    grouped: bool = False,
     highest: float = 100.0,
 ) -> Figure:
     """M-protein of each of the first patients, a panel an arm, as Figure 6a of Singh 2021.
 
     times (m,) days; arms: {arm: (n, m) percent change from baseline}; groups: {arm: (n,) response
-    categories}, which color the lines and are named by ``colored_by``. Lines leave the panel at ``highest``
-    percent. Raises `InputError` for shapes that do not fit.
+    categories}, which color the lines and are named by ``colored_by``; with ``grouped`` MR and VGPR count as
+    PR. Lines leave the panel at ``highest`` percent. Raises `InputError` for shapes that do not fit.
     """
     from matplotlib.collections import LineCollection
 
@@ -58,6 +61,7 @@ def spider(
     top = 30.0
     for i, (axis, (arm, rows)) in enumerate(zip(axes, values.items(), strict=True)):
         group = _group("spider", arm, groups, len(rows))[:first]
+        group = figure6(group) if grouped else group
         shown = np.where(np.isfinite(rows[:first]), rows[:first], np.nan)
         top = max(top, shown.max(initial=30, where=np.isfinite(shown)))
         # Drawn from the most common category to the rarest, so that none is hidden.
@@ -78,7 +82,7 @@ def spider(
             say_empty(axis)
     axes[0].set_ylim(-104, min(1.05 * top, highest))
     outer_labels(axes, time_label(unit), "Serum M-protein (% change from baseline)")
-    legend_below(figure, category_handles(seen))
+    legend_below(figure, category_handles(seen, FIGURE6_NAMES if grouped else None))
     heading(figure, f"M-protein of each virtual patient, colored by {colored_by}")
     return figure
 

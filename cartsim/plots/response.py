@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from cartsim.errors import InputError
 from cartsim.plots.style import (
     CATEGORY_COLORS,
+    FIGURE6_NAMES,
     INK,
     RESPONDERS,
     arm_title,
@@ -18,6 +19,7 @@ from cartsim.plots.style import (
     categories,
     category_handles,
     dose_axis,
+    figure6,
     heading,
     legend_below,
     matrices,
@@ -57,8 +59,7 @@ def response_bars(landmarks: Mapping[str, Mapping[str, Any]], *, grouped: bool =
         counts = []
         for given in arms.values():
             names = categories(given)
-            if grouped:
-                names = np.where(np.isin(names, ("MR", "VGPR")), "PR", names)
+            names = figure6(names) if grouped else names
             counts.append([(names == name).sum() for name in BEST_FIRST])
         number = np.array(counts)
         n = number.sum(axis=1)
@@ -94,22 +95,29 @@ def response_bars(landmarks: Mapping[str, Mapping[str, Any]], *, grouped: bool =
     shown = [str(arm) for arms in landmarks.values() for arm in arms]
     response = "PR or CR" if grouped else "PR or better"
     mark = Line2D([], [], color=INK, marker="o", ms=4, mec="white", label=f"{response}, {100 * level:g} % limits")
-    handles = category_handles(seen, {"PR": "partial response (MR, PR, VGPR)"} if grouped else {})
+    handles = category_handles(seen, FIGURE6_NAMES if grouped else None)
     legend_below(figure, [*handles, mark])
     heading(figure, f"Response {by_arm(shown)}; above the bars the share with {response}")
     return figure
 
 
-def response_over_time(days: ArrayLike, arms: Mapping[str, Any]) -> Figure:
+def response_over_time(
+    days: ArrayLike, arms: Mapping[str, Any], *, last_day: Mapping[str, ArrayLike] | None = None
+) -> Figure:
     """Shares of the response categories held over time, a panel an arm.
 
     days (v,); arms: {arm: (n, v) response category held from each visit to the next}, such as
-    `Judgement.confirmed`. Every patient counts at every visit: who is not followed any more is not evaluable.
-    Raises `InputError` for shapes that do not fit.
+    `Judgement.confirmed`; last_day: {arm: (n,) last assessment}, after which a patient is not evaluable, also
+    if progressed. Every patient counts at every visit. Raises `InputError` for shapes that do not fit.
     """
     named = {str(arm): categories(status) for arm, status in arms.items()}
     shapes = {arm: np.zeros(status.shape) for arm, status in named.items()}
     t, _ = matrices("response_over_time", days, shapes)
+    for arm, last in (last_day or {}).items():
+        end = np.asarray(last, float)
+        if str(arm) not in named or end.shape != named[str(arm)].shape[:1]:
+            raise InputError(f"last_day of arm {arm!r} has shape {end.shape}; give one day for each patient")
+        named[str(arm)] = np.where(t <= end[:, None], named[str(arm)], "NE")
     per, unit = time_unit(t[-1])
     figure, axes = panels(len(named), height=3.2, sharex=True, sharey=True)
     for axis, (arm, status) in zip(axes, named.items(), strict=True):

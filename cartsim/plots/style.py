@@ -38,6 +38,7 @@ CATEGORY_NAMES = {
     "VGPR": "very good partial response",
     "CR": "complete response",
 }
+FIGURE6_NAMES = {"PR": "partial response (MR, PR, VGPR)"}
 RESPONDERS = ("PR", "VGPR", "CR")
 INK = "#222222"  # text and single curves
 FAINT = "#8A8A8A"  # reference lines
@@ -93,6 +94,11 @@ def _category(x: Any) -> str:
     if isinstance(x, int | np.integer) and 0 <= x < len(Response):
         return Response(int(x)).name
     raise InputError(f"{x!r} is no response category; they are {', '.join(CATEGORY_COLORS)}")
+
+
+def figure6(names: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Categories in the groups of Singh 2021, Figure 6: MR and VGPR as PR."""
+    return np.where(np.isin(names, ("MR", "VGPR")), "PR", names)
 
 
 def matrices(
