@@ -253,6 +253,48 @@ def _crossing(w, lane, i, n_states, limit):  # type: ignore[no-untyped-def]
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
+def _first_emptied(w, lane, limits, log_scaled):  # type: ignore[no-untyped-def]
+    """The first state to fall through its limit in the step just tried: (where in the step, which), or (1, -1)."""
+    n_states = log_scaled.size
+    first, which = 1.0, -1
+    for i in range(n_states):
+        if limits[i] > 0.0:
+            limit = _carried(limits[i], log_scaled[i])
+            if _dense(w, lane, i, n_states, 1.0) < limit <= _dense(w, lane, i, n_states, 0.0):
+                theta = _crossing(w, lane, i, n_states, limit)
+                if theta < first:
+                    first, which = theta, i
+    return first, which
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _condition_met(w, lane, t, h, fraction, rule, nadir, log_scaled):  # type: ignore[no-untyped-def]
+    """Where in the step the condition of retreatment is first met (-1 if it is not), and the lowest value so far.
+
+    The step is looked at in quarters, so that a nadir and the rise after it are seen within one long step.
+    """
+    i, n_states = int(rule[0]), log_scaled.size
+    for quarter in range(1, 5):
+        theta = 0.25 * quarter * fraction
+        value = _dense(w, lane, i, n_states, theta)
+        if log_scaled[i]:
+            value = math.exp(value)
+        nadir = min(nadir, value)
+        trigger = max(rule[1] * nadir, rule[2])
+        if value >= trigger and t + theta * h >= rule[3]:
+            limit = _carried(trigger, log_scaled[i])
+            below = theta - 0.25 * fraction
+            for _ in range(60):
+                middle = 0.5 * (below + theta)
+                if _dense(w, lane, i, n_states, middle) >= limit and t + middle * h >= rule[3]:
+                    theta = middle
+                else:
+                    below = middle
+            return theta, nadir
+    return -1.0, nadir
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
 def _finish(outputs, times, p, seen, log_scaled, needed, columns, who, done, out):  # type: ignore[no-untyped-def]
     """Turn a patient's states into its outputs."""
     for k in range(needed.size):
@@ -363,6 +405,7 @@ def _run(  # type: ignore[no-untyped-def]
 
     arriving = np.ones(LANES, np.bool_)  # lanes that stand at a dose or at their start
     while True:
+        # Lanes without a patient take the next; those at the start or at a dose are set up to go on.
         for lane in range(LANES):
             if arriving[lane] and patient[lane] < 0:
                 if waiting == n:
@@ -456,6 +499,7 @@ def _run(  # type: ignore[no-untyped-def]
                 break
             continue
 
+        # No step goes past the next dose, and none leaves a sliver before it.
         for lane in range(LANES):
             who = patient[lane]
             if who < 0:
@@ -469,6 +513,7 @@ def _run(  # type: ignore[no-untyped-def]
 
         attempt(w, rtol)
 
+        # Accept or reject, look for events, read outputs.
         for lane in range(LANES):
             who = patient[lane]
             if who < 0:
@@ -488,54 +533,23 @@ def _run(  # type: ignore[no-untyped-def]
                 stop = _next_stop(dose_times, next_dose[lane], pending[lane])
                 at_stop = h == stop - t
                 t_new = stop if at_stop else t + h
-                fraction = 1.0  # of the step that is kept
-                emptied = -1
+                fraction, emptied = 1.0, -1  # of the step that is kept; the state whose pool ran out
                 if extinction.shape[0]:
-                    for i in range(n_states):
-                        limit = _carried(extinction[who, i], log_scaled[i])
-                        if (
-                            extinction[who, i] > 0.0
-                            and w[NEW + i * LANES + lane] < limit <= w[Y + i * LANES + lane]
-                        ):
-                            theta = _crossing(w, lane, i, n_states, limit)
-                            if theta < fraction:
-                                fraction = theta
-                                emptied = i
+                    fraction, emptied = _first_emptied(w, lane, extinction[who], log_scaled)
                 if emptied >= 0:
                     t_new = t + fraction * h
                     at_stop = False
                 if rule[0] >= 0.0 and retreatments[lane] < rule[5] and pending[lane] == np.inf:
-                    i = int(rule[0])
-                    for quarter in range(1, 5):
-                        theta = 0.25 * quarter * fraction
-                        value = _dense(w, lane, i, n_states, theta)
-                        if log_scaled[i]:
-                            value = math.exp(value)
-                        at = t + theta * h
-                        nadir[lane] = min(nadir[lane], value)
-                        trigger = max(rule[1] * nadir[lane], rule[2])
-                        if value >= trigger and at >= rule[3]:
-                            below = theta - 0.25 * fraction
-                            limit = _carried(trigger, log_scaled[i])
-                            for _ in range(60):
-                                middle = 0.5 * (below + theta)
-                                if (
-                                    _dense(w, lane, i, n_states, middle) >= limit
-                                    and t + middle * h >= rule[3]
-                                ):
-                                    theta = middle
-                                else:
-                                    below = middle
-                            pending[lane] = t + theta * h + rule[4]
-                            retreatments[lane] += 1
-                            if np.isnan(retreated[who]):
-                                retreated[who] = pending[lane]
-                            if pending[lane] <= t_new:  # the step goes no further than the infusion
-                                fraction = (pending[lane] - t) / h
-                                t_new = pending[lane]
-                                emptied = -1
-                                at_stop = True
-                            break
+                    theta, nadir[lane] = _condition_met(w, lane, t, h, fraction, rule, nadir[lane], log_scaled)
+                    if theta >= 0.0:
+                        pending[lane] = t + theta * h + rule[4]
+                        retreatments[lane] += 1
+                        if np.isnan(retreated[who]):
+                            retreated[who] = pending[lane]
+                        if pending[lane] <= t_new:  # the step goes no further than the infusion
+                            t_new = pending[lane]
+                            fraction, emptied = (t_new - t) / h, -1
+                            at_stop = True
                 while next_time[lane] < n_times and (
                     times[next_time[lane]] < t_new or (times[next_time[lane]] == t_new and not at_stop)
                 ):
@@ -551,7 +565,7 @@ def _run(  # type: ignore[no-untyped-def]
                         w[NEW + i * LANES + lane] = trial[i]
                 for i in range(n_states):
                     value = w[NEW + i * LANES + lane]
-                    if value > limits[i]:
+                    if value > limits[i] and next_time[lane] < n_times:
                         ending = Status.ceiling
                     if log_scaled[i] and value < NOTHING:
                         value = ABSENT
@@ -566,10 +580,11 @@ def _run(  # type: ignore[no-untyped-def]
                     w[ALIVE + emptied * LANES + lane] = 0.0
                 if at_stop:
                     arriving[lane] = True
-            if steps[who] >= max_steps:
-                ending = Status.too_many_steps
-            if ending == 0 and next_time[lane] < n_times:
-                continue
+            if next_time[lane] < n_times:
+                if steps[who] >= max_steps:
+                    ending = Status.too_many_steps
+                if ending == 0:
+                    continue
             # This patient is done.
             status[who] = ending
             ended[who] = w[TIME + lane]
