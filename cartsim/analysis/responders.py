@@ -76,23 +76,25 @@ def _logistic(
 
     import statsmodels.api as sm
     from scipy.stats import mannwhitneyu
-    from statsmodels.tools.sm_exceptions import ConvergenceWarning, PerfectSeparationWarning
 
     x = table.to_numpy(float)
     positive = (x > 0).all(axis=0)
     x = np.where(positive, np.log(np.where(positive, x, 1.0)), x)
     x = (x - x.mean(axis=0)) / x.std(axis=0)
     none = np.full((3, x.shape[1]), np.nan)
+    if np.linalg.matrix_rank(x) < x.shape[1]:
+        return none, np.nan, "some parameters follow from others, so there is no logistic regression; leave them out"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", ConvergenceWarning)
-            warnings.simplefilter("error", PerfectSeparationWarning)
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # of separation and convergence, which are looked at below
             fit = sm.Logit(yes, sm.add_constant(x)).fit(disp=0)
-    except PerfectSeparationWarning:
-        return none, 1.0, "the parameters separate the groups perfectly, so there are no finite odds ratios"
-    except (ConvergenceWarning, np.linalg.LinAlgError) as problem:
+            chance = fit.predict()
+            limits = fit.conf_int(alpha=1 - level)[1:]
+    except np.linalg.LinAlgError as problem:
         return none, np.nan, f"the logistic regression failed: {problem}"
-    chance = fit.predict()
-    auc = mannwhitneyu(chance[yes], chance[~yes]).statistic / (yes.sum() * (~yes).sum())
-    limits = fit.conf_int(alpha=1 - level)[1:]
-    return np.exp(np.vstack([fit.params[1:], limits.T])), float(auc), ""
+    auc = float(mannwhitneyu(chance[yes], chance[~yes]).statistic / (yes.sum() * (~yes).sum()))
+    if auc == 1:
+        return none, auc, "the parameters separate the groups perfectly, so there are no finite odds ratios"
+    if not fit.mle_retvals["converged"]:
+        return none, auc, "the logistic regression did not converge, so there are no odds ratios"
+    return np.exp(np.vstack([fit.params[1:], limits.T])), auc, ""

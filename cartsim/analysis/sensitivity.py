@@ -96,9 +96,9 @@ def tornado(
 ) -> pd.DataFrame:
     """The endpoint with each parameter in turn at the ends of its range and the others typical.
 
-    ends: shares of the range's distribution. Returns a row a parameter, the widest first: ``parameter``,
-    ``low`` and ``high`` (its values), ``at_low`` and ``at_high`` (the endpoint there), ``typical`` (the
-    endpoint). Raises `InputError` for a curve and `FailedRuns` for runs that failed.
+    ends: shares of the range's distribution. Returns a row a parameter, the widest on the function's scale
+    first: ``parameter``, ``low`` and ``high`` (its values), ``at_low`` and ``at_high`` (the endpoint there),
+    ``typical`` (the endpoint). Raises `InputError` for a curve and `FailedRuns` for runs that failed.
     """
     import pandas as pd
 
@@ -126,8 +126,9 @@ def tornado(
             "typical": values[0],
         }
     )
-    width = (found["at_high"] - found["at_low"]).abs()
-    return found.iloc[np.argsort(-width.to_numpy(), kind="stable")].reset_index(drop=True)
+    scaled = _scaled(function, values)
+    width = np.maximum(scaled[1::2, 0], scaled[2::2, 0]) - np.minimum(scaled[1::2, 0], scaled[2::2, 0])
+    return found.iloc[np.argsort(-width, kind="stable")].reset_index(drop=True)
 
 
 # --- all at once -------------------------------------------------------------------------------------

@@ -1,0 +1,333 @@
+"""What decides the outcome: tornado, indices, their course along time, their convergence, responders."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cartsim.errors import InputError
+from cartsim.plots.style import FAINT, INK, clean, grid, heading, legend_below
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LOW, HIGH = "#56B4E9", "#00274D"  # the two ends of a range; first and total order
+# Okabe and Ito without yellow, which is too pale for lines, each color with a line style of its own.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B")
+STYLES = ("-", "--", "-", "--", "-", "--", "-", "--")
+SHADES = ("#EEF4FA", "#FFFFFF", "#F5F0E6")
+SMALL = 0.02  # indices below it are one gray group, unless named
+
+
+def tornado(table: pd.DataFrame, *, endpoint: str, log: bool = False, note: str = "") -> Figure:
+    """The endpoint with each parameter at the ends of its range, the widest at the top.
+
+    table: of `cartsim.analysis.sensitivity.tornado`; endpoint: its name with unit, on a logarithmic axis with
+    ``log``; note: what the reader must know of the ranges. Raises `InputError` for a table that is another.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    _need(table, "tornado", ("parameter", "low", "high", "at_low", "at_high", "typical"))
+    rows = np.arange(len(table))[::-1]
+    figure = Figure(figsize=(7.4, 1.7 + 0.36 * len(table)), layout="constrained")
+    axis = figure.subplots()
+    clean(axis)
+    typical = float(table["typical"].iloc[0])
+    for row, low, high in zip(rows, table["at_low"], table["at_high"], strict=True):
+        # The shorter bar on top: both ends may lie on one side.
+        for value, color in sorted(((low, LOW), (high, HIGH)), key=lambda bar: -abs(bar[0] - typical)):
+            axis.barh(row, value - typical, left=typical, height=0.62, color=color)
+    axis.axvline(typical, color=INK, lw=0.9)
+    if log:
+        axis.set_xscale("log")
+    labels = [f"{row.parameter}  ({row.low:.3g} to {row.high:.3g})" for row in table.itertuples()]
+    axis.set_yticks(rows, labels, fontsize=9)
+    axis.tick_params(axis="y", length=0)
+    axis.set_ylim(-0.6, len(table) - 0.4)
+    axis.set_xlabel(endpoint)
+    legend_below(
+        figure, [Patch(color=LOW, label="at the low end of the range"), Patch(color=HIGH, label="at the high end")]
+    )
+    heading(figure, f"One parameter at a time: {endpoint.split(' (')[0]}")
+    _caption(figure, note)
+    return figure
+
+
+def index_bars(table: pd.DataFrame, *, endpoint: str, note: str = "") -> Figure:
+    """First and total order indices of one number with their limits, the most important parameter at the top.
+
+    table: `Indices.table` of an endpoint that is not a curve. Raises `InputError` for a table that is another.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    _need(table, "index_bars", ("parameter", "first", "first_low", "total", "total_high"), without="time")
+    table = table.sort_values("total", ascending=False, kind="stable")
+    rows = np.arange(len(table))[::-1].astype(float)
+    figure = Figure(figsize=(7.4, 1.7 + 0.4 * len(table)), layout="constrained")
+    axis = figure.subplots()
+    clean(axis)
+    for order, shift, color in (("first", 0.18, HIGH), ("total", -0.18, LOW)):
+        value = table[order].to_numpy()
+        half = table[f"{order}_high"].to_numpy() - value
+        axis.barh(rows + shift, value, height=0.34, color=color)
+        if np.isfinite(half).all():
+            axis.errorbar(value, rows + shift, xerr=half, fmt="none", ecolor=FAINT, elinewidth=1.2, capsize=2)
+    axis.axvline(0, color=INK, lw=0.9)
+    axis.set_yticks(rows, table["parameter"], fontsize=9)
+    axis.tick_params(axis="y", length=0)
+    axis.set_ylim(-0.6, len(table) - 0.4)
+    axis.set_xlabel("Share of the variance (whiskers: limits)")
+    legend_below(
+        figure, [Patch(color=HIGH, label="first order: alone"), Patch(color=LOW, label="total: with interactions")]
+    )
+    heading(figure, f"Sensitivity indices: {endpoint}")
+    _caption(figure, note)
+    return figure
+
+
+def elasticity_map(
+    table: pd.DataFrame,
+    *,
+    endpoint: str,
+    unit: str = "days",
+    phases: Mapping[str, tuple[float, float]] | None = None,
+    note: str = "",
+) -> Figure:
+    """Elasticities along time, a row a parameter: blue lowers the output, red raises it.
+
+    table: of `cartsim.analysis.sensitivity.local` for a curve; phases: first and last time by name, marked. Parameters
+    are ordered by when they matter most. Raises `InputError` for a table that is not along time.
+    """
+    from matplotlib.figure import Figure
+
+    _need(table, "elasticity_map", ("parameter", "time", "elasticity"))
+    wide = table.pivot(index="parameter", columns="time", values="elasticity")
+    times = wide.columns.to_numpy(float)
+    if len(times) < 2:
+        raise InputError("elasticity_map: give at least two times")
+    wide = wide.iloc[np.argsort(np.nanargmax(np.abs(np.nan_to_num(wide.to_numpy())), axis=1), kind="stable")]
+    values = wide.to_numpy()
+    # Columns of one width each: evenly spaced days would leave the expansion a sliver.
+    edges = np.arange(len(times) + 1)
+    top = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
+    figure = Figure(figsize=(9.6, 1.9 + 0.34 * len(wide)), layout="constrained")
+    axis = figure.subplots()
+    mesh = axis.pcolormesh(edges, np.arange(len(wide) + 1), values, cmap="RdBu_r", vmin=-top, vmax=top, rasterized=True)
+    axis.set_facecolor("#DDDDDD")
+    axis.set_yticks(np.arange(len(wide)) + 0.5, list(wide.index), fontsize=9)
+    axis.invert_yaxis()
+    axis.tick_params(axis="y", length=0)
+    shown = _even(len(times), 14)
+    axis.set_xticks(shown + 0.5, [f"{times[k]:g}" for k in shown], fontsize=9)
+    axis.set_xlabel(f"Time since infusion ({unit}; one column a reading)")
+    for name, (start, end) in (phases or {}).items():
+        inside = np.flatnonzero((times >= start) & (times <= end))
+        if inside.size == 0:
+            continue
+        axis.text((inside[0] + inside[-1] + 1) / 2, -0.15, name, ha="center", va="bottom", fontsize=9, color=INK)
+        if inside[0] > 0:
+            axis.axvline(inside[0], color=INK, lw=1)
+    bar = figure.colorbar(mesh, ax=axis, pad=0.01)
+    bar.set_label("% change of the output\nfor 1 % of the parameter", fontsize=9)
+    heading(figure, f"Local elasticities along time: {endpoint}")
+    _caption(figure, note)
+    return figure
+
+
+def indices_over_time(
+    table: pd.DataFrame,
+    curve_times: ArrayLike,
+    curve: ArrayLike,
+    phases: Mapping[str, tuple[float, float]],
+    *,
+    endpoint: str,
+    unit: str = "days",
+    named: Sequence[str] = (),
+    note: str = "",
+) -> Figure:
+    """Indices along time, a column a phase with an axis of its own: above the typical curve, then both orders.
+
+    After Figure S1 of Singh 2021 as the paper's text describes it. table: `Indices.table` of a curve, bands are its
+    limits; curve_times (m,), curve (m,): the typical patient; phases: first and last time by name; named: parameters
+    drawn even if their indices stay below 0.02. At most eight are drawn in color, the others gray.
+    Raises `InputError` for a table that is not along time.
+    """
+    from matplotlib.lines import Line2D
+
+    _need(table, "indices_over_time", ("parameter", "time", "first", "total", "total_low", "total_high"))
+    if not phases:
+        raise InputError("indices_over_time: give at least one phase, its name with its first and last time")
+    styles = _styles(table, named)
+    figure, axes = _phase_grid(list(phases))
+    t, y = np.asarray(curve_times, float), np.asarray(curve, float)
+    limits = y[(t >= min(a for a, _ in phases.values())) & (t <= max(b for _, b in phases.values())) & (y > 0)]
+    top = max(1.0, *(float(table[order].max()) for order in ("first", "total")))
+    for column, (start, end) in enumerate(phases.values()):
+        inside = (t >= start) & (t <= end)
+        axes[0][column].plot(t[inside], y[inside], color=INK, lw=1.8)
+        axes[0][column].set_yscale("log")
+        if limits.size:
+            axes[0][column].set_ylim(limits.min() / 1.5, limits.max() * 1.5)
+        part = table[table["time"].between(start, end)]
+        for row, order in enumerate(("first", "total"), start=1):
+            axis = axes[row][column]
+            for name, own in part.groupby("parameter", sort=False):
+                color, style, width = styles[str(name)]
+                days = own["time"].to_numpy()
+                axis.fill_between(days, own[f"{order}_low"], own[f"{order}_high"], color=color, alpha=0.16, lw=0)
+                axis.plot(days, own[order], color=color, ls=style, lw=width, marker="." if len(days) < 5 else None)
+            axis.axhline(0, color=FAINT, lw=0.7)
+            axis.set_ylim(-0.04, 1.04 * top)
+        for axis in (axes[0][column], axes[1][column], axes[2][column]):
+            axis.set_xlim(start, end)
+            axis.set_facecolor(SHADES[column % len(SHADES)])
+        axes[2][column].set_xlabel(f"Time since infusion ({unit})")
+    axes[0][0].set_ylabel(f"Typical patient\n{endpoint}")
+    axes[1][0].set_ylabel("First order index\n(share of variance, alone)")
+    axes[2][0].set_ylabel("Total order index\n(with interactions)")
+    handles: list[Any] = [
+        Line2D([], [], color=color, ls=style, lw=2, label=name)
+        for name, (color, style, _) in styles.items()
+        if color != FAINT
+    ]
+    gray = [name for name, (color, _, _) in styles.items() if color == FAINT]
+    if gray:
+        handles.append(Line2D([], [], color=FAINT, lw=1, label=f"others: {', '.join(gray)}"))
+    legend_below(figure, handles)
+    heading(figure, f"Sensitivity along time: {endpoint.split(' (')[0]}")
+    _caption(figure, note)
+    return figure
+
+
+def convergence(table: pd.DataFrame, *, endpoint: str, named: Sequence[str] = (), note: str = "") -> Figure:
+    """Indices with their limits against the number of base samples.
+
+    table: of `Indices.convergence`; named: see `indices_over_time`. Raises `InputError` for a table that is another.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    _need(table, "convergence", ("n", "parameter", "first_low", "first_high", "total_low", "total_high"))
+    styles = _styles(table[table["n"] == table["n"].max()], named)
+    sizes = np.unique(table["n"])
+    figure = Figure(figsize=(9.6, 4.6), layout="constrained")
+    for axis, order, title in zip(
+        grid(figure, 2, sharey=True), ("first", "total"), ("First order", "Total order"), strict=True
+    ):
+        axis.axhline(0, color=FAINT, lw=0.7)
+        for name, own in table.groupby("parameter", sort=False):
+            color, style, width = styles[str(name)]
+            axis.fill_between(own["n"], own[f"{order}_low"], own[f"{order}_high"], color=color, alpha=0.14, lw=0)
+            axis.plot(own["n"], own[order], color=color, ls=style, lw=width, marker="o", ms=3)
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(sizes, [f"{n:,}" for n in sizes], fontsize=9, rotation=45)
+        axis.minorticks_off()
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("Base samples n")
+    low, high = table[["first_low", "total_low"]].min().min(), table[["first_high", "total_high"]].max().max()
+    figure.axes[0].set_ylim(max(-0.4, low - 0.02), min(1.4, high + 0.02))
+    figure.axes[0].set_ylabel("Share of the variance\n(bands: limits)")
+    handles: list[Any] = [
+        Line2D([], [], color=color, ls=style, lw=2, label=name)
+        for name, (color, style, _) in styles.items()
+        if color != FAINT
+    ]
+    gray = [name for name, (color, _, _) in styles.items() if color == FAINT]
+    if gray:
+        handles.append(Line2D([], [], color=FAINT, lw=1, label=f"others: {', '.join(gray)}"))
+    legend_below(figure, handles)
+    heading(figure, f"Convergence of Sobol indices: {endpoint}")
+    _caption(figure, note)
+    return figure
+
+
+def responders(table: pd.DataFrame, *, response: str, n: tuple[int, int], auc: float, note: str = "") -> Figure:
+    """Left, how far responders and the others lie apart in each parameter; right, odds ratios of response.
+
+    table, auc: of `cartsim.analysis.sensitivity.responders`; n: responders and others; response: what a response is.
+    """
+    from matplotlib.figure import Figure
+
+    _need(table, "responders", ("parameter", "ks", "p_holm", "odds_ratio", "odds_low", "odds_high"))
+    rows = np.arange(len(table))[::-1]
+    figure = Figure(figsize=(9.2, 2.0 + 0.36 * len(table)), layout="constrained")
+    apart, odds = grid(figure, 2, sharey=True)
+    clear = table["p_holm"].to_numpy() < 0.05
+    apart.barh(rows, table["ks"], height=0.6, color=np.where(clear, HIGH, "#C9C9C9"))
+    apart.set_xlim(0, max(1e-9, 1.08 * table["ks"].max()))
+    apart.set_yticks(rows, table["parameter"], fontsize=9)
+    apart.set_xlabel("Kolmogorov-Smirnov distance\n(gray: adjusted p of 0.05 or more)")
+    if np.isfinite(table["odds_ratio"]).all():
+        ratio = table["odds_ratio"].to_numpy()
+        error = [ratio - table["odds_low"], table["odds_high"] - ratio]
+        odds.errorbar(ratio, rows, xerr=error, fmt="o", color=HIGH, ms=5, capsize=3, lw=1.2)
+        odds.axvline(1, color=FAINT, lw=0.9)
+        odds.set_xscale("log")
+        odds.set_xlabel("Odds ratio of response for one SD,\nothers held (95 % limits)")
+        odds.set_title(f"Logistic regression, area under the ROC curve {auc:.3f}", fontsize=10)
+    else:
+        odds.text(0.5, 0.5, "no finite odds ratios", transform=odds.transAxes, ha="center", color=FAINT)
+    for axis in (apart, odds):
+        axis.tick_params(axis="y", length=0)
+    heading(figure, f"{response}: {n[0]:,} patients against {n[1]:,} others")
+    _caption(figure, note)
+    return figure
+
+
+def _caption(figure: Figure, note: str) -> None:
+    """What the reader must know, in small type above the legend, or under the axis where there is none."""
+    if not note:
+        return
+    from matplotlib.font_manager import FontProperties
+
+    text = textwrap.fill(note, int(14 * figure.get_figwidth()))
+    if figure.legends:
+        figure.legends[0].set_title(text, prop=FontProperties(size=8.5))
+    else:
+        figure.supxlabel(text, fontsize=8.5, color=INK)
+
+
+def _phase_grid(names: Sequence[str]) -> tuple[Figure, list[list[Axes]]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.5 * len(names) + 0.6, 8.4), layout="constrained")
+    axes = figure.subplots(3, len(names), sharey="row", squeeze=False, height_ratios=(0.8, 1, 1))
+    for axis in axes.ravel():
+        clean(axis)
+    for axis, name in zip(axes[0], names, strict=True):
+        axis.set_title(name.capitalize(), fontsize=11)
+    return figure, [list(row) for row in axes]
+
+
+def _styles(table: pd.DataFrame, named: Sequence[str]) -> dict[str, tuple[str, str, float]]:
+    """Color, line style and width by parameter: gray for those that hardly matter, and beyond eight."""
+    highest = table.groupby("parameter", sort=False)["total"].max()
+    for name in named:
+        if name not in highest.index:
+            raise InputError(f"{name} is not among the parameters {', '.join(highest.index)}")
+    large = highest[(highest >= SMALL) & ~highest.index.isin(named)].sort_values(ascending=False)
+    chosen = [*named, *large.index][: len(COLORS)]
+    styles = {name: (FAINT, "-", 0.8) for name in highest.index}
+    for k, name in enumerate(name for name in highest.index if name in chosen):
+        styles[name] = (COLORS[k], STYLES[k], 1.8)
+    return styles
+
+
+def _even(count: int, most: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
+
+
+def _need(table: pd.DataFrame, what: str, columns: Sequence[str], without: str = "") -> None:
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise InputError(f"{what}: the table has no {', '.join(missing)}; give the result of the analysis")
+    if without and without in table:
+        raise InputError(f"{what}: this result is along time; see indices_over_time")
