@@ -329,6 +329,7 @@ def test_judge_of_what_is_no_trial(bad, tmp_path):
     assert "no patients.parquet" in bad("judge", tmp_path)
     (tmp_path / "patients.parquet").write_text("nothing")
     (tmp_path / "visits.parquet").write_text("nothing")
+    (tmp_path / "summary.json").write_text("{}")
     assert "patients.parquet" in bad("judge", tmp_path)
     pd.DataFrame({"id": [1]}).to_parquet(tmp_path / "patients.parquet")
     pd.DataFrame({"id": [1]}).to_parquet(tmp_path / "visits.parquet")
