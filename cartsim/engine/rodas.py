@@ -241,15 +241,17 @@ def _dense(w, lane, i, n_states, theta):  # type: ignore[no-untyped-def]
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def _crossing(w, lane, i, n_states, limit):  # type: ignore[no-untyped-def]
-    """Where in the step state i falls through a limit."""
-    above, below = 0.0, 1.0
+    """Where in the step just tried state i passes the limit that lies between its two ends."""
+    falling = _dense(w, lane, i, n_states, 1.0) < limit
+    before, after = 0.0, 1.0
     for _ in range(60):
-        middle = 0.5 * (above + below)
-        if _dense(w, lane, i, n_states, middle) < limit:
-            below = middle
+        middle = 0.5 * (before + after)
+        value = _dense(w, lane, i, n_states, middle)
+        if (value < limit) if falling else (value > limit):
+            after = middle
         else:
-            above = middle
-    return below
+            before = middle
+    return after
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -271,11 +273,11 @@ def _first_emptied(w, lane, limits, log_scaled):  # type: ignore[no-untyped-def]
 def _condition_met(w, lane, t, h, fraction, rule, nadir, log_scaled):  # type: ignore[no-untyped-def]
     """Where in the step the condition of retreatment is first met (-1 if it is not), and the lowest value so far.
 
-    The step is looked at in quarters, so that a nadir and the rise after it are seen within one long step.
+    The step is looked at in sixteenths, so that a nadir and the rise after it are seen within one long step.
     """
     i, n_states = int(rule[0]), log_scaled.size
-    for quarter in range(1, 5):
-        theta = 0.25 * quarter * fraction
+    for part in range(1, 17):
+        theta = part / 16 * fraction
         value = _dense(w, lane, i, n_states, theta)
         if log_scaled[i]:
             value = math.exp(value)
@@ -283,7 +285,7 @@ def _condition_met(w, lane, t, h, fraction, rule, nadir, log_scaled):  # type: i
         trigger = max(rule[1] * nadir, rule[2])
         if value >= trigger and t + theta * h >= rule[3]:
             limit = _carried(trigger, log_scaled[i])
-            below = theta - 0.25 * fraction
+            below = theta - fraction / 16
             for _ in range(60):
                 middle = 0.5 * (below + theta)
                 if _dense(w, lane, i, n_states, middle) >= limit and t + middle * h >= rule[3]:
@@ -544,20 +546,27 @@ def _run(  # type: ignore[no-untyped-def]
                     if theta >= 0.0:
                         pending[lane] = t + theta * h + rule[4]
                         retreatments[lane] += 1
-                        if np.isnan(retreated[who]):
+                        given = rule_amounts[who] > 0.0 and pending[lane] <= times[-1]
+                        if given and np.isnan(retreated[who]):
                             retreated[who] = pending[lane]
                         if pending[lane] <= t_new:  # the step goes no further than the infusion
                             t_new = pending[lane]
                             fraction, emptied = (t_new - t) / h, -1
                             at_stop = True
+                reach = t_new  # nothing is read beyond a ceiling
+                for i in range(n_states):
+                    if w[NEW + i * LANES + lane] > limits[i]:
+                        reach = min(reach, t + _crossing(w, lane, i, n_states, limits[i]) * h)
                 while next_time[lane] < n_times and (
-                    times[next_time[lane]] < t_new or (times[next_time[lane]] == t_new and not at_stop)
+                    times[next_time[lane]] < reach or (times[next_time[lane]] == reach and not at_stop)
                 ):
                     theta = (times[next_time[lane]] - t) / h
                     for k in range(needed.size):
                         i = needed[k]
                         seen[lane, i, next_time[lane]] = _dense(w, lane, i, n_states, theta)
                     next_time[lane] += 1
+                if reach < t_new and next_time[lane] < n_times:
+                    ending = Status.ceiling
                 if fraction < 1.0:
                     for i in range(n_states):
                         trial[i] = _dense(w, lane, i, n_states, fraction)
@@ -565,8 +574,6 @@ def _run(  # type: ignore[no-untyped-def]
                         w[NEW + i * LANES + lane] = trial[i]
                 for i in range(n_states):
                     value = w[NEW + i * LANES + lane]
-                    if value > limits[i] and next_time[lane] < n_times:
-                        ending = Status.ceiling
                     if log_scaled[i] and value < NOTHING:
                         value = ABSENT
                     w[Y + i * LANES + lane] = value
