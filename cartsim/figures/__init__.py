@@ -1,0 +1,55 @@
+"""The paper's figures, one call each: simulated, drawn and explained.
+
+    >>> from cartsim.figures import figure
+    >>> drawn = figure("2b", data="points.csv")
+    >>> drawn.save("figures", "figure_2b")
+
+Figures are numbered as in Singh et al. 2021 (doi:10.1002/psp4.12598). Nothing in them is fitted to its data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from cartsim.errors import InputError
+from cartsim.figures.culture import figure_2a
+from cartsim.figures.drawn import Drawn
+from cartsim.figures.mouse import figure_2b
+from cartsim.figures.patients import figure_3, figure_6a
+
+__all__ = ["FIGURES", "Drawn", "Entry", "figure"]
+
+
+class Entry(NamedTuple):
+    """A figure, what it shows, and the columns of the measured points that it can show too."""
+
+    draw: Callable[..., Drawn]
+    shows: str
+    points: str = ""
+
+
+FIGURES = {
+    "2a": Entry(figure_2a, "viability of six cell lines against effector to target ratio", "line, ET, viability"),
+    "2b": Entry(figure_2b, "tumor volume and blood CAR-T cells of mice", "series, day, value"),
+    "3": Entry(figure_3, "transgene, soluble BCMA and M-protein of the typical patient at four doses"),
+    "6a": Entry(figure_6a, "M-protein of virtual patients at four doses"),
+}
+
+
+def figure(name: str, *, data: str | Path | None = None) -> Drawn:
+    """The figure of that name: picture, table of what is drawn, and caption.
+
+    data: CSV file of measured points to draw beside the curves, for figures that take them.
+    Raises `InputError` for an unknown name, a figure that takes no points, and points that cannot be read.
+    """
+    entry = FIGURES.get(str(name))
+    if entry is None:
+        raise InputError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
+    if data is None:
+        return entry.draw()
+    if not entry.points:
+        takes = ", ".join(name for name, each in FIGURES.items() if each.points)
+        raise InputError(f"figure {name} shows no measured points; leave out the data (figures {takes} take them)")
+    return entry.draw(data)
