@@ -8,14 +8,13 @@ Heavy packages (numba, sympy, pint, pandas) are imported where they are used, so
 that ``import cartsim`` is quick.
 """
 
-__version__ = "0.1.0"
-
 from cartsim.errors import InputError
 from cartsim.model import Model, Variability, load
 from cartsim.population import Population, fixed, logitnormal, lognormal, normal, uniform, with_uncertainty
 from cartsim.regimen import Infusion, Regimen, Retreatment
 from cartsim.simulate import Simulation, simulate
 from cartsim.trial import Arm, Trial
+from cartsim.version import __version__
 
 __all__ = [
     "Arm",

@@ -10,11 +10,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cartsim import __version__
 from cartsim.errors import InputError
 from cartsim.model import Model, load
 from cartsim.population import Population, patients_from_table
 from cartsim.regimen import Regimen
+from cartsim.version import __version__
 
 if TYPE_CHECKING:
     import numpy as np

@@ -41,7 +41,7 @@ def run_pieces(
     from rich.console import Console
     from rich.progress import Progress
 
-    from cartsim import __version__
+    from cartsim.version import __version__
 
     if chunk < 1 or n_jobs == 0:
         raise InputError(f"chunks of {chunk}, {n_jobs} jobs; give 1 or more of both, or -1 jobs for all cores")

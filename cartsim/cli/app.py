@@ -15,14 +15,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from cartsim import __version__
 from cartsim.cli.judge import judge
 from cartsim.cli.models import models, show
 from cartsim.cli.output import note
+from cartsim.cli.sensitivity import sensitivity
 from cartsim.cli.simulate import simulate
 from cartsim.cli.tables import nca, respond
 from cartsim.cli.trial import trial
 from cartsim.errors import InputError
+from cartsim.version import __version__
 
 
 class _Commands(TyperGroup):
@@ -100,7 +101,7 @@ def _cartsim(
     """Virtual trials of anti-BCMA CAR-T cell therapy: from a model file to responses and survival."""
 
 
-for command in (trial, simulate, models, show, judge, respond, nca):
+for command in (trial, simulate, models, show, judge, respond, nca, sensitivity):
     app.command()(command)
 
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cartsim import __version__
 from cartsim.cache import cache_dir
 from cartsim.model import Model
+from cartsim.version import __version__
 
 
 @dataclass(frozen=True)

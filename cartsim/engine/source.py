@@ -8,11 +8,11 @@ from typing import Any
 import sympy as sp
 from sympy.printing.pycode import PythonCodePrinter
 
-from cartsim import __version__
 from cartsim.engine import symbols, tableau
 from cartsim.engine.elimination import Elimination
 from cartsim.engine.layout import EMPTY_BELOW, LANES, Rows
 from cartsim.model import Model
+from cartsim.version import __version__
 
 _PLAIN = "@njit('{}', error_model='numpy', cache=True, nogil=True)"
 _VECTOR, _MATRIX, _CUBE = "float64[::1]", "float64[:, ::1]", "float64[:, :, ::1]"
