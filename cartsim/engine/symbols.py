@@ -156,11 +156,25 @@ def _power(base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
 
 def _differences_of_logs(expression: sp.Expr) -> sp.Expr:
     """exp(a) exp(-b) as exp(a - b): the ratio of two vanishing pools is a number, not 0/0."""
-
-    return expression.replace(
+    expression = expression.replace(
         lambda e: e.is_Mul and sum(isinstance(f, sp.exp) for f in e.args) > 1,
         lambda e: _merged(*e.args),
     )
+    return expression.replace(
+        lambda e: e.is_Mul and any(isinstance(f, sp.exp) for f in e.args),
+        lambda e: _balanced(*e.args),
+    )
+
+
+def _balanced(*factors: sp.Expr) -> sp.Expr:
+    """exp(n a) / (b exp(a) + c)**n as 1 / (b + c exp(-a))**n: neither part overflows before the whole does."""
+    for exponential in (f for f in factors if isinstance(f, sp.exp)):
+        for power in (f for f in factors if f.is_Pow and f.base.is_Add and f.exp.is_Integer and f.exp < -1):
+            part = exponential.args[0] / -power.exp
+            if any(sp.exp(part) in sp.Mul.make_args(term) for term in power.base.args):
+                rest = [f for f in factors if f not in (exponential, power)]
+                return sp.Mul(*rest, _times(power.base, sp.exp(-part)) ** power.exp)
+    return sp.Mul(*factors)
 
 
 def _merged(*factors: sp.Expr) -> sp.Expr:
