@@ -10,7 +10,6 @@ from cartsim.cli.output import new_table, show_tables
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cartsim.expression import Expression
     from cartsim.model import Model
     from cartsim.specification import Parameter, Variability
 
@@ -41,7 +40,7 @@ def show(model: Name) -> None:
 
     chosen = load(model)
     head = _text(f"{chosen.name}: {chosen.doc}" if chosen.doc else chosen.name, f"{chosen.source}\n{chosen.path}")
-    show_tables(head, "", *_tables(chosen))
+    show_tables(head, *_tables(chosen))
 
 
 def _tables(model: Model) -> list[Any]:
@@ -62,12 +61,12 @@ def _tables(model: Model) -> list[Any]:
         tables.append(
             _text(
                 f"Dosing: each {dosing.unit} infused adds {dosing.per_dose.text} {state.unit} to "
-                f"{state.name}; by default {dosing.dose:g} {dosing.unit} at time 0\n"
+                f"{state.name}; by default {dosing.dose:g} {dosing.unit} at time 0"
             )
         )
     if model.variants:
         names = list(dict.fromkeys(name for values in model.variants.values() for name in values))
-        variants = new_table(f"Variants (use {model.name}:NAME)", "name", *names, right=names)
+        variants = new_table("Variants", "name", *names, right=names)
         for name, values in model.variants.items():
             variants.add_row(_text(name), *(f"{values[each]:g}" if each in values else "" for each in names))
         tables.append(variants)
@@ -97,26 +96,13 @@ def _formulas(title: str, formulas: dict[str, str]) -> Table:
 
 def _numbers(groups: list[list[Parameter]]) -> Table:
     """Values of all parameters, a line each."""
-    table = new_table(
-        "Parameters, covariates, constants",
-        "name",
-        "value",
-        "unit",
-        "range",
-        "variability",
-        "RSE",
-        right=("value", "RSE"),
-    )
+    heads = ("name", "value", "unit", "RSE", "variability", "RSE ", "range")
+    table = new_table("Parameters, covariates, constants", *heads, right=("value", "RSE", "RSE "))
     for group in groups:
         for p in group:
-            row = (
-                p.name,
-                _value(p.value, p.expression),
-                p.unit,
-                _range(p),
-                _variability(p.iiv),
-                _percent(p.rse),
-            )
+            value = p.expression.text if p.expression else f"{p.value:.10g}"
+            omega_rse = _percent(p.iiv.rse) if p.iiv else ""
+            row = (p.name, value, p.unit, _percent(p.rse), _variability(p.iiv), omega_rse, _range(p))
             table.add_row(*map(_text, row))
         table.add_section()
     return table
@@ -131,10 +117,6 @@ def _meanings(groups: list[list[Parameter]]) -> Table:
     return table
 
 
-def _value(value: float | None, formula: Expression | None) -> str:
-    return f"{value:.10g}" if formula is None else formula.text
-
-
 def _range(p: Parameter) -> str:
     low, high = ("" if limit is None else f"{limit:g}" for limit in (p.low, p.high))
     if low and high:
@@ -145,9 +127,7 @@ def _range(p: Parameter) -> str:
 def _variability(iiv: Variability | None) -> str:
     if iiv is None:
         return ""
-    if iiv.distribution == "uniform":
-        return "uniform"
-    return f"{iiv.distribution} {iiv.omega:g}" + (f" (RSE {_percent(iiv.rse)})" if iiv.rse else "")
+    return "uniform" if iiv.distribution == "uniform" else f"{iiv.distribution} {iiv.omega:g}"
 
 
 def _percent(share: float | None) -> str:

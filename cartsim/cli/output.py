@@ -44,13 +44,14 @@ def note(message: str) -> None:
 
 
 def show_tables(*parts: Any) -> None:
-    """Print rich tables and texts on stdout, as wide as the terminal or 100 columns."""
+    """Print rich tables and texts on stdout, a blank line after each, as wide as the terminal or 100 columns."""
     from rich.console import Console
 
     fits = sys.stdout.isatty() or "COLUMNS" in os.environ
     console = Console(width=None if fits else WIDTH, highlight=False)
     for part in parts:
         console.print(part)
+        console.print()
 
 
 def new_table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
@@ -63,7 +64,9 @@ def new_table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
         Column(Text(name), justify="right" if name in right else "left", overflow="fold", no_wrap=k == 0)
         for k, name in enumerate(columns)
     ]
-    return Table(*heads, title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(*heads, title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
+    table.padding = (0, 1, 0, 0)
+    return table
 
 
 def note_failures(failures: pd.DataFrame, n: int) -> None:

@@ -132,35 +132,37 @@ def trial(
 
 
 def _summary(summary: pd.DataFrame, landmarks: tuple[float, ...]) -> Table:
-    """A row an arm, each cell with its range below."""
+    """A row an arm, each cell with its range below; it fits 80 columns."""
+    from cartsim.analysis.outcome import GROUPS
+
     months = [f"month {month:g}\nPD/SD/PR/CR" for month in landmarks]
-    heads = ("arm", "n", "Cmax\ncopies/ug", "Tmax\ndays", *months, "ORR\n%", "CR\n%", "PFS\nmonths")
-    table = new_table(
-        "Medians (5th-95th percentile), percent of patients, median PFS (95 % limits)",
-        *heads,
-        right=heads[1:],
-    )
+    heads = ("arm", "Cmax, 1e3\ncopies/ug", "Tmax\ndays", *months, "ORR\n%", "CR\n%", "PFS\nmonths")
+    title = "Medians, 5th-95th percentiles, percent of patients, PFS with 95 % limits"
+    table = new_table(title, *heads, right=heads[1:])
     for row in summary.to_dict("records"):
+        copies = {f"Cmax{end}": row[f"Cmax{end}"] / 1000 for end in ("", "_p5", "_p95")}
         table.add_row(
-            f"{row['arm']}",
-            f"{row['n']:,}",
-            _ranged(row, "Cmax", ("_p5", "_p95"), ",.0f"),
-            _ranged(row, "Tmax", ("_p5", "_p95"), ".3g"),
-            *(
-                "/".join(f"{row[f'{group}_{month:g}']:.0f}" for group in ("PD", "SD", "PR", "CR"))
-                for month in landmarks
-            ),
+            f"{row['arm']}\nn={row['n']:,}",
+            _ranged(copies, "Cmax", ("_p5", "_p95")),
+            _ranged(row, "Tmax", ("_p5", "_p95")),
+            *("/".join(f"{row[f'{group}_{month:g}']:.0f}" for group in GROUPS) for month in landmarks),
             f"{row['ORR']:.1f}",
             f"{row['CR']:.1f}",
-            _ranged(row, "PFS", ("_low", "_high"), ".1f"),
+            _ranged(row, "PFS", ("_low", "_high")),
         )
     return table
 
 
-def _ranged(row: Mapping[Any, Any], name: str, ends: tuple[str, str], spec: str) -> str:
-    numbers = (row[name], row[name + ends[0]], row[name + ends[1]])
-    value, low, high = ("NE" if math.isnan(number) else format(number, spec) for number in numbers)
-    return "NE" if low == high == value == "NE" else f"{value}\n({low}-{high})"
+def _ranged(row: Mapping[Any, Any], name: str, ends: tuple[str, str]) -> str:
+    value, low, high = (_short(row[name + end]) for end in ("", *ends))
+    return "NE" if low == high == value == "NE" else f"{value}\n{low}-{high}"
+
+
+def _short(number: float) -> str:
+    """Three digits, all of them if there are more before the point; NE is not estimable."""
+    if math.isnan(number):
+        return "NE"
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
 def _add_inputs(path: Path, inputs: dict[str, Any]) -> None:
