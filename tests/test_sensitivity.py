@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from typer.testing import CliRunner
 
 import cartsim
 from cartsim import InputError
@@ -21,6 +23,7 @@ from cartsim.analysis.sensitivity import (
     Range,
     by_phase,
     efast,
+    filtered,
     local,
     phases,
     ranges,
@@ -29,6 +32,7 @@ from cartsim.analysis.sensitivity import (
     sobol,
     tornado,
 )
+from cartsim.cli import app
 from cartsim.plots import sensitivity as pictures
 from cartsim.plots import style
 
@@ -554,6 +558,24 @@ def test_parameters_that_say_the_same_are_an_answer():
     assert found.table["ks"].nunique() == 1
 
 
+def test_filtering_finds_what_splits_the_sets(one):
+    """C at 12 h is 1 or more where V is small; K hardly varies and g does nothing."""
+    box = ranges(one, ["V"], "factor", given={"K": (0.099, 0.101), "g": (0.1, 0.2)})
+    found = filtered(simulated(one, "C@12"), box, 1.5, 2000)
+    rows = found.table.set_index("parameter")
+    assert rows.index[0] == "V"
+    # C = 1.5 at V = 20.08: just above the middle of V's logarithms, and V alone separates the groups.
+    assert found.n_responders == pytest.approx(1000, abs=70)
+    assert rows.loc["V", "ks"] > 0.95
+    assert rows.loc["g", "p_holm"] > 0.05
+    more = filtered(simulated(one, "C@12"), box, 1.5, 500)
+    assert more.n_responders + more.n_others == 500
+    with pytest.raises(InputError, match="is a curve"):
+        filtered(simulated(one, "C", times=[1.0]), box, 1.0)
+    with pytest.raises(InputError, match="0 responders and 100 others"):
+        filtered(simulated(one, "C@12"), box, 1e6, 100)
+
+
 def test_bad_responses_are_refused():
     table = pd.DataFrame({"a": np.arange(100.0), "b": 1.0})
     half = np.arange(100) < 50
@@ -611,7 +633,75 @@ def test_picture_of_responders(tmp_path):
     table = pd.DataFrame({"a": rng.normal(size=500), "b": rng.normal(size=500)})
     found = responders(table, table["a"] + rng.normal(size=500) > 0)
     shown = pictures.responders(found.table, response="PR or better", n=(240, 260), auc=found.auc)
-    assert "240 patients against 260 others" in texts(shown)
+    assert "240 against 260 others" in texts(shown)
     separated = responders(table, table["a"] > 0)
     shown = pictures.responders(separated.table, response="PR", n=(1, 2), auc=1.0, note=separated.note)
     assert "no finite odds ratios" in texts(shown)
+
+
+# --- the command -------------------------------------------------------------------------------------
+
+
+def command(*words):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return CliRunner().invoke(app, ["sensitivity", *map(str, words)])
+
+
+def test_command_writes_tables_pictures_and_what_made_them(tmp_path):
+    names = "Kexp_max,Kel_e,Kel_m,burden=20:95"
+    result = command("bb2121_clinical", "--parameters", names, "--n", 16, "--out", tmp_path / "a")
+    assert result.exit_code == 0, result.stderr
+    assert "variance of the logarithm" in result.stdout
+    table = pd.read_csv(tmp_path / "a" / "indices.csv")
+    assert list(table["parameter"]) == ["Kexp_max", "Kel_e", "Kel_m", "burden"]
+    made = json.loads((tmp_path / "a" / "sensitivity.json").read_text())
+    assert (made["scale"], made["runs"], made["seed"]) == ("log", 96, 2021)
+    assert made["ranges"]["burden"] == dict(distribution="uniform", typical=50.0, low=20.0, high=95.0, omega=0.0)
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {
+        "indices.csv", "convergence.csv", "sensitivity.json", "indices.png", "convergence.png"
+    }  # fmt: skip
+
+    words = ("--parameters", names, "--endpoint", "transgene", "--times", "1:60:6,90:360:90", "--n", 16)
+    assert command("bb2121_clinical", *words, "--out", tmp_path / "b").exit_code == 0
+    means = pd.read_csv(tmp_path / "b" / "phases.csv")
+    assert list(means["phase"].unique()) == ["expansion", "contraction", "persistence"]
+
+    # What an earlier run left does not stay beside the files of this one.
+    words = ("--parameters", names, "--method", "local", "--no-pictures")
+    assert command("bb2121_clinical", *words, "--out", tmp_path / "a").exit_code == 0
+    left = {path.name for path in (tmp_path / "a").iterdir()}
+    assert left == {"elasticities.csv", "tornado.csv", "sensitivity.json"}
+
+    words = ("--parameters", names, "--method", "responders", "--endpoint", "mprotein_fall", "--threshold", 90)
+    result = command("bb2121_clinical", *words, "--n", 200, "--out", tmp_path / "c")
+    assert result.exit_code == 0, result.stderr
+    assert len(pd.read_csv(tmp_path / "c" / "responders.csv")) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--parameters", "Kel_x"), "did you mean"),
+        (("--parameters", "Kg"), "Kg has no iiv"),
+        (("--parameters", "Kel_e", "--n", "1000"), "power of two"),
+        (("--parameters", "Kel_e", "--method", "efast", "--n", "20"), "65 or more"),
+        (("--parameters", "Kel_e", "--method", "guess"), "--method 'guess'"),
+        (("--parameters", "Kel_e", "--method", "responders"), "needs --threshold"),
+        (("--parameters", "Kel_e", "--range", "factor:two"), "--range factor:two"),
+        (("--parameters", "Kel_e", "--range", "prior"), "ranges by 'prior'"),
+        (("--parameters", "burden=95:5"), "reversed"),
+        (("--parameters", "burden=5:101"), "0.01 to 100"),
+        (("--parameters", "burden=high"), "NAME=LOW:HIGH"),
+        (("--parameters", "M0"), "Cmax is constant"),
+        (("--parameters", "Kel_e", "--endpoint", "Cmin"), "endpoint 'Cmin' is not known"),
+        (("--parameters", "Kel_e", "--failed", "skip"), "failed is 'skip'"),
+        (("--parameters", "Kel_e", "--scale", "cube"), "scale 'cube'"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_exit_code_2(words, message, tmp_path):
+    result = command("bb2121_clinical", *words, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError
+from cartsim.model import Model
+from cartsim.regimen import Regimen
+from cartsim.simulate import simulate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +44,18 @@ def phases(times: ArrayLike, curve: ArrayLike) -> dict[str, tuple[float, float]]
         "contraction": (float(t[top]), float(t[end])),
         "persistence": (float(t[end]), float(t[-1])),
     }
+
+
+def typical(
+    model: str | Path | Model,
+    regimen: float | Regimen | None = None,
+    *,
+    output: str = "transgene",
+    until: float = 360.0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Times and curve (m,) of the typical patient, dense enough for `phases`."""
+    times = np.arange(0.25, until + 0.125, 0.25)
+    return times, simulate(model, None, regimen, times, [output])[output][0]
 
 
 def by_phase(table: pd.DataFrame, phases: Mapping[str, tuple[float, float]]) -> pd.DataFrame:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cartsim.analysis.evaluate import Function, refuse_failed
+from cartsim.analysis.ranges import Range
 from cartsim.errors import InputError
+from cartsim.population import uniforms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +70,29 @@ def responders(table: pd.DataFrame, response: ArrayLike, *, level: float = 0.95)
         found[name] = column
     found = found.sort_values("ks", ascending=False, kind="stable", ignore_index=True)
     return Responders(found, int(yes.sum()), int((~yes).sum()), auc, note)
+
+
+def filtered(
+    function: Function, ranges: Mapping[str, Range], threshold: float, n: int = 2000, *, seed: int = 2021
+) -> Responders:
+    """Monte Carlo filtering of n parameter sets drawn from ranges: those with the endpoint at or above a threshold
+    against the others.
+
+    The draws are addressed by seed, parameter and number, so a larger n keeps the earlier sets. Raises as
+    `responders`, `FailedRuns` for runs that failed, and `InputError` for a curve.
+    """
+    import pandas as pd
+
+    if function.times is not None:
+        raise InputError(f"{function.name} is a curve; a response is judged by one number, such as OUTPUT@DAY")
+    if not ranges:
+        raise InputError("no parameters are named; name at least one to vary")
+    table = pd.DataFrame(
+        {name: each.at(uniforms(seed, f"sensitivity/{name}", 0, n)) for name, each in ranges.items()}
+    )
+    values = function(table)
+    refuse_failed(function, table, values)
+    return responders(table, values >= threshold)
 
 
 def _logistic(

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from cartsim.analysis.evaluate import FailedRuns, Function, as_function, refuse_failed, simulated
 from cartsim.analysis.phases import by_phase, phases
 from cartsim.analysis.ranges import Range, ranges
-from cartsim.analysis.responders import Responders, responders
+from cartsim.analysis.responders import Responders, filtered, responders
 from cartsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__ = [
     "Responders",
     "by_phase",
     "efast",
+    "filtered",
     "local",
     "phases",
     "ranges",
@@ -161,6 +163,22 @@ class Indices:
         """Parameters, the most important first, by the mean index over times."""
         means = self.table.groupby("parameter", sort=False)[order].mean()
         return list(means.sort_values(ascending=False, kind="stable").index)
+
+    def settings(self) -> dict[str, Any]:
+        """What the result came from: method, endpoint, scale, sizes, seed, and the versions that computed it."""
+        return {
+            "method": self.method,
+            "endpoint": self.function.name,
+            "unit": self.function.unit,
+            "scale": self.function.scale,
+            "parameters": list(self.samples.columns),
+            "n": self.n,
+            "runs": len(self.samples),
+            "dropped_blocks": self.dropped,
+            "seed": self.seed,
+            "SALib": version("SALib"),
+            **self.function.made_by,
+        }
 
     def convergence(self, time: float | None = None) -> pd.DataFrame:
         """Sobol indices from the first 16, 32, 64, ... base samples: ``n`` and the columns of `table`.

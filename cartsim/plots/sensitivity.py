@@ -47,7 +47,7 @@ def tornado(table: pd.DataFrame, *, endpoint: str, log: bool = False, note: str 
     axis.axvline(typical, color=INK, lw=0.9)
     if log:
         axis.set_xscale("log")
-    labels = [f"{row.parameter}  ({row.low:.3g} to {row.high:.3g})" for row in table.itertuples()]
+    labels = [f"{row.parameter}  ({_short(row.low)} to {_short(row.high)})" for row in table.itertuples()]
     axis.set_yticks(rows, labels, fontsize=9)
     axis.tick_params(axis="y", length=0)
     axis.set_ylim(-0.6, len(table) - 0.4)
@@ -88,7 +88,7 @@ def index_bars(table: pd.DataFrame, *, endpoint: str, note: str = "") -> Figure:
     legend_below(
         figure, [Patch(color=HIGH, label="first order: alone"), Patch(color=LOW, label="total: with interactions")]
     )
-    heading(figure, f"Sensitivity indices: {endpoint}")
+    heading(figure, f"Sensitivity indices: {endpoint.split(' (')[0]}")
     _caption(figure, note)
     return figure
 
@@ -98,26 +98,32 @@ def elasticity_map(
     *,
     endpoint: str,
     unit: str = "days",
+    slopes: bool = False,
     phases: Mapping[str, tuple[float, float]] | None = None,
     note: str = "",
 ) -> Figure:
     """Elasticities along time, a row a parameter: blue lowers the output, red raises it.
 
-    table: of `cartsim.analysis.sensitivity.local` for a curve; phases: first and last time by name, marked. Parameters
-    are ordered by when they matter most. Raises `InputError` for a table that is not along time.
+    table: of `cartsim.analysis.sensitivity.local` for a curve; slopes: the change of the output itself, for outputs
+    that pass through 0, where elasticities have no limit; phases: first and last time by name, marked. Parameters
+    are ordered by when they matter most; the few values beyond the colors' ends are drawn as these.
+    Raises `InputError` for a table that is not along time.
     """
     from matplotlib.figure import Figure
 
-    _need(table, "elasticity_map", ("parameter", "time", "elasticity"))
-    wide = table.pivot(index="parameter", columns="time", values="elasticity")
+    _need(table, "elasticity_map", ("parameter", "time", "elasticity", "slope"))
+    wide = table.pivot(index="parameter", columns="time", values="slope" if slopes else "elasticity")
+    if slopes:
+        wide = wide * np.log(1.1)
     times = wide.columns.to_numpy(float)
     if len(times) < 2:
         raise InputError("elasticity_map: give at least two times")
-    wide = wide.iloc[np.argsort(np.nanargmax(np.abs(np.nan_to_num(wide.to_numpy())), axis=1), kind="stable")]
+    wide = wide.iloc[np.argsort(np.argmax(np.abs(np.nan_to_num(wide.to_numpy())), axis=1), kind="stable")]
     values = wide.to_numpy()
     # Columns of one width each: evenly spaced days would leave the expansion a sliver.
     edges = np.arange(len(times) + 1)
-    top = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
+    sizes = np.abs(values[np.isfinite(values)])
+    top = float(np.quantile(sizes, 0.98)) if sizes.any() else 1.0
     figure = Figure(figsize=(9.6, 1.9 + 0.34 * len(wide)), layout="constrained")
     axis = figure.subplots()
     mesh = axis.pcolormesh(edges, np.arange(len(wide) + 1), values, cmap="RdBu_r", vmin=-top, vmax=top, rasterized=True)
@@ -135,9 +141,11 @@ def elasticity_map(
         axis.text((inside[0] + inside[-1] + 1) / 2, -0.15, name, ha="center", va="bottom", fontsize=9, color=INK)
         if inside[0] > 0:
             axis.axvline(inside[0], color=INK, lw=1)
-    bar = figure.colorbar(mesh, ax=axis, pad=0.01)
-    bar.set_label("% change of the output\nfor 1 % of the parameter", fontsize=9)
-    heading(figure, f"Local elasticities along time: {endpoint}")
+    bar = figure.colorbar(mesh, ax=axis, pad=0.01, extend="both" if (sizes > top).any() else "neither")
+    change = f"Change of {endpoint}\nfor 10 % more" if slopes else "% change of the output\nfor 1 % more"
+    bar.set_label(f"{change} of the parameter", fontsize=9)
+    kind = "sensitivities" if slopes else "elasticities"
+    heading(figure, f"Local {kind} along time: {endpoint.split(' (')[0]}")
     _caption(figure, note)
     return figure
 
@@ -244,7 +252,7 @@ def convergence(table: pd.DataFrame, *, endpoint: str, named: Sequence[str] = ()
     if gray:
         handles.append(Line2D([], [], color=FAINT, lw=1, label=f"others: {', '.join(gray)}"))
     legend_below(figure, handles)
-    heading(figure, f"Convergence of Sobol indices: {endpoint}")
+    heading(figure, f"Convergence of Sobol indices: {endpoint.split(' (')[0]}")
     _caption(figure, note)
     return figure
 
@@ -277,7 +285,7 @@ def responders(table: pd.DataFrame, *, response: str, n: tuple[int, int], auc: f
         odds.text(0.5, 0.5, "no finite odds ratios", transform=odds.transAxes, ha="center", color=FAINT)
     for axis in (apart, odds):
         axis.tick_params(axis="y", length=0)
-    heading(figure, f"{response}: {n[0]:,} patients against {n[1]:,} others")
+    heading(figure, f"{response}: {n[0]:,} against {n[1]:,} others")
     _caption(figure, note)
     return figure
 
@@ -298,7 +306,7 @@ def _caption(figure: Figure, note: str) -> None:
 def _phase_grid(names: Sequence[str]) -> tuple[Figure, list[list[Axes]]]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.5 * len(names) + 0.6, 8.4), layout="constrained")
+    figure = Figure(figsize=(max(3.5 * len(names) + 0.6, 6.4), 8.4), layout="constrained")
     axes = figure.subplots(3, len(names), sharey="row", squeeze=False, height_ratios=(0.8, 1, 1))
     for axis in axes.ravel():
         clean(axis)
@@ -319,6 +327,10 @@ def _styles(table: pd.DataFrame, named: Sequence[str]) -> dict[str, tuple[str, s
     for k, name in enumerate(name for name in highest.index if name in chosen):
         styles[name] = (COLORS[k], STYLES[k], 1.8)
     return styles
+
+
+def _short(x: float) -> str:
+    return f"{x:.3g}".replace("e+0", "e").replace("e-0", "e-")
 
 
 def _even(count: int, most: int) -> NDArray[np.int64]:
