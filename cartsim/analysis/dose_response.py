@@ -115,7 +115,7 @@ class DoseResponse:
         """What these rates say of a claimed threshold dose: whether doses below it do worse, in one sentence."""
         below = self.doses[self.doses < dose]
         if not below.size:
-            return f"no dose below {dose / 1e6:g}e6 cells was simulated, so a threshold there cannot be judged"
+            return f"No dose below {dose / 1e6:g}e6 cells was simulated, so a threshold there cannot be judged"
         said = []
         for landmark, p in self.plateaus.items():
             rates = self.responses[(self.responses["landmark"] == landmark)]
@@ -126,7 +126,7 @@ class DoseResponse:
                 f"month {landmark:g} {shown} it ({low:.1f} % at {below[0] / 1e6:g}e6, {high:.1f} % at "
                 f"{self.doses[-1] / 1e6:g}e6; plateau {p.verdict})"
             )
-        return f"a threshold near {dose / 1e6:g}e6 cells: " + "; ".join(said)
+        return f"A threshold near {dose / 1e6:g}e6 cells: " + "; ".join(said)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write responses.csv, differences.csv, exposure.csv, slopes.csv, plateaus.csv and dose_response.json."""

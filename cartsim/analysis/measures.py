@@ -176,7 +176,7 @@ def _log10_fall(times: NDArray[np.float64], y: NDArray[np.float64], at: float) -
 
     # Of the logarithm: the tumor may fall by hundreds of powers of ten.
     with np.errstate(divide="ignore", invalid="ignore"):
-        return -np.log10(y.min(axis=1))
+        return np.maximum(-np.log10(y.min(axis=1)), 0.0)
 
 
 def _value(times: NDArray[np.float64], y: NDArray[np.float64], at: float) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from cartsim.analysis.measures import (
     check_measures,
     default_horizon,
     default_measures,
+    peak,
     read,
     reading_times,
 )
@@ -216,6 +217,7 @@ class Expansion:
     first     complexes per cell on day 1, when there are few CAR-T cells, and the growth rate (1/day) they give
     until     day from which on there are fewer than needed, as the tumor has shrunk (NaN if not in time)
     tumor     percent of the tumor that is left then
+    peak      highest transgene after day 1, copies/ug
     """
 
     needed: float
@@ -223,6 +225,7 @@ class Expansion:
     rate: float
     until: float
     tumor: float
+    peak: float
 
 
 def expansion(
@@ -249,7 +252,7 @@ def expansion(
     fastest, half, out, into_memory = (typical[name] for name in names)
     lost = out + into_memory
     times = np.arange(1.0, horizon, 0.5)
-    run = simulate(model, None, dose, times, [*states, "tumor_relative"])
+    run = simulate(model, None, dose, times, [*states, "tumor_relative", "transgene"])
     x = (run["complex"] / (run["CARTe_BM"] + run["CARTm_BM"]))[0]
     needed = half * lost / (fastest - lost) if fastest > lost else math.inf
     short = np.flatnonzero(x < needed)
@@ -259,6 +262,31 @@ def expansion(
         rate=float(fastest * x[0] / (half + x[0]) - lost),
         until=float(times[short[0]]) if short.size else math.nan,
         tumor=float(100 * run["tumor_relative"][0, short[0]]) if short.size else math.nan,
+        peak=float(peak(times, run["transgene"], 1.0)[1][0]),
+    )
+
+
+def expansion_note(
+    model: str | Path | Model, *, dose: float | None = None, burden: float, horizon: float = HALF_YEAR
+) -> str:
+    """Two sentences that explain the expansion at a low burden beside that at the model's own, for a caption."""
+    model = load(model)
+    own = float(dict(zip(model.parameters, model.values({}, 1)[0], strict=True))["burden"])
+    low = expansion(model, dose=dose, burden=burden, horizon=horizon)
+    usual = expansion(model, dose=dose, horizon=horizon)
+    if low.rate <= 0:
+        course = "too few, so that the cells do not expand at all"
+    elif math.isnan(low.until):
+        course = f"so that they grow by {low.rate:.2g} a day throughout"
+    else:
+        course = (
+            f"so that they grow by no more than {low.rate:.2g} a day, until day {low.until:.0f}, when with "
+            f"{low.tumor:.0f} % of the tumor left there are fewer than needed and the expansion has failed"
+        )
+    return (
+        f"In order to grow in number, CAR-T cells need {low.needed:.2g} complexes a cell. At {burden:g} % burden they "
+        f"have {low.first:.2g}, {course} (peak {low.peak:,.0f} copies/µg); at {own:g} % they have {usual.first:.2g} "
+        f"and grow by {usual.rate:.2g} a day (peak {usual.peak:,.0f})."
     )
 
 
