@@ -19,7 +19,7 @@ from cartsim.figures.drawn import Drawn
 from cartsim.figures.mouse import figure_2b
 from cartsim.figures.patients import figure_3, figure_6a
 
-__all__ = ["FIGURES", "Drawn", "Entry", "figure"]
+__all__ = ["FIGURES", "Drawn", "Entry", "check", "figure"]
 
 
 class Entry(NamedTuple):
@@ -44,12 +44,15 @@ def figure(name: str, *, data: str | Path | None = None) -> Drawn:
     data: CSV file of measured points to draw beside the curves, for figures that take them.
     Raises `InputError` for an unknown name, a figure that takes no points, and points that cannot be read.
     """
-    entry = FIGURES.get(str(name))
-    if entry is None:
+    check(name, data)
+    draw = FIGURES[name].draw
+    return draw() if data is None else draw(data)
+
+
+def check(name: str, data: str | Path | None = None) -> None:
+    """Raise `InputError` unless there is such a figure and it can show such data."""
+    if name not in FIGURES:
         raise InputError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
-    if data is None:
-        return entry.draw()
-    if not entry.points:
-        takes = ", ".join(name for name, each in FIGURES.items() if each.points)
-        raise InputError(f"figure {name} shows no measured points; leave out the data (figures {takes} take them)")
-    return entry.draw(data)
+    if data is not None and not FIGURES[name].points:
+        takes = " and ".join(each for each, entry in FIGURES.items() if entry.points)
+        raise InputError(f"figure {name} shows no measured points; leave out {data}, which is for {takes}")

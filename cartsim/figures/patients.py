@@ -64,7 +64,7 @@ def _courses(values: dict[str, NDArray[np.float64]]) -> Figure:
             axis.plot(DAYS / per, values[marker][k], color=colors[name], lw=1.8)
     axes[0].set_title("a  blood transgene", fontsize=10)
     axes[0].set_ylabel(TRANSGENE)
-    axes[0].set_ylim(1, 1e6)
+    axes[0].set_ylim(0.4, 1e6)
     insert.set_xlim(0, EXPANSION)
     insert.set_ylim(0.1, 1e5)
     insert.set_xticks([0, 4, 8, 12])
