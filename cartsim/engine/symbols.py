@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import sympy as sp
 
@@ -167,13 +168,15 @@ def _differences_of_logs(expression: sp.Expr) -> sp.Expr:
 
 
 def _balanced(*factors: sp.Expr) -> sp.Expr:
-    """exp(n a) / (b exp(a) + c)**n as 1 / (b + c exp(-a))**n: neither part overflows before the whole does."""
+    """exp(u + v) / (b exp(u) + c exp(v))**2 as a product of ratios, of which none is inf * 0 when the pools vanish."""
     for exponential in (f for f in factors if isinstance(f, sp.exp)):
         for power in (f for f in factors if f.is_Pow and f.base.is_Add and f.exp.is_Integer and f.exp < -1):
-            part = exponential.args[0] / -power.exp
-            if any(sp.exp(part) in sp.Mul.make_args(term) for term in power.base.args):
-                rest = [f for f in factors if f not in (exponential, power)]
-                return sp.Mul(*rest, _times(power.base, sp.exp(-part)) ** power.exp)
+            terms = (f for term in power.base.args for f in sp.Mul.make_args(term))
+            exponents = sorted({f.args[0] for f in terms if isinstance(f, sp.exp)}, key=str)
+            for parts in combinations_with_replacement(exponents, -int(power.exp)):
+                if sp.expand_mul(sp.Add(*parts) - exponential.args[0]) == 0:
+                    rest = [f for f in factors if f not in (exponential, power)]
+                    return sp.Mul(*rest, *(1 / _times(power.base, sp.exp(-part)) for part in parts))
     return sp.Mul(*factors)
 
 
