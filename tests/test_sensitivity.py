@@ -463,6 +463,8 @@ def test_means_by_phase_are_weighted_by_time():
     table = pd.DataFrame({"parameter": "a", "time": times, "first": 2 * times})
     found = by_phase(table, {"early": (0, 10), "late": (10, 30)})
     np.testing.assert_allclose(found["first"], [10.0, 40.0])
+    hole = table.assign(first=np.where(times == 0, np.nan, table["first"]))
+    np.testing.assert_allclose(by_phase(hole, {"early": (0, 10)})["first"], [11.0])
     with pytest.raises(InputError, match="holds 1 of the times"):
         by_phase(table, {"late": (15, 25)})
     with pytest.raises(InputError, match="not along time"):
@@ -666,6 +668,13 @@ def test_command_writes_tables_pictures_and_what_made_them(tmp_path):
     assert command("bb2121_clinical", *words, "--out", tmp_path / "b").exit_code == 0
     means = pd.read_csv(tmp_path / "b" / "phases.csv")
     assert list(means["phase"].unique()) == ["expansion", "contraction", "persistence"]
+
+    growth = ("--parameters", "K=0.05:0.2,g=0.05:0.2", "--endpoint", "C@40", "--n", 64, "--no-pictures")
+    assert "runs have no finite result" in command(ONE, *growth, "--out", tmp_path / "d").stderr
+    result = command(ONE, *growth, "--failed", "drop", "--out", tmp_path / "d")
+    assert result.exit_code == 0, result.stderr
+    assert "of 64 Saltelli blocks were left out" in result.stderr
+    assert (pd.read_csv(tmp_path / "d" / "failures.csv")["g"] > np.log(1000) / 40).all()
 
     # What an earlier run left does not stay beside the files of this one.
     words = ("--parameters", names, "--method", "local", "--no-pictures")

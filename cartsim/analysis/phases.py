@@ -62,8 +62,9 @@ def by_phase(table: pd.DataFrame, phases: Mapping[str, tuple[float, float]]) -> 
     """Means over each phase, weighted by time, of the columns of a result along time.
 
     table: of `Indices` or `local`, with ``parameter`` and ``time``. Returns ``phase``, ``parameter`` and the
-    same columns. Means of limits are limits of the mean that are wider than need be. Raises `InputError` for
-    a phase with fewer than two times or a table that is not along time.
+    same columns; readings without any value are passed over. Means of limits are limits of the mean that are
+    wider than need be. Raises `InputError` for a phase with fewer than two readings or a table that is not
+    along time.
     """
     import pandas as pd
 
@@ -72,7 +73,7 @@ def by_phase(table: pd.DataFrame, phases: Mapping[str, tuple[float, float]]) -> 
     columns = [name for name in table.columns if name not in ("parameter", "time")]
     rows = []
     for phase, (start, end) in phases.items():
-        part = table[table["time"].between(start, end)]
+        part = table[table["time"].between(start, end)].dropna(subset=columns, how="all")
         for parameter, own in part.groupby("parameter", sort=False):
             if len(own) < 2:
                 raise InputError(f"{phase}, {start:g} to {end:g}, holds {len(own)} of the times; read more often")

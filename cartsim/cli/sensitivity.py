@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _UNITS = {"day": "days", "h": "hours"}
 METHODS = ("sobol", "efast", "local", "responders")
-_TABLES = ("indices.csv", "convergence.csv", "phases.csv", "elasticities.csv", "tornado.csv", "responders.csv")
+_TABLES = ("indices.csv", "convergence.csv", "phases.csv", "elasticities.csv", "tornado.csv", "responders.csv",
+           "failures.csv")  # fmt: skip
 _FILES = (*_TABLES, "sensitivity.json", "indices.png", "convergence.png", "tornado.png", "elasticities.png",
           "responders.png")  # fmt: skip
 
@@ -171,7 +172,8 @@ def _indices(
     else:
         found = efast(function, box, 1025 if n is None else n, seed=seed)
     if found.dropped:
-        note(f"{found.dropped} of {found.n} Saltelli blocks were left out, since runs of theirs failed")
+        note(f"{found.dropped} of {found.n} Saltelli blocks were left out: {len(found.failures)} runs failed")
+        write_table(found.failures, stage / "failures.csv")
     write_table(found.table, stage / "indices.csv")
     limits = ", with 95 % bootstrap limits" if method == "sobol" else ""
     said = (
