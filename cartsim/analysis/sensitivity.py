@@ -128,8 +128,8 @@ def tornado(
             "typical": values[0],
         }
     )
-    scaled = _scaled(function, values)
-    width = np.maximum(scaled[1::2, 0], scaled[2::2, 0]) - np.minimum(scaled[1::2, 0], scaled[2::2, 0])
+    scaled = _scaled(function, values)[:, 0]
+    width = np.ptp([scaled[1::2], scaled[2::2], np.full(len(names), scaled[0])], axis=0)  # the typical value too
     return found.iloc[np.argsort(-width, kind="stable")].reset_index(drop=True)
 
 

@@ -245,7 +245,7 @@ def _local(
     for row in swings.itertuples():
         view.add_row(
             row.parameter,
-            f"{slopes[row.parameter]:.3f}",
+            f"{slopes[row.parameter]:z.3f}",
             f"{row.low:.4g} to {row.high:.4g}",
             f"{row.at_low:.4g} to {row.at_high:.4g}",
         )
