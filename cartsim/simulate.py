@@ -177,6 +177,7 @@ def made_by(model: Model, **settings: Any) -> dict[str, Any]:
         "model": model.name,
         "model_file": Path(model.path).name,
         "model_digest": model.digest,
+        "values": {name: p.value for name, p in model.parameters.items() if p.value is not None},
         "cartsim": __version__,
         "numpy": version("numpy"),
         "numba": version("numba"),
@@ -262,11 +263,10 @@ def _regimen(model: Model, regimen: Any, own_dose: Any) -> Regimen:
             return Regimen.single()
         return Regimen.single(model.dosing.dose) if model.dosing else Regimen.none()
     try:
-        return Regimen.single(float(regimen))
+        dose = float(regimen)
     except (TypeError, ValueError):
-        if isinstance(regimen, InputError):
-            raise
         raise InputError(f"the regimen is {regimen!r}; give a dose in cells or a Regimen") from None
+    return Regimen.single(dose)
 
 
 def _schedule(model: Model, regimen: Regimen, n: int, own_dose: Any) -> tuple[Any, Any]:

@@ -126,6 +126,7 @@ class Outcome:
     def _summary(self) -> dict[str, Any]:
         return {
             "made_by": self.made_by,
+            "visits": vars(self.trial.visits),
             "rules": {
                 "response": vars(self.rules.response),
                 "landmark": vars(self.rules.landmark),
@@ -241,6 +242,9 @@ class Readout:
             "pfs_time": np.where(failed, np.nan, pfs.time),
             "pfs_event": pfs.event & ~failed,
             "pfs_reason": pfs.reason,
+            "new_therapy_day": course.new_therapy_day,
+            "death_day": course.death_day,
+            "end_day": course.last_day,
         }
         for k, month in enumerate(seen.landmarks):
             change = seen.landmark_change[:, k]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cartsim.analysis.outcome import Readout, Rules, summarize
 from cartsim.errors import InputError
-from cartsim.trial import Observations
+from cartsim.trial import Observations, Visits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,28 +79,22 @@ def describe(rules: Rules) -> str:
 
 
 def read(folder: str | Path) -> StoredTrial:
-    """Read a stored trial. Raises InputError for files that are missing, damaged or not of one trial.
-
-    The files do not say why observation ended, nor which visits everybody missed. A trial with dropout, cut-off,
-    new therapy or deaths, or with such a visit, is therefore refused.
-    """
+    """Read a stored trial. Raises InputError for files that are missing, damaged or not of one trial."""
     folder = Path(folder)
     patients, visits = _table(folder, "patients.parquet"), _table(folder, "visits.parquet")
+    summary = _file(folder, "summary.json").read_text()
     try:
-        months = [name for name in map(str, patients) if name.startswith("change_")]
-        landmarks = tuple(float(name.removeprefix("change_")) for name in months)
+        planned = Visits(**{name: tuple(days) for name, days in json.loads(summary)["visits"].items()})
         parts = [
-            _observations(str(arm), rows.reset_index(drop=True), visits[visits["arm"] == arm], landmarks)
+            _observations(str(arm), rows.reset_index(drop=True), visits[visits["arm"] == arm], planned)
             for arm, rows in patients.groupby("arm", observed=True, sort=False)
         ]
-    except InputError:
-        raise
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder} does not hold a whole trial of cartsim ({error}); run the trial again") from None
-    return StoredTrial(tuple(parts), patients, landmarks)
+    return StoredTrial(tuple(parts), patients, planned.landmarks)
 
 
-def _observations(arm: str, patients: pd.DataFrame, visits: pd.DataFrame, landmarks: tuple[float, ...]) -> Observations:
+def _observations(arm: str, patients: pd.DataFrame, visits: pd.DataFrame, planned: Visits) -> Observations:
     import numpy as np
 
     from cartsim.conduct import Course
@@ -111,41 +106,32 @@ def _observations(arm: str, patients: pd.DataFrame, visits: pd.DataFrame, landma
     if (days != days[0]).any() or (ids != patients["id"].to_numpy()[:, None]).any():
         raise ValueError(f"patients and visits of arm {arm} differ")
 
-    def measured(name: str) -> NDArray[np.float64]:
+    def measured(name: str, on: NDArray[np.float64]) -> NDArray[np.float64]:
         values: NDArray[np.float64] = visits[name].to_numpy().reshape(n, -1)
-        return values
+        return values[:, np.searchsorted(days[0], on)]
 
-    mprotein, sbcma, transgene = measured("mprotein"), measured("sbcma"), measured("transgene")
-    after = days[0] > 0
-    response = after & ~(np.isnan(mprotein) & np.isnan(sbcma)).all(axis=0)
-    kinetic = after & ~np.isnan(transgene).all(axis=0)
-    if (patients["visits"] + patients["missed"] != response.sum()).any():
-        raise InputError(
-            f"arm {arm}: observation ended early for some patients, or a visit was missed by all, which the files "
-            "of a trial do not tell; judge it when it runs"
-        )
-    never = np.full(n, np.nan)
-    seen = mprotein[:, response]
+    response, kinetic = np.array(planned.response), np.array(planned.kinetics)
+    never, seen = np.full(n, np.nan), measured("mprotein", response)
     own = patients.columns.get_loc("status")  # parameters and covariates stand before it
     return Observations(
         arm=arm,
         patients=patients.iloc[:, :own],
-        response_days=days[0][response],
-        baseline=mprotein[:, 0],
+        response_days=response,
+        baseline=measured("mprotein", np.zeros(1))[:, 0],
         mprotein=seen,
-        sbcma_change=sbcma[:, response],
+        sbcma_change=measured("sbcma", response),
         tumor_relative=np.full(seen.shape, np.nan),
-        kinetic_days=days[0][kinetic],
-        transgene=transgene[:, kinetic],
-        landmarks=landmarks,
-        landmark_change=patients[[f"change_{month:g}" for month in landmarks]].to_numpy(),
+        kinetic_days=kinetic,
+        transgene=measured("transgene", kinetic),
+        landmarks=planned.landmarks,
+        landmark_change=patients[[f"change_{month:g}" for month in planned.landmarks]].to_numpy(),
         course=Course(
             evaluable=np.isfinite(seen),
             followup_day=never,
             dropout_day=never,
-            new_therapy_day=never,
-            death_day=never,
-            last_day=never,
+            new_therapy_day=patients["new_therapy_day"].to_numpy(),
+            death_day=patients["death_day"].to_numpy(),
+            last_day=patients["end_day"].to_numpy(),
         ),
         status=np.array([Status[name] for name in patients["status"]], np.int64),
         curves=None,
@@ -155,10 +141,15 @@ def _observations(arm: str, patients: pd.DataFrame, visits: pd.DataFrame, landma
 def _table(folder: Path, name: str) -> pd.DataFrame:
     import pandas as pd
 
-    path = folder / name
-    if not path.is_file():
-        raise InputError(f"no {name} in {folder}; give the folder of a trial run with its visits kept")
+    path = _file(folder, name)
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
         raise InputError(f"{path}: {' '.join(str(error).split())}; run the trial again") from None
+
+
+def _file(folder: Path, name: str) -> Path:
+    path = folder / name
+    if not path.is_file():
+        raise InputError(f"no {name} in {folder}; give the folder of a trial run with its visits kept")
+    return path
