@@ -1,7 +1,7 @@
 """The clinical model written out by hand and integrated by scipy: what cartsim's results are held against.
 
-Equations of Singh et al. 2021 (supporting information, in the form of the deposited code). Cell pools in which effectors
-vanish and come back, complexes and tumor are carried as logarithms; memory cells and biomarkers as they are.
+Equations of Singh et al. 2021 (supporting information, in the form of the deposited code). Effectors, complexes and
+tumor, which vanish and come back, are carried as logarithms; memory cells and biomarkers as they are.
 """
 
 from __future__ import annotations

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
+from test_tableau import rosenbrock
 
 import cartsim
 from cartsim.engine import kernel, tableau
 from cartsim.engine.layout import LANES, Rows
 from cartsim.engine.rodas import Status
-from test_tableau import rosenbrock
 
 MODELS = Path(__file__).parent / "models"
 
