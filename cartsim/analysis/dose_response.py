@@ -128,17 +128,20 @@ class DoseResponse:
             )
         return f"A threshold near {dose / 1e6:g}e6 cells: " + "; ".join(said)
 
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write responses.csv, differences.csv, exposure.csv, slopes.csv, plateaus.csv and dose_response.json."""
-        tables = {
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Every table by the name of its file."""
+        return {
             "responses.csv": self.responses,
             "differences.csv": self.differences,
             "exposure.csv": self.exposure,
             "slopes.csv": self.slopes,
             "plateaus.csv": self.plateau_table(),
         }
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write responses.csv, differences.csv, exposure.csv, slopes.csv, plateaus.csv and dose_response.json."""
         about = {"made_by": self.made_by, "threshold": self.threshold()}
-        return save_tables(folder, tables, ("dose_response.json", about))
+        return save_tables(folder, self.tables(), ("dose_response.json", about))
 
 
 def dose_response(

@@ -170,7 +170,7 @@ class Retreated:
         import numpy as np
 
         if self.patients.empty:
-            return "nobody progressed, so nobody was retreated"
+            return "Nobody progressed, so nobody was retreated"
         low, high = (limit[0] for limit in wilson(np.array([KARMMA_RESPONDED]), np.array([KARMMA_RETREATED])))
         rates = "; ".join(
             f"{row.percent:.0f} % ({row.low:.0f}-{row.high:.0f}) after {row.second_dose / 1e6:g}e6 cells"
@@ -178,7 +178,7 @@ class Retreated:
             if row.second_dose > 0
         )
         return (
-            f"second response in {rates}; KarMMa {100 * KARMMA_RESPONDED / KARMMA_RETREATED:.0f} % "
+            f"Second response in {rates}; KarMMa {100 * KARMMA_RESPONDED / KARMMA_RETREATED:.0f} % "
             f"({100 * low:.0f}-{100 * high:.0f}), {KARMMA_RESPONDED} of {KARMMA_RETREATED}. At retreatment the median "
             f"patient had {self.summary['tumor'].iloc[-1]:.0f} % of the first tumor burden, on which expansion depends"
         )
@@ -280,7 +280,8 @@ def _second(
     simulated = simulate(model, table, regimen, times, outputs, rtol=rtol, extinction=extinction)
 
     def at(name: str, days: ArrayLike) -> NDArray[np.float64]:
-        return simulated[name][:, np.searchsorted(times, days)]
+        # What is nearly 0 may miss it by the tolerance.
+        return np.maximum(simulated[name][:, np.searchsorted(times, days)], 0.0)
 
     baseline = at("mprotein_gL", [day])[:, 0]
     judged = judge(at("mprotein_gL", response), visits.response, baseline, rules.response)

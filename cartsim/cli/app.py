@@ -15,11 +15,14 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from cartsim.cli.dose_response import dose_response
 from cartsim.cli.judge import judge
 from cartsim.cli.models import models, show
 from cartsim.cli.output import note
+from cartsim.cli.regimens import regimens
 from cartsim.cli.sensitivity import sensitivity
 from cartsim.cli.simulate import simulate
+from cartsim.cli.sweep import sweep
 from cartsim.cli.tables import nca, respond
 from cartsim.cli.trial import trial
 from cartsim.errors import InputError
@@ -101,7 +104,7 @@ def _cartsim(
     """Virtual trials of anti-BCMA CAR-T cell therapy: from a model file to responses and survival."""
 
 
-for command in (trial, simulate, models, show, judge, respond, nca, sensitivity):
+for command in (trial, simulate, models, show, judge, respond, nca, sweep, dose_response, regimens, sensitivity):
     app.command()(command)
 
 

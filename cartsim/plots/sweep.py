@@ -299,7 +299,7 @@ def _filled(figure: Figure, axis: Axes, x: Any, y: Any, values: NDArray[np.float
 def _places(segments: Sequence[Sequence[NDArray[np.float64]]], x: Any, y: Any) -> list[tuple[float, float]]:
     """Where to label the lines: once, on the longest part, where there is room beside the labels already there."""
     places: list[tuple[float, float]] = []
-    size = np.array([np.ptp(x), np.ptp(y)])
+    corner, size = np.array([np.min(x), np.min(y)]), np.array([np.ptp(x), np.ptp(y)])
     for k, parts in enumerate(segments):
         lengths = [np.linalg.norm(np.diff(part, axis=0) / size, axis=1).sum() for part in parts]
         if not lengths or max(lengths) < 0.2:
@@ -308,6 +308,8 @@ def _places(segments: Sequence[Sequence[NDArray[np.float64]]], x: Any, y: Any) -
         along = np.append(0, np.cumsum(np.linalg.norm(np.diff(part, axis=0) / size, axis=1)))
         for share in np.roll((0.5, 0.25, 0.75), -k):
             point = np.array([np.interp(share * along[-1], along, part[:, i]) for i in (0, 1)])
+            if not (np.abs((point - corner) / size - 0.5) < (0.46, 0.48)).all():
+                continue  # too near the edge for a label
             if all((np.abs((point - place) / size) > (0.13, 0.045)).any() for place in places):
                 places.append((float(point[0]), float(point[1])))
                 break
