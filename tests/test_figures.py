@@ -128,7 +128,7 @@ def test_nothing_fitted_and_yet_near_the_points():
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, Drawn]:
-    return {name: figure(name) for name in ("2a", "2b", "3", "6a")}
+    return {name: figure(name) for name in FIGURES if name != "S1"}
 
 
 def said(caption: str) -> str:
@@ -192,6 +192,46 @@ def test_3_is_the_typical_patient(drawn):
     assert insert.get_xlim() == (0, 12)
     assert len(insert.lines) == 4
     assert "Where the model differs" in said(drawn["3"].caption)
+
+
+def test_4_burden_sets_the_peak_and_dose_does_not(drawn):
+    cells = drawn["4"].table.set_index(["dose", "burden"])
+    reference = {
+        (50, 50): (37261, 16.31),
+        (450, 50): (35598, 14.18),
+        (450, 20): (2987, 14.90),
+        (450, 95): (290550, 14.91),
+    }
+    for (dose, burden), (cmax, tmax) in reference.items():
+        cell = cells.loc[(dose * 1e6, burden)]
+        assert cell["Cmax"] == pytest.approx(cmax, rel=1e-3)
+        assert cell["Tmax"] == pytest.approx(tmax, abs=0.02)
+    cmax = cells["Cmax"].unstack("burden")
+    assert (cmax.max(axis=1) / cmax.min(axis=1)).min() > 1000
+    assert (cmax.max() / cmax.min()).max() < 1.5
+    assert (cells[["sbcma_fall", "mprotein_fall"]].unstack("burden").diff(axis=1).iloc[:, 1:31] > -1e-9).all(axis=None)
+    assert "on days 13 to 18" in said(drawn["4"].caption)  # the paper: two to three weeks
+
+
+def test_6b_is_flat_and_says_so(drawn):
+    table = drawn["6b"].table
+    totals = table.groupby(["population", "dose", "landmark"])["percent"].sum()
+    assert len(totals) == 2 * 11 * 2
+    np.testing.assert_allclose(totals, 100)
+    text = said(drawn["6b"].caption)
+    assert text.count("does not show it") == 4
+    assert "less than one cell" in text
+
+
+def test_s1_has_the_order_of_the_paper():
+    pytest.importorskip("SALib")
+    each = figure("S1")
+    total = each.table.set_index(["parameter", "time"])["total"]
+    assert total["Kel_e", 2.0] > 0.1 > 0.02 > total["Kel_e", 300.0]
+    assert total["Kel_m", 300.0] > 0.1 > 0.02 > total["Kel_m", 2.0]
+    text = said(each.caption)
+    assert "these are assumed" in text
+    assert "Where the model differs" in text
 
 
 def test_6a_is_the_first_patients(drawn):

@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 from cartsim.errors import InputError
 from cartsim.figures.culture import figure_2a
+from cartsim.figures.dose import figure_4, figure_6b
 from cartsim.figures.drawn import Drawn
+from cartsim.figures.influence import figure_s1
 from cartsim.figures.mouse import figure_2b
 from cartsim.figures.patients import figure_3, figure_6a
 
@@ -34,7 +36,10 @@ FIGURES = {
     "2a": Entry(figure_2a, "viability of six cell lines against effector to target ratio", "line, ET, viability"),
     "2b": Entry(figure_2b, "tumor volume and blood CAR-T cells of mice", "series, day, value"),
     "3": Entry(figure_3, "transgene, soluble BCMA and M-protein of the typical patient at four doses"),
+    "4": Entry(figure_4, "peak, its day and falls of both biomarkers over dose and tumor burden"),
     "6a": Entry(figure_6a, "M-protein of virtual patients at four doses"),
+    "6b": Entry(figure_6b, "response of virtual patients at 6 and 21 months against dose"),
+    "S1": Entry(figure_s1, "sensitivity of the transgene along time to the parameters of cell kinetics"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -152,7 +153,7 @@ def _spider_caption(summary: pd.DataFrame, highest: float, seed: int) -> str:
         return "/".join(f"{rate:.0f}" for rate in summary[name])
 
     doses = "/".join(f"{dose / 1e6:g}" for dose in DOSES)
-    extinct = "/".join(f"{rate:.1f}" for rate in _progressed_with_extinction(seed))
+    extinct = "/".join(f"{rate:.1f}" for rate in progressed_with_extinction(DOSES, seed, PATIENTS))
     return paragraphs(
         f"""Figure 6a. Serum M-protein of the first {SHOWN} of {PATIENTS} virtual patients at {doses} × 10⁶ cells (a1 to
         a4), colored by best response (IMWG 2016, confirmed). Model bb2121_clinical with its published variability,
@@ -168,8 +169,8 @@ def _spider_caption(summary: pd.DataFrame, highest: float, seed: int) -> str:
     )
 
 
-def _progressed_with_extinction(seed: int) -> list[float]:
-    """Percent of patients 25 % above baseline at 21 months, at each dose, where less than a cell is none."""
+def progressed_with_extinction(doses: Sequence[float], seed: int, n: int) -> list[float]:
+    """Percent of n patients 25 % above baseline at 21 months, after each dose, where less than a cell is none."""
     from cartsim.model import load
     from cartsim.population import Population
     from cartsim.schedule import MONTH
@@ -177,7 +178,7 @@ def _progressed_with_extinction(seed: int) -> list[float]:
 
     population = Population(load("bb2121_clinical"), seed)
     changes = [
-        simulate(population.model, population, dose, [21 * MONTH], ["mprotein_change"], n=PATIENTS, extinction=1.0)
-        for dose in DOSES
+        simulate(population.model, population, dose, [21 * MONTH], ["mprotein_change"], n=n, extinction=1.0)
+        for dose in doses
     ]
     return [100 * float((run["mprotein_change"] > 25).mean()) for run in changes]
