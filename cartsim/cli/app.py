@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from cartsim.cli.dose_response import dose_response
+from cartsim.cli.figure import figure
 from cartsim.cli.judge import judge
 from cartsim.cli.models import models, show
 from cartsim.cli.output import note
@@ -104,7 +105,20 @@ def _cartsim(
     """Virtual trials of anti-BCMA CAR-T cell therapy: from a model file to responses and survival."""
 
 
-for command in (trial, simulate, models, show, judge, respond, nca, sweep, dose_response, regimens, sensitivity):
+for command in (
+    trial,
+    simulate,
+    models,
+    show,
+    judge,
+    respond,
+    nca,
+    sweep,
+    dose_response,
+    regimens,
+    sensitivity,
+    figure,
+):
     app.command()(command)
 
 
