@@ -67,9 +67,7 @@ def lognormal_below(limit: ArrayLike, median: ArrayLike, sd: ArrayLike) -> NDArr
     return normal_below(_log(limit), _log(median), sd)
 
 
-def lognormal_between(
-    low: ArrayLike, high: ArrayLike, median: ArrayLike, sd: ArrayLike
-) -> NDArray[np.float64]:
+def lognormal_between(low: ArrayLike, high: ArrayLike, median: ArrayLike, sd: ArrayLike) -> NDArray[np.float64]:
     """Log probability that a log-normal measurement lies between `low` (may be 0) and `high` (may be inf)."""
     return normal_between(_log(low), _log(high), _log(median), sd)
 
@@ -142,9 +140,7 @@ class ErrorModel:
             variance = value["add"] ** 2 + (value["prop"] * f) ** 2
             by_prediction = (value["prop"] * f) ** 2 / variance  # share of the proportional part
             slope = value["prop"] ** 2 * f / variance
-            return Moments(
-                f, np.sqrt(variance), one, slope, {"add": 1 - by_prediction, "prop": by_prediction}
-            )
+            return Moments(f, np.sqrt(variance), one, slope, {"add": 1 - by_prediction, "prop": by_prediction})
 
     def _sigma(self, name: str, given: dict[str, Any]) -> NDArray[np.float64]:
         number = given.get(name, getattr(self, name))
