@@ -1,0 +1,480 @@
+"""Sweeps: what is read off trajectories, grids against single simulations, the claims of Figure 4, bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from reference import solve
+from scipy.special import erf
+from typer.testing import CliRunner
+
+import cartsim
+from cartsim.analysis import outcome
+from cartsim.analysis import sweep as sweep_module
+from cartsim.analysis.measures import (
+    HALF_YEAR,
+    Measure,
+    check_measures,
+    default_measures,
+    peak,
+    read,
+    reading_times,
+)
+from cartsim.analysis.sweep import Sweep, expansion, expansion_note, sweep, sweep_population
+from cartsim.cli import app
+from cartsim.errors import InputError
+from cartsim.parsing import parse_grid
+from cartsim.plots import sweep as draw
+from cartsim.population import Population, lognormal, uniform
+from cartsim.simulate import simulate
+from cartsim.trial import Arm, Trial
+
+MODEL = cartsim.load("bb2121_clinical")
+FIGURE4 = {"dose": parse_grid("50e6:800e6:8"), "burden": np.array([5, 10, 20, 35, 50, 65, 80, 95.0])}
+
+
+@pytest.fixture(scope="module")
+def figure4() -> Sweep:
+    return sweep(MODEL, FIGURE4)
+
+
+# --- reading numbers off trajectories ----------------------------------------------------------------
+
+
+def test_a_peak_is_found_between_the_points():
+    times = reading_times({}, 100.0)
+    tops = np.linspace(3.0, 40.0, 23)
+    y = np.exp(-((times - tops[:, None]) ** 2) / 20) * 1e5
+    at, height = peak(times, y)
+    assert at == pytest.approx(tops, abs=1e-5)
+    assert height == pytest.approx(1e5, rel=1e-7)
+
+
+def test_there_is_no_peak_at_either_end():
+    times = reading_times({}, 50.0)
+    at, height = peak(times, np.array([np.exp(-times), times, np.ones_like(times)]), after=1.0)
+    assert np.isnan(at).all()
+    assert height == pytest.approx([np.exp(-1), 50, 1], rel=1e-12)
+
+
+def test_a_spike_before_the_first_time_counted_is_passed_over():
+    times = reading_times({}, 50.0)
+    y = (1e6 * np.exp(-100 * times) + np.exp(-((times - 14.2) ** 2) / 30))[None, :]
+    at, height = peak(times, y, after=1.0)
+    assert (at[0], height[0]) == pytest.approx((14.2, 1.0), abs=1e-5)
+
+
+def test_areas_falls_and_times_are_those_of_the_curve():
+    measures = {
+        "area": Measure("area", "fast", 28.0),
+        "below": Measure("time_below", "slow", 0.5),
+        "log": Measure("log10_fall", "slow"),
+        "fall": Measure("fall", "change"),
+        "at": Measure("fall_at", "change", 7.3),
+        "value": Measure("value", "slow", 7.3),
+        "lowest": Measure("lowest", "change"),
+    }
+    times = reading_times(measures, 60.0)
+    slow = np.exp(-0.1 * times)[None, :]
+    fast = (1e5 * np.exp(-115 * times) + 300 * np.exp(-((times - 15) ** 2) / 18))[None, :]
+    found = read(measures, times, {"fast": fast, "slow": slow, "change": -100 * np.sin(times / 25)[None, :]})
+    bell = 300 * np.sqrt(18 * np.pi) / 2 * (erf(13 / np.sqrt(18)) + erf(15 / np.sqrt(18)))
+    assert found["area"][0] == pytest.approx(1e5 / 115 + bell, rel=1e-5)
+    assert found["below"][0] == pytest.approx(60 - np.log(2) / 0.1, abs=1e-3)
+    assert found["log"][0] == pytest.approx(6 / np.log(10), rel=1e-12)
+    assert found["fall"][0] == pytest.approx(100, rel=1e-9)
+    assert found["lowest"][0] == pytest.approx(-100, rel=1e-9)
+    assert found["at"][0] == pytest.approx(100 * np.sin(7.3 / 25), rel=1e-12)
+    assert found["value"][0] == pytest.approx(np.exp(-0.73), rel=1e-12)
+
+
+def test_a_failed_patient_has_no_numbers():
+    times = reading_times({}, 50.0)
+    y = np.array([times, np.full_like(times, np.nan)])
+    found = read({"top": Measure("highest", "y")}, times, {"y": y})
+    assert found["top"][0] == 50
+    assert np.isnan(found["top"][1])
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: Measure("hihgest", "transgene"), "'hihgest' is not known"),
+        (lambda: Measure("value", "transgene", -1.0), "0 or more"),
+        (lambda: check_measures(MODEL, {"x": Measure("highest", "nothing")}, 10.0), "no output 'nothing'"),
+        (lambda: check_measures(MODEL, {"x": Measure("value", "transgene", 28.0)}, 10.0), "after the horizon 10"),
+        (lambda: check_measures(MODEL, {}, 10.0), "at least one"),
+        (lambda: check_measures(MODEL, default_measures(MODEL), 0.0), "the horizon is 0"),
+        (lambda: sweep("bb2121_invitro", {"Ne0": [1, 2], "MV": [1, 2]}), "no parameter"),
+    ],
+)
+def test_measures_that_cannot_be_are_refused(make, reason):
+    with pytest.raises(InputError, match=reason):
+        make()
+
+
+# --- grids --------------------------------------------------------------------------------------------
+
+
+def test_cells_are_single_simulations():
+    cells = {"dose": [50e6, 450e6, 800e6], "burden": [20, 50, 95]}
+    table = sweep(MODEL, cells).table
+    assert list(table[["dose", "burden"]].itertuples(index=False, name=None)) == [
+        (dose, burden) for dose in cells["dose"] for burden in cells["burden"]
+    ]
+    parts = (np.arange(0, 0.2, 2e-4), np.arange(0.2, 30, 1e-3), np.arange(30, HALF_YEAR, 0.02), [28.0])
+    times = np.unique(np.concatenate(parts))
+    after = times >= 1
+    outputs = ["transgene", "mprotein_change", "sbcma_change", "tumor_relative"]
+    for row in table.to_dict("records"):
+        alone = simulate(MODEL, {"burden": row["burden"]}, row["dose"], times, outputs, rtol=1e-9)
+        transgene = alone["transgene"][0]
+        assert row["Cmax"] == pytest.approx(transgene[after].max(), rel=2e-6)
+        assert row["Tmax"] == pytest.approx(times[after][transgene[after].argmax()], abs=1.5e-3)
+        month = times <= 28
+        assert row["AUC0-28"] == pytest.approx(np.trapezoid(transgene[month], times[month]), rel=2e-5)
+        for name in ("mprotein", "sbcma"):
+            assert row[f"{name}_fall"] == pytest.approx(-alone[f"{name}_change"].min(), rel=1e-6)
+            on_28 = np.interp(28, times, alone[f"{name}_change"][0])
+            assert row[f"{name}_fall_28"] == pytest.approx(-on_28, abs=1e-4)
+        assert row["tumor_log10_fall"] == pytest.approx(-np.log10(alone["tumor_relative"].min()), abs=1e-4)
+        below = np.diff(times) @ (alone["mprotein_change"][0, 1:] < -50)
+        assert row["days_mprotein_below_-50"] == pytest.approx(below, abs=0.05)
+
+
+def test_a_cell_is_what_scipy_finds():
+    row = sweep(MODEL, {"dose": [450e6, 500e6], "burden": [20, 50]}).table.iloc[0]
+    typical = dict(zip(MODEL.parameters, MODEL.values({"burden": [20.0]}, 1)[0], strict=True))
+    times = np.linspace(14.5, 15.3, 161)
+    states = solve(typical, [(0.0, 450e6)], times)
+    blood = typical["TransC"] * (states["CARTe_PB"] + states["CARTm_PB"])
+    assert row["Cmax"] == pytest.approx(blood.max(), rel=1e-5)
+    assert row["Tmax"] == pytest.approx(times[blood.argmax()], abs=5e-3)
+
+
+def test_peaks_are_those_published_beside_the_model():
+    # Reference results of two independent engines at a relative tolerance of 1e-11.
+    table = sweep(MODEL, {"dose": [50e6, 450e6], "burden": [20, 50, 95]}).table.set_index(["dose", "burden"])
+    for cell, cmax, tmax in (
+        ((50e6, 50), 37261, 16.31),
+        ((450e6, 50), 35598, 14.18),
+        ((450e6, 20), 2987, 14.90),
+        ((450e6, 95), 290550, 14.91),
+    ):
+        assert table.loc[cell, "Cmax"] == pytest.approx(cmax, rel=2e-4)
+        assert table.loc[cell, "Tmax"] == pytest.approx(tmax, abs=0.006)
+
+
+def test_cmax_follows_burden_far_more_than_dose(figure4):
+    cmax, heavy = figure4.grid("Cmax"), figure4.axes["burden"] >= 20
+    assert (cmax.max(axis=1) / cmax.min(axis=1)).min() > 100
+    assert (cmax.max(axis=0) / cmax.min(axis=0))[heavy].max() < 1.5
+
+
+def test_tmax_settles_at_two_to_three_weeks(figure4):
+    tmax = figure4.grid("Tmax")[:, figure4.axes["burden"] >= 20]
+    assert tmax.min() > 13
+    assert tmax.max() < 19
+
+
+def test_falls_of_the_biomarkers_saturate(figure4):
+    dose, burden = figure4.axes["dose"], figure4.axes["burden"]
+    for name in ("mprotein_fall", "sbcma_fall"):
+        fall = figure4.grid(name)
+        steps = np.diff(fall[dose >= 450e6][0]) / np.diff(burden)
+        assert (np.diff(steps) < 0).all()  # each percent of burden adds less than the one before
+        assert steps[-1] < 0.02 * steps[0]
+        assert np.ptp(fall[:, burden >= 20], axis=0).max() < 1  # and the dose next to nothing
+
+
+def test_at_five_percent_the_expansion_fails_within_half_a_year(figure4):
+    """It begins, slowly, and ends on a fifth of the tumor; what the cells need in complexes is no longer there."""
+    own, low = expansion(MODEL), expansion(MODEL, burden=5)
+    k21, fastest, half = (MODEL.parameters[name].value for name in ("K21", "Kexp_max", "EC50_exp"))
+    assert low.needed == pytest.approx(half * k21 / (fastest - k21), rel=1e-3)
+    assert low.first > low.needed  # so it does begin
+    assert low.rate < 0.2 * own.rate
+    assert low.until < HALF_YEAR
+    light = figure4.table[figure4.table["burden"] == 5]
+    assert light["Cmax"].max() < 200  # copies/ug; 50 are quantifiable, and 50 % burden gives 35,000
+    assert light["Tmax"].min() > 24
+    assert light["mprotein_fall"].max() < 50  # never a partial response
+    later = simulate(MODEL, {"burden": [5.0] * 3, "dose": [50e6, 450e6, 800e6]}, None, [HALF_YEAR], ["transgene"])
+    assert later["transgene"].max() < 1
+    assert expansion(MODEL, burden=1).rate < 0  # too few complexes from the start
+    note = expansion_note(MODEL, burden=5.0)
+    assert "1.1 complexes a cell" in note
+    assert "has failed" in note
+    assert "do not expand at all" in expansion_note(MODEL, burden=1.0)
+
+
+def test_any_two_quantities_can_be_swept():
+    found = sweep(MODEL, {"Kexp_max": [1.0, 2.0], "Kkill_max": [0.2, 0.4, 0.6]}, dose=150e6)
+    assert found.grid("Cmax").shape == (2, 3)
+    one = simulate(MODEL, {"Kexp_max": 2.0, "Kkill_max": 0.4}, 150e6, [28.0], ["mprotein_change"])
+    assert found.grid("mprotein_fall_28")[1, 1] == pytest.approx(-one["mprotein_change"][0, 0], rel=1e-6)
+
+
+def test_another_model_with_measures_of_its_own():
+    found = sweep(
+        "bb2121_invitro",
+        {"ET": [1.0, 4.0], "Kkill_max": [0.2, 0.353]},
+        measures={"killed": Measure("value", "cytolysis", 4.0)},
+        horizon=4.0,
+    )
+    killed = found.grid("killed")
+    assert (np.diff(killed, axis=0) > 0).all()
+    assert (np.diff(killed, axis=1) > 0).all()
+
+
+def test_chunks_and_threads_change_nothing(figure4):
+    again = sweep(MODEL, FIGURE4, n_jobs=2, chunk=5)
+    pd.testing.assert_frame_equal(again.table, figure4.table)
+
+
+def test_a_cell_that_ends_early_is_marked():
+    found = sweep(MODEL, {"Kg": [0.008, 2.0], "burden": [20, 50]}, dose=0.0)
+    assert found.table["status"].tolist() == ["ok", "ok", "ceiling", "ceiling"]
+    assert np.isnan(found.grid("Cmax")[1]).all()
+
+
+def test_a_sweep_is_written_whole(figure4, tmp_path):
+    figure4.save(tmp_path)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "grid.csv", float_precision="round_trip"), figure4.table)
+    made = json.loads((tmp_path / "grid.json").read_text())
+    assert made["model"] == "bb2121_clinical"
+    assert made["axes"] == "dose: 8 values 5e+07 to 8e+08, burden: 8 values 5 to 95"
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["grid.csv", "grid.json"]
+
+
+BAD_AXES = [
+    ({"dose": [], "burden": [5, 50]}, "dose has 0 values"),
+    ({"dose": [1e6], "burden": [5, 50]}, "dose has 1 values"),
+    ({"dose": [8e8, 5e7], "burden": [5, 50]}, "do not increase"),
+    ({"dose": [1e6, 1e6], "burden": [5, 50]}, "do not increase"),
+    ({"dose": [1e6, 2e6], "burden": [5, 105]}, r"burden is 105; it must be a finite number from 0.01 to 100"),
+    ({"dose": [1e6, 2e6], "burden": [-5, 50]}, "burden is -5"),
+    ({"dose": [-1e6, 2e6], "burden": [5, 50]}, "dose is -1e"),
+    ({"dose": [1e6, np.nan], "burden": [5, 50]}, "dose is nan"),
+    ({"dose": [1e6, np.inf], "burden": [5, 50]}, "dose is inf"),
+    ({"dose": [1e6, 2e6], "burdn": [5, 50]}, "no parameter or covariate 'burdn'; did you mean burden"),
+    ({"Kexp": [1, 2], "burden": [5, 50]}, "did you mean Kexp_max"),
+    ({"avogadro": [1, 2], "burden": [5, 50]}, "avogadro is a constant"),
+    ({"dose": [1e6, 2e6]}, "a sweep over dose; give two"),
+    ({}, "a sweep over nothing"),
+    ({"dose": ["a", "b"], "burden": [5, 50]}, "give a list of numbers"),
+    ({"dose": 5e6, "burden": [5, 50]}, "dose has 1 values"),
+]
+
+
+@pytest.mark.parametrize(("axes", "reason"), BAD_AXES)
+@pytest.mark.parametrize("run", [sweep, sweep_population])
+def test_bad_axes_are_refused(run, axes, reason):
+    with pytest.raises(InputError, match=reason):
+        run(MODEL, axes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"dose": 1e6}, "dose is an axis and 1e"),
+        ({"chunk": 0}, "chunks of 0"),
+        ({"n_jobs": 0}, "0 jobs"),
+        ({"rtol": 1.0}, "rtol is 1"),
+        ({"horizon": -1.0}, "the horizon is -1"),
+        ({"checkpoint": __file__}, "checkpoint folder"),
+    ],
+)
+def test_bad_settings_are_refused(settings, reason):
+    with pytest.raises(InputError, match=reason):
+        sweep(MODEL, {"dose": [1e6, 2e6], "burden": [5, 50]}, **settings)
+
+
+# --- interruption -------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_sweep_goes_on(figure4, tmp_path, monkeypatch):
+    calls = []
+    original = sweep_module._Typical.__call__
+
+    def counted(self, start, stop):
+        calls.append((start, stop))
+        if (start, stop) == (32, 48) and not Path(tmp_path / "again").exists():
+            raise KeyboardInterrupt
+        return original(self, start, stop)
+
+    monkeypatch.setattr(sweep_module._Typical, "__call__", counted)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(MODEL, FIGURE4, chunk=16, n_jobs=1, checkpoint=tmp_path)
+    assert calls == [(0, 1), (0, 16), (16, 32), (32, 48)]
+    (tmp_path / "again").touch()
+    calls.clear()
+    resumed = sweep(MODEL, FIGURE4, chunk=16, n_jobs=1, checkpoint=tmp_path)
+    assert calls == [(0, 1), (32, 48), (48, 64)]
+    pd.testing.assert_frame_equal(resumed.table, figure4.table)
+    calls.clear()
+    sweep(MODEL.override({"Kg": 0.009}), FIGURE4, chunk=16, n_jobs=1, checkpoint=tmp_path)
+    assert len(calls) == 5  # another model starts anew
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_checkpoint_is_found_by_another_process(tmp_path):
+    code = (
+        "from cartsim.analysis.sweep import sweep; "
+        f"sweep('bb2121_clinical', {{'dose': [5e7, 8e8], 'burden': [5, 50]}}, checkpoint={str(tmp_path)!r})"
+    )
+    path = os.pathsep.join([str(Path(cartsim.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "7"}
+    )
+    (kept,) = tmp_path.rglob("*.npz")
+    before = kept.stat().st_mtime_ns
+    sweep(MODEL, {"dose": [5e7, 8e8], "burden": [5, 50]}, checkpoint=tmp_path)
+    assert [path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")] == [before]
+
+
+# --- populations --------------------------------------------------------------------------------------
+
+
+def test_a_cell_of_a_population_is_a_trial():
+    axes = {"dose": [150e6, 450e6], "burden": [20.0, 60.0]}
+    found = sweep_population(MODEL, axes, n=60, seed=5)
+    model = MODEL.override({"burden": 60.0})
+    trial = Trial(model, (Arm(450e6, n=60),), Population(model, 5), seed=5, curves=0)
+    summary = outcome.run(trial, keep_visits=False).summary.iloc[0]
+    cell = found.table.iloc[3]
+    for name in ("n", "failed", "Cmax", "ORR", "CR", "PR_6", "SD_21"):
+        assert cell[name] == summary[name]
+    low, high = outcome.wilson(np.array([round(summary["ORR"] * 0.6)]), np.array([60]))
+    assert cell["ORR_low"] == pytest.approx(100 * low[0])
+    assert cell["ORR_high"] == pytest.approx(100 * high[0])
+
+
+def test_patients_are_the_same_in_every_cell():
+    # M0 changes no cell of the body, so that every patient's kinetics stay exactly as they were.
+    table = sweep_population(MODEL, {"M0": [20.0, 40.0], "burden": [30.0, 60.0]}, n=40).table
+    for name in ("Cmax", "Cmax_p5", "AUC0-28_p95", "Tmax"):
+        assert table[name][:2].tolist() == table[name][2:].tolist()
+    assert table["CR"][0] >= table["CR"][2]
+
+
+def test_a_swept_covariate_is_everybodys_and_a_swept_parameter_the_typical_one():
+    spread = Population(MODEL, variability={"burden": uniform(5, 95), "EC50_exp": uniform(5, 20)})
+    axes = {"burden": [20.0, 60.0], "Kexp_max": [1.5, 1.9]}
+    with_spread = sweep_population(MODEL, axes, n=30, population=spread).table
+    plain = Population(MODEL, variability={"EC50_exp": uniform(5, 20)})
+    without = sweep_population(MODEL, axes, n=30, population=plain).table
+    pd.testing.assert_frame_equal(with_spread, without)
+    shifted = MODEL.override({"Kexp_max": 1.9, "burden": 60.0})
+    drawn = Population(shifted, variability={"EC50_exp": uniform(5, 20)})
+    trial = Trial(shifted, (Arm(450e6, n=30),), drawn, curves=0)
+    assert without["Cmax"].iloc[3] == outcome.run(trial, keep_visits=False).summary["Cmax"][0]
+    flat = sweep_population(MODEL, {"EC50_exp": [5.0, 20.0], "burden": [20.0, 60.0]}, n=30, population=plain).table
+    assert flat["Cmax"][0] > flat["Cmax"][2]  # a uniform one does not follow its typical value, so it is pinned
+
+
+def test_bad_populations_are_refused():
+    axes = {"dose": [1e6, 2e6], "burden": [5, 50]}
+    with pytest.raises(InputError, match="an arm of 0 patients"):
+        sweep_population(MODEL, axes, n=0)
+    other = Population(cartsim.load("bb2121_xenograft"))
+    with pytest.raises(InputError, match="made for another model"):
+        sweep_population(MODEL, axes, population=other)
+    linked = Population(MODEL, variability={"burden": lognormal(0.1)}, correlation={("burden", "K12"): 0.5})
+    with pytest.raises(InputError, match="burden does not vary"):
+        sweep_population(MODEL, axes, population=linked)
+
+
+# --- pictures and the command line --------------------------------------------------------------------
+
+
+def test_contours_have_the_layout_of_figure_4(figure4):
+    figure = draw.contours(figure4.table, "dose", "burden", note="said")
+    panels = [axis for axis in figure.axes if axis.get_title(loc="left")]
+    titles = [axis.get_title(loc="left") for axis in panels]
+    assert [title.split(" (")[0] for title in titles] == [
+        "(a) Cmax", "(b) Tmax", "(c) Greatest fall of sBCMA", "(d) Greatest fall of M-protein",
+    ]  # fmt: skip
+    assert all(axis.texts for axis in panels)  # labelled lines
+    assert {axis.get_xlabel() for axis in panels} == {"Dose (10⁶ CAR-T cells)"}
+    figure.canvas.draw()
+
+
+def test_missing_and_constant_panels_are_drawn_and_named():
+    grid = pd.DataFrame({"a": np.repeat([1, 10, 100.0], 3), "b": np.tile([1, 2, 3.0], 3)})
+    grid["same"], grid["none"], grid["some"] = 7.0, np.nan, np.arange(9.0)
+    grid.loc[0, "some"] = np.nan
+    figure = draw.contours(grid, "a", "b")
+    titles = [axis.get_title(loc="left") for axis in figure.axes if axis.get_title(loc="left")]
+    assert titles == ["(a) same", "(b) none; hatched: no value", "(c) some; hatched: no value"]
+    assert figure.axes[0].get_xscale() == "log"
+    figure.canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("table", "x", "reason"),
+    [
+        (pd.DataFrame({"a": [1, 2], "b": [1, 2], "z": [1, 2]}), "a", "2 cells make no full grid of 2 x 2"),
+        (pd.DataFrame({"a": [1, 2], "b": [1, 2], "z": [1, 2]}), "c", "no column 'c'"),
+        (pd.DataFrame({"a": [1, 1, 2, 2], "b": [1, 2, 1, 2]}), "a", "no column of numbers"),
+    ],
+)
+def test_what_makes_no_contours_is_refused(table, x, reason):
+    with pytest.raises(InputError, match=reason):
+        draw.contours(table, x, "b")
+
+
+def test_rate_contours_need_a_population(figure4):
+    with pytest.raises(InputError, match="sweep a population"):
+        draw.rate_contour(figure4.table, "dose", "burden")
+
+
+def call(*words: str):
+    return CliRunner().invoke(app, ["sweep", *words])
+
+
+def test_the_command_writes_grid_and_contours(tmp_path):
+    result = call("--dose", "50e6:800e6:4", "--burden", "5,50,95", "--out", str(tmp_path))
+    assert result.exit_code == 0, result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["contours.png", "grid.csv", "grid.json"]
+    assert len(pd.read_csv(tmp_path / "grid.csv")) == 12
+    assert "Cmax" in result.stdout
+    rate = ("--rate", "--n", "20", "--over", "Kg=0.004:0.016:3", "--log", "Kg", "--burden", "20:80:2", "--dose", "3e8")
+    result = call(*rate, "--out", str(tmp_path))
+    assert result.exit_code == 0, result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["grid.csv", "grid.json", "rate.png"]
+    grid = pd.read_csv(tmp_path / "grid.csv")
+    assert grid["Kg"].unique() == pytest.approx([0.004, 0.008, 0.016])
+    assert "ORR_low" in grid
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--dose", "800e6:50e6:24", "--burden", "5:95:24"), "the range is empty or reversed"),
+        (("--dose", "50e6:50e6:24", "--burden", "5:95:24"), "the range is empty or reversed"),
+        (("--dose", "50e6:800e6:0", "--burden", "5:95:24"), "0 points"),
+        (("--dose", "50e6:800e6:3", "--burden", "0:100:3"), "burden is 0; it must be"),
+        (("--dose", "50e6:800e6:3", "--burden", "5:150:3"), "burden is 150"),
+        (("--dose", "50e6:800e6:3", "--burden", "150"), "burden"),
+        (("--dose", "50e6:800e6:3"), "give two quantities"),
+        (("--dose", "50e6:800e6:3", "--over", "Kexp=1:2:3"), "did you mean Kexp_max"),
+        (("--dose", "50e6:800e6:3", "--over", "Kexp_max"), "write NAME=LOW:HIGH:POINTS"),
+        (("--dose", "50e6:800e6:3", "--over", "dose=1:2:3"), "dose is given twice"),
+        (("--log", "K12"), "it is not swept"),
+        (("nothing", "--dose", "1:2:3", "--burden", "1:2:3"), "no model 'nothing'"),
+    ],
+)
+def test_the_command_refuses_bad_input_in_one_line(words, reason, tmp_path):
+    result = call(*words, "--out", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert reason in result.stderr
+    assert not (tmp_path / "out").exists()
