@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from cartsim.cli.dose_response import dose_response
 from cartsim.cli.figure import figure
+from cartsim.cli.fit import fit
 from cartsim.cli.judge import judge
 from cartsim.cli.models import models, show
 from cartsim.cli.output import note
@@ -118,6 +119,7 @@ for command in (
     regimens,
     sensitivity,
     figure,
+    fit,
 ):
     app.command()(command)
 

@@ -294,10 +294,10 @@ def _layout(data: DataSet) -> Layout:
         rows = (names == name).to_numpy()
         value[rows], below[rows] = error.censored(value[rows], below[rows])
         bad = rows & (value <= 0)
-        if error.kind == "lognormal" and bad.any():
+        if error.kind in ("lognormal", "proportional") and bad.any():
             raise InputError(
-                f"{where}: {name} in row {int(bad.argmax()) + 1} is {value[bad][0]:g}, and log-normal "
-                "error is for values above 0; give an lloq, leave the row out or take another error"
+                f"{where}: {name} in row {int(bad.argmax()) + 1} is {value[bad][0]:g}, and {error.kind} error is for "
+                "values above 0; give an lloq, leave the row out, or take combined or additive error"
             )
     by_id, columns = _subjects(where, model, regimen, table)
     _check_times(where, regimen, time)

@@ -59,7 +59,7 @@ def profile(evaluator: Evaluator, best: Found, k: int, level: float, most: int) 
     first = float(np.clip(ROOT_STEP * error, 0.02, 0.5)) * axis.size
     rows = [(center, best)]
     for side in (-1, 1):
-        rows += _side(evaluator, best, k, center, side * first, threshold, most)
+        rows += _smoothed(evaluator, k, _side(evaluator, best, k, center, side * first, threshold, most), most)
     rows.sort(key=lambda row: row[0])
 
     u = np.array([row[0] for row in rows])
@@ -123,6 +123,16 @@ def _side(
         root += gain
         before, x, u = x, found.x, new
         step *= float(np.clip(ROOT_STEP / max(gain, 1e-9), 0.4, 2.0))
+    return rows
+
+
+def _smoothed(evaluator: Evaluator, k: int, rows: list[tuple[float, Found]], most: int) -> list[tuple[float, Found]]:
+    """Points again from their outer neighbors where they lie above these: a search that was caught on the way."""
+    for i in range(len(rows) - 2, -1, -1):
+        (u, here), (_, outer) = rows[i], rows[i + 1]
+        if here.objective > outer.objective + CLOSE:
+            again = _held(evaluator, outer.x, k, evaluator.axes[k].x(u), most)
+            rows[i] = (u, min(here, again, key=lambda each: each.objective))
     return rows
 
 

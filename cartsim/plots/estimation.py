@@ -1,0 +1,150 @@
+"""Pictures of a fit: predictions over data, residuals, profiles. Frames of `cartsim.analysis.estimation` in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cartsim.errors import InputError
+from cartsim.plots.exposure import COLORS
+from cartsim.plots.style import FAINT, INK, arm_colors, heading, legend_below, outer_labels, panels
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from cartsim.analysis.estimation import Profile
+
+WIDE = 30.0  # ratio of largest to smallest from which an axis is logarithmic
+LISTED = 12  # conditions named in a legend
+
+
+def predictions(curves: pd.DataFrame, residuals: pd.DataFrame, *, time: str = "days") -> Figure:
+    """The fitted curves with their limits over the observations, a panel an output, a color a condition.
+
+    curves: of `Fit.predict`; residuals: of `Fit.residuals`; time: unit of the axis. Observations only known to be
+    below a value are drawn open. Values are on a logarithmic axis where all are above 0 and they span far.
+    """
+    from matplotlib.lines import Line2D
+
+    _need("predictions", curves, ("data", "condition", "ids", "output", "time", "predicted", "low", "high"))
+    _need("predictions", residuals, ("data", "id", "output", "time", "observed", "below"))
+    residuals = residuals[residuals["data"].isin(curves["data"])]
+    outputs = list(dict.fromkeys(curves["output"]))
+    conditions = dict(curves.drop_duplicates("condition")[["condition", "ids"]].to_numpy())
+    colors = arm_colors([str(condition) for condition in conditions])
+    figure, axes = panels(len(outputs), width=4.6, height=3.4, columns=2)
+    for axis, output in zip(axes, outputs, strict=True):
+        for condition, ids in conditions.items():
+            color = colors[str(condition)]
+            own = curves[(curves["output"] == output) & (curves["condition"] == condition)]
+            seen = residuals[(residuals["output"] == output) & residuals["id"].astype(str).isin(ids.split(", "))]
+            if seen.empty:  # not measured under this condition
+                continue
+            own = own[own["time"] <= 1.05 * seen["time"].max()]
+            axis.fill_between(own["time"], own["low"], own["high"], color=color, alpha=0.2, lw=0)
+            axis.plot(own["time"], own["predicted"], color=color, lw=1.4)
+            for below, face in ((False, color), (True, "none")):
+                part = seen[seen["below"] == below]
+                axis.plot(part["time"], part["observed"], "o", ms=4, mec=color, mfc=face, ls="none")
+        observed = residuals.loc[residuals["output"] == output, "observed"].to_numpy(float)
+        low, high = observed.min(), observed.max()
+        if _wide(observed):
+            axis.set_yscale("log")
+            axis.set_ylim(low / 3, high * 3)
+        else:
+            margin = 0.15 * (high - low) or 1.0
+            axis.set_ylim(low - margin, high + margin)
+        axis.set_title(output, fontsize=10)
+    outer_labels(axes, f"Time ({time})", "Value")
+    shown = [(str(c), ids if len(ids) <= 24 else f"{ids[:22]} ...") for c, ids in conditions.items()]
+    if 1 < len(shown) <= LISTED:
+        legend_below(figure, [Line2D([], [], color=colors[c], marker="o", label=ids) for c, ids in shown])
+    heading(figure, "Fit and observations")
+    return figure
+
+
+def residuals(table: pd.DataFrame) -> Figure:
+    """Observed against predicted, and weighted residuals over prediction and time, a row an output.
+
+    table: of `Fit.residuals`. Weighted residuals of a good model scatter about 0, one in twenty beyond 2.
+    """
+    _need("residuals", table, ("output", "time", "observed", "below", "predicted", "weighted"))
+    table = table[~table["below"].astype(bool)]
+    outputs = list(dict.fromkeys(table["output"]))
+    if not outputs:
+        raise InputError("residuals: every value is only known to be below a limit; there are none to draw")
+    figure, axes = panels(3 * len(outputs), width=3.6, height=3.1, columns=3)
+    for row, output in enumerate(outputs):
+        own = table[table["output"] == output]
+        first, second, third = axes[3 * row : 3 * row + 3]
+        _points(first, own["predicted"], own["observed"])
+        both = own[["predicted", "observed"]].to_numpy(float)
+        if _wide(both.ravel()):
+            first.set_xscale("log")
+            first.set_yscale("log")
+            second.set_xscale("log")
+        ends = [both.min(), both.max()]
+        first.plot(ends, ends, color=FAINT, lw=1)
+        first.set_xlabel(f"Predicted {output}")
+        first.set_ylabel("Observed")
+        for axis, x, label in ((second, "predicted", f"Predicted {output}"), (third, "time", "Time")):
+            _points(axis, own[x], own["weighted"])
+            for level, style in ((0, "-"), (-2, ":"), (2, ":")):
+                axis.axhline(level, color=FAINT, lw=1, ls=style)
+            axis.set_xlabel(label)
+            axis.set_ylabel("Weighted residual")
+    heading(figure, "Residuals")
+    return figure
+
+
+def profiles(found: Sequence[Profile]) -> Figure:
+    """Profiles, a panel a parameter: the change of -2 log likelihood, its parts from data and priors, the limits.
+
+    found: of `Fit.profiles`. The dashed line is the threshold of the level of confidence; a curve that does not
+    cross it on both sides belongs to a parameter that is not identified.
+    """
+    from matplotlib.lines import Line2D
+
+    if not found:
+        raise InputError("profiles: none are given; give at least one")
+    figure, axes = panels(len(found), width=3.1, height=2.7, columns=4)
+    parts = (("change", INK, "all"), ("data", COLORS[0], "data"), ("prior", COLORS[1], "priors"))
+    priors = any(profile.with_priors for profile in found)
+    for axis, profile in zip(axes, found, strict=True):
+        for column, color, _ in parts if profile.with_priors else parts[:1]:
+            axis.plot(profile.curve["value"], profile.curve[column], color=color, lw=1.3, marker="o", ms=2.5)
+        axis.axhline(profile.threshold, color=FAINT, lw=1, ls="--")
+        axis.axvline(profile.estimate, color=FAINT, lw=1)
+        axis.set_ylim(min(-0.3, 1.1 * profile.curve["data"].clip(-profile.threshold).min()), 2 * profile.threshold)
+        if _wide(profile.curve["value"].to_numpy(float)):
+            axis.set_xscale("log")
+        unit = "" if profile.unit == "1" else f" ({profile.unit})"
+        axis.set_xlabel(f"{profile.name}{unit}", fontsize=9)
+        if not profile.identified:
+            axis.set_title("not identified", fontsize=9, color=COLORS[1])
+    for axis in axes[:: axes[0].get_gridspec().ncols]:  # type: ignore[union-attr]
+        axis.set_ylabel("Change of -2 log L")
+    if priors:
+        legend_below(figure, [Line2D([], [], color=color, label=label) for _, color, label in parts])
+    heading(figure, f"Likelihood profiles, {100 * found[0].level:g} % threshold dashed")
+    return figure
+
+
+def _points(axis: Axes, x: Any, y: Any) -> None:
+    axis.plot(x, y, "o", ms=4, color=COLORS[0], alpha=0.7, mec="none")
+
+
+def _wide(values: Any) -> bool:
+    """Whether values are all above 0 and span so far that a logarithmic axis shows them better."""
+    values = np.asarray(values, float)
+    return bool(values.size and values.min() > 0 and values.max() > WIDE * values.min())
+
+
+def _need(what: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise InputError(f"{what}: the table has no column {', '.join(missing)}")
