@@ -222,13 +222,7 @@ def retreat(
     """
     import pandas as pd
 
-    second = tuple(second_doses) if second_doses is not None else (dose, 2 * dose)
-    if not second or len(set(second)) < len(second):
-        raise InputError(f"second doses {list(second)}; give one or more, each once")
-    for cells in second:
-        if not cells > 0:
-            raise InputError(f"a second dose of {cells:g} cells; give a number above 0")
-    Infusion(delay)  # refuses what is no time
+    second = check_retreatment(dose, second_doses, delay)
     model = load(model)
     trial = Trial(model, (Arm(dose, n=n),), population, visits, seed=seed, rtol=rtol, extinction=extinction, curves=0)
     first = run(trial, rules, n_jobs=n_jobs, progress=progress, keep_visits=False)
@@ -259,6 +253,18 @@ def retreat(
         differences=pd.DataFrame(compared, columns=columns),
         made_by=first.made_by | {"n": n, "dose": dose, "second_doses": str(list(second)), "delay": delay},
     )
+
+
+def check_retreatment(dose: float, second_doses: Sequence[float] | None, delay: float) -> tuple[float, ...]:
+    """The doses of retreatment (by default the first and twice it); InputError for what cannot be one."""
+    second = tuple(second_doses) if second_doses is not None else (dose, 2 * dose)
+    if not second or len(set(second)) < len(second):
+        raise InputError(f"second doses {list(second)}; give one or more, each once")
+    for cells in second:
+        if not cells > 0:
+            raise InputError(f"a second dose of {cells:g} cells; give a number above 0")
+        Infusion(delay, cells)  # refuses what is no time or no number of cells
+    return second
 
 
 def _second(

@@ -21,7 +21,7 @@ from cartsim.analysis.measures import (
     read,
     reading_times,
 )
-from cartsim.analysis.outcome import Rules, run, wilson
+from cartsim.analysis.outcome import Readout, Rules, summarize, wilson
 from cartsim.analysis.tasks import run_pieces, save_tables
 from cartsim.assay import Assay
 from cartsim.conduct import Conduct
@@ -355,8 +355,10 @@ class _Trials:
         import numpy as np
         import pandas as pd
 
-        cells = [run(self.trial(k), self.rules, n_jobs=1, keep_visits=False) for k in range(start, stop)]
-        table = pd.concat([cell.summary for cell in cells]).drop(columns="arm")
+        judge = Readout(self.rules, keep_visits=False)
+        cells = [judge(self.trial(cell).observe(0, 0, self.n)).patients for cell in range(start, stop)]
+        landmarks = self.visits.landmarks
+        table = pd.concat([summarize(patients, landmarks) for patients in cells]).drop(columns="arm")
         for name in ("ORR", "CR"):
             low, high = wilson(np.rint(table[name] * table["n"] / 100), table["n"])
             table[f"{name}_low"], table[f"{name}_high"] = 100 * low, 100 * high

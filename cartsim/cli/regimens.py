@@ -66,6 +66,8 @@ def regimens(
     population = design.population(chosen, seed, burden, [], [], "random")
     compared = _given(dose, give) if give else analysis.common(dose)
     second = list(parse_doses(retreat_dose)) if retreat_dose is not None else None
+    if retreat:
+        analysis.check_retreatment(dose, second, delay)
     how: dict[str, Any] = {
         "n": n,
         "population": population,

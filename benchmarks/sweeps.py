@@ -1,0 +1,50 @@
+"""Seconds and peak memory of contours: the typical patient, and a population in each cell.
+
+Run: python benchmarks/sweeps.py
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import joblib
+
+from cartsim.analysis.dose_response import dose_response
+from cartsim.analysis.regimens import common, compare, retreat
+from cartsim.analysis.selection import select
+from cartsim.analysis.sweep import sweep, sweep_population
+from cartsim.model import load
+from cartsim.parsing import parse_grid
+from cartsim.population import Population
+
+
+def timed(what: str, work: Callable[[], Any]) -> None:
+    start = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - start
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    gigabytes = kilobytes / (1e9 if sys.platform == "darwin" else 1e6)
+    print(f"{what}: {seconds:.2f} s, peak memory so far {gigabytes:.2f} GB")
+
+
+def main() -> None:
+    model = load("bb2121_clinical")
+    axes = {"dose": parse_grid("50e6:800e6:24"), "burden": parse_grid("5:95:24")}
+    few = {"dose": parse_grid("50e6:800e6:2"), "burden": parse_grid("5:95:2")}
+    sweep(model, few)  # compiles, and imports what is imported late
+    sweep_population(model, few, n=10)
+    print(f"{joblib.cpu_count()} cores")
+    timed("24 x 24 contour of the typical patient (bound 2 s)", lambda: sweep(model, axes))
+    timed("24 x 24 x 500 patients, judged (bound 60 s on 2 cores)", lambda: sweep_population(model, axes, n=500))
+    timed("dose-response, 11 doses x 1,000 patients", lambda: dose_response(model))
+    timed("4 regimens x 1,000 patients", lambda: compare(model, common(450e6)))
+    timed("retreatment, 1,000 patients", lambda: retreat(model, 450e6))
+    timed("selection among 10,000 patients", lambda: select(Population(model), 10_000, {"Cmax": (1e3, 1e6)}))
+
+
+if __name__ == "__main__":
+    main()
