@@ -247,7 +247,7 @@ class IndividualFits:
             parameters=", ".join(likelihood.parameters),
             errors=str(likelihood.errors),
             rules=repr(self.data.rules),
-            draws=int(self.sample.draws.sum()),
+            draws=self.sample.weight.shape[1],
         )
 
 
@@ -259,7 +259,7 @@ def fit_responses(
     omega: Mapping[str, float] | None = None,
     rules: CategoryRules = CategoryRules(),  # noqa: B008 (frozen)
     errors: Mapping[str, ErrorModel] | None = None,
-    draws: int = 400,
+    draws: int = 1000,
     seed: int = 2021,
     n_jobs: int = 1,
 ) -> IndividualFits:
@@ -269,7 +269,7 @@ def fit_responses(
     parameters: estimated for each patient, the others typical; by default Kexp_max, Kkill_max and gamma_m, and
         gamma_b where the data have sBCMA. omega: SDs of the log that replace those of the model file.
     errors: error models by output, of categories by "category", all with fixed SDs; `ERRORS` for those not given.
-    draws: effective draws wanted of each patient's posterior.
+    draws: of each patient's posterior; about half of them are effective.
 
     Raises `InputError` for bad data, unknown parameters, and those without log-normal variability. A search that does
     not converge is marked, not raised: see `IndividualFits.warnings`.
@@ -293,7 +293,7 @@ def fit_responses(
         return likelihood(typical * np.exp(sd * eta), who) + log_normal(eta)
 
     modes = find_modes(target, likelihood.n, len(names))
-    sample = sample_posteriors(target, modes.eta, modes.covariance, np.random.default_rng(seed), effective=draws)
+    sample = sample_posteriors(target, modes.eta, modes.covariance, seed, draws=draws)
     return IndividualFits(likelihood, typical, sd, modes, sample, seed)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ WALL = 1e10  # what the search takes for minus the log of an impossible density
 HEAVY = 5.0  # degrees of freedom of the proposals' t distributions
 PRIOR_SHARE = 0.1  # of the draws
 KERNELS = 40  # distributions in a proposal that follows earlier draws
+ADAPTED, BATCH, ROUNDS = 150, 200, 12  # effective draws that end the adaptation; draws of a round; rounds at most
 
 
 @dataclass(frozen=True)
@@ -48,31 +48,19 @@ class Modes:
 
 @dataclass(frozen=True)
 class Sample:
-    """Weighted draws of n posteriors, eta (n, s, d).
+    """Weighted draws of n posteriors: eta (n, s, d), weight (n, s) summing to 1, log_evidence (n,).
 
-    log_target: what the target is at each draw, log_proposal: the log density it was drawn from, both (n, s), -inf and
-    0 where a patient needed fewer draws than others; draws (n,): how many each has.
+    ``log_evidence`` is the log of the mean density of the patient's data over the prior.
     """
 
     eta: Floats
-    log_target: Floats
-    log_proposal: Floats
-    draws: Ints
-
-    @cached_property
-    def weight(self) -> Floats:
-        """(n, s) Importance weights, which sum to 1."""
-        return _weights(self.log_target, self.log_proposal)
+    weight: Floats
+    log_evidence: Floats
 
     @property
     def ess(self) -> Floats:
         """(n,) Effective number of draws, 1/sum(weight^2)."""
         return 1 / (self.weight**2).sum(axis=1)
-
-    @property
-    def log_evidence(self) -> Floats:
-        """(n,) Log of the mean density of the patient's data over the prior."""
-        return logsumexp(self.log_target - self.log_proposal, axis=1) - np.log(self.draws)
 
     def mean(self) -> Floats:
         """Posterior means, (n, d)."""
@@ -82,6 +70,11 @@ class Sample:
         """Posterior covariances, (n, d, d)."""
         off = self.eta - self.mean()[:, None]
         return np.einsum("ns,nsd,nse->nde", self.weight, off, off)
+
+    def resampled(self, k: int) -> Floats:
+        """(n, k, d) Draws of equal weight, by systematic resampling."""
+        picked = _at_shares(self.weight, (np.arange(k) + 0.5) / k)
+        return np.take_along_axis(self.eta, picked[:, :, None], axis=1)
 
     def quantiles(self, levels: tuple[float, ...]) -> Floats:
         """Posterior quantiles of each component, (levels, n, d)."""
@@ -122,64 +115,86 @@ def find_modes(
 
 
 def sample_posteriors(
-    target: Target,
-    center: Floats,
-    covariance: Floats,
-    rng: np.random.Generator,
-    *,
-    effective: int = 400,
-    batch: int = 400,
-    rounds: int = 12,
+    target: Target, center: Floats, covariance: Floats, seed: int, *, draws: int = 800, attempts: int = 4
 ) -> Sample:
-    """Adaptive importance sampling until every patient has ``effective`` draws, at most ``rounds`` rounds.
+    """Importance sampling from proposals that are first adapted to each posterior.
 
-    The first proposal is a t distribution about ``center`` (n, d) with ``covariance`` (n, d, d), the later ones are
+    The first proposal is a t distribution about ``center`` (n, d) with ``covariance`` (n, d, d). Further ones are
     mixtures of t distributions about draws picked by their weight, which follow a posterior of any shape (population
-    Monte Carlo, Cappe 2004, doi:10.1198/106186004X12803); each has a share of the prior, so that weights are bounded.
-    A draw is weighted against the mixture of all the patient's proposals (Cornuet 2012,
-    doi:10.1111/j.1467-9469.2011.00756.x). The random numbers behind the draws are the same for all patients, so that
-    a patient's result does not depend on who else is fitted.
+    Monte Carlo, Cappe 2004, doi:10.1198/106186004X12803), until a patient's draws, each weighted against all proposals
+    so far, are worth ``ADAPTED``. The sample itself is then ``draws`` new ones from such a mixture: those of the
+    adaptation would bias the evidence. All proposals have a share of the prior, so that weights are bounded. Patients
+    whose sample is worth less than a tenth of its draws, because the adaptation missed a part of the posterior, get up
+    to ``attempts``. Each patient has random numbers of its own, so that errors of patients are independent.
     """
     n, d = center.shape
-    eta = np.zeros((n, 0, d))
-    log_target = np.zeros((n, 0))
-    log_sum = np.zeros((n, 0))  # log of the sum of all proposals' densities
+    found = Sample(np.zeros((n, draws, d)), np.eye(1, draws).repeat(n, axis=0), np.zeros(n))
+    poor = np.arange(n)
+    for attempt in range(attempts):
+        generators = [np.random.default_rng((seed, attempt, int(i))) for i in poor]
+
+        def of_poor(eta: Floats, who: Ints, poor: Ints = poor) -> Floats:
+            return target(eta, poor[who])
+
+        new = _sample(of_poor, center[poor], covariance[poor], generators, draws)
+        better = new.ess > found.ess[poor]
+        for old_part, new_part in zip(vars(found).values(), vars(new).values(), strict=True):
+            old_part[poor[better]] = new_part[better]
+        poor = np.flatnonzero(found.ess < draws / 10)
+        if not poor.size:
+            break
+    return found
+
+
+def _sample(
+    target: Target, center: Floats, covariance: Floats, generators: list[np.random.Generator], draws: int
+) -> Sample:
+    """One attempt of `sample_posteriors`, with a generator for each patient."""
+    n, d = center.shape
+    eta, log_target, log_sum = np.zeros((n, 0, d)), np.zeros((n, 0)), np.zeros((n, 0))
     proposals: list[tuple[Ints, Floats, Floats]] = []
-    counts = np.zeros(n, np.int64)
     at = np.arange(n)
     centers, roots = center[:, None], np.linalg.cholesky(covariance)
-    for _ in range(rounds):
-        drawn = _draw(centers, roots, batch, rng)
-        heights = target(drawn.reshape(-1, d), np.repeat(at, batch)).reshape(len(at), batch)
+    for _ in range(ROUNDS):
+        drawn, heights, own = _drawn(target, at, centers, roots, BATCH, generators)
         log_sum[at] = np.logaddexp(log_sum[at], _log_proposal(eta[at], centers, roots))
-        own = _log_proposal(drawn, centers, roots)
         for earlier, old_centers, old_roots in proposals:
             place = np.searchsorted(earlier, at)  # whoever draws now has drawn in all rounds before
             own = np.logaddexp(own, _log_proposal(drawn, old_centers[place], old_roots[place]))
         proposals.append((at, centers, roots))
-        counts[at] += 1
+        # Patients who need no more draws get empty ones, of no weight.
         eta, log_target, log_sum = (
-            np.concatenate([old, _spread(new, at, n, fill)], axis=1)
+            np.concatenate([old, _placed(new, at, n, fill)], axis=1)
             for old, new, fill in ((eta, drawn, 0.0), (log_target, heights, -np.inf), (log_sum, own, 0.0))
         )
-        weight = _weights(log_target, log_sum)
-        at = np.flatnonzero(1 / (weight**2).sum(axis=1) < effective)
+        weight = _weights(log_target - log_sum)
+        at = np.flatnonzero(1 / (weight**2).sum(axis=1) < ADAPTED)
         if not at.size:
             break
-        centers, roots = _kernels(eta[at], weight[at], rng)
-    return Sample(eta, log_target, log_sum - np.log(counts)[:, None], batch * counts)
+        centers, roots = _kernels(eta[at], weight[at])
+    centers, roots = _kernels(eta, weight)
+    eta, heights, own = _drawn(target, np.arange(n), centers, roots, draws, generators)
+    return Sample(eta, _weights(heights - own), logsumexp(heights - own, axis=1) - np.log(draws))
 
 
-def _draw(centers: Floats, roots: Floats, draws: int, rng: np.random.Generator) -> Floats:
+def _drawn(
+    target: Target, at: Ints, centers: Floats, roots: Floats, draws: int, generators: list[np.random.Generator]
+) -> tuple[Floats, Floats, Floats]:
+    """Draws (a, draws, d) of the patients ``at`` (a,), the target there, and the log density of their proposal."""
+    eta = _draw(centers, roots, draws, [generators[i] for i in at])
+    heights = target(eta.reshape(-1, eta.shape[2]), np.repeat(at, draws)).reshape(len(at), draws)
+    return eta, heights, _log_proposal(eta, centers, roots)
+
+
+def _draw(centers: Floats, roots: Floats, draws: int, generators: list[np.random.Generator]) -> Floats:
     """Draws (n, draws, d): evenly from t distributions about centers (n, j, d) with roots (n, d, d), a share of the
     prior."""
     j, d = centers.shape[1:]
-    z = rng.standard_normal((draws, d))
-    stretched = z * np.sqrt(HEAVY / rng.chisquare(HEAVY, (draws, 1)))
-    eta = centers[:, np.arange(draws) % j] + np.einsum("nij,sj->nsi", roots, stretched)
-    from_prior = rng.random(draws) < PRIOR_SHARE
-    eta[:, from_prior] = z[from_prior]
-    return eta
+    z = np.stack([g.standard_normal((draws, d)) for g in generators])
+    stretch = np.sqrt(HEAVY / np.stack([g.chisquare(HEAVY, (draws, 1)) for g in generators]))
+    from_prior = np.stack([g.random((draws, 1)) for g in generators]) < PRIOR_SHARE
+    around = centers[:, np.arange(draws) % j] + np.einsum("nij,nsj->nsi", roots, z * stretch)
+    return np.where(from_prior, z, around)
 
 
 def _log_proposal(eta: Floats, centers: Floats, roots: Floats) -> Floats:
@@ -196,13 +211,13 @@ def _log_proposal(eta: Floats, centers: Floats, roots: Floats) -> Floats:
     return np.logaddexp(np.log1p(-PRIOR_SHARE) + log_t, np.log(PRIOR_SHARE) + log_normal(eta))
 
 
-def _kernels(eta: Floats, weight: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _kernels(eta: Floats, weight: Floats) -> tuple[Floats, Floats]:
     """Centers (n, KERNELS, d), picked by weight, and roots (n, d, d) of the covariance about each."""
     d = eta.shape[2]
     mean = np.einsum("ns,nsd->nd", weight, eta)
     off = eta - mean[:, None]
     spread = np.einsum("ns,nsd,nse->nde", weight, off, off)
-    picked = _at_shares(weight, (np.arange(KERNELS) + rng.random()) / KERNELS)
+    picked = _at_shares(weight, (np.arange(KERNELS) + 0.5) / KERNELS)
     # Silverman's width for as many points as are effective, at most KERNELS.
     points = np.minimum(1 / (weight**2).sum(axis=1), KERNELS)
     width = (4 / ((d + 2) * points)) ** (2 / (d + 4))
@@ -217,15 +232,14 @@ def _at_shares(weight: Floats, shares: Floats) -> Ints:
     return np.stack([np.searchsorted(row, shares) for row in steps])
 
 
-def _spread(part: Floats, at: Ints, n: int, fill: float) -> Floats:
+def _placed(part: Floats, at: Ints, n: int, fill: float) -> Floats:
     whole = np.full((n, *part.shape[1:]), fill)
     whole[at] = part
     return whole
 
 
-def _weights(log_target: Floats, log_proposal: Floats) -> Floats:
-    ratio = log_target - log_proposal
-    return np.exp(ratio - logsumexp(ratio, axis=1, keepdims=True))
+def _weights(log_ratio: Floats) -> Floats:
+    return np.exp(log_ratio - logsumexp(log_ratio, axis=1, keepdims=True))
 
 
 def log_normal(eta: Floats) -> Floats:
