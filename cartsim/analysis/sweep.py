@@ -272,6 +272,8 @@ def expansion_note(
     """Two sentences that explain the expansion at a low burden beside that at the model's own, for a caption."""
     model = load(model)
     own = float(dict(zip(model.parameters, model.values({}, 1)[0], strict=True))["burden"])
+    infused = model.dosing.dose if dose is None and model.dosing else dose
+    cells = f" and {infused / 1e6:g}e6 cells" if infused is not None else ""
     low = expansion(model, dose=dose, burden=burden, horizon=horizon)
     usual = expansion(model, dose=dose, horizon=horizon)
     if low.rate <= 0:
@@ -284,8 +286,8 @@ def expansion_note(
             f"{low.tumor:.0f} % of the tumor left there are fewer than needed and the expansion has failed"
         )
     return (
-        f"In order to grow in number, CAR-T cells need {low.needed:.2g} complexes a cell. At {burden:g} % burden they "
-        f"have {low.first:.2g}, {course} (peak {low.peak:,.0f} copies/µg); at {own:g} % they have {usual.first:.2g} "
+        f"In order to grow in number, CAR-T cells need {low.needed:.2g} complexes a cell. At {burden:g} % burden{cells} "
+        f"they have {low.first:.2g}, {course} (peak {low.peak:,.0f} copies/µg); at {own:g} % they have {usual.first:.2g} "
         f"and grow by {usual.rate:.2g} a day (peak {usual.peak:,.0f})."
     )
 
