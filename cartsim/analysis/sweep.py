@@ -286,9 +286,9 @@ def expansion_note(
             f"{low.tumor:.0f} % of the tumor left there are fewer than needed and the expansion has failed"
         )
     return (
-        f"In order to grow in number, CAR-T cells need {low.needed:.2g} complexes a cell. At {burden:g} % burden{cells} "
-        f"they have {low.first:.2g}, {course} (peak {low.peak:,.0f} copies/µg); at {own:g} % they have {usual.first:.2g} "
-        f"and grow by {usual.rate:.2g} a day (peak {usual.peak:,.0f})."
+        f"In order to grow in number, CAR-T cells need {low.needed:.2g} complexes a cell. At {burden:g} % "
+        f"burden{cells} they have {low.first:.2g}, {course} (peak {low.peak:,.0f} copies/µg); at {own:g} % they "
+        f"have {usual.first:.2g} and grow by {usual.rate:.2g} a day (peak {usual.peak:,.0f})."
     )
 
 
