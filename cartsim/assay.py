@@ -18,8 +18,8 @@ from cartsim.specification import finite_number
 BELOW = {"zero": 0.0, "half": 0.5, "limit": 1.0}
 """What is reported below the limit of quantification, in multiples of it."""
 
-RESIDUE = 1e-9
-"""What rounding in an integration may leave a true value below zero; far below any limit of detection."""
+RESIDUE = 1e-4
+"""What an integration at the loosest tolerance may leave a true value below zero; far below any limit of detection."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,21 +172,26 @@ def simulate(
 
 def made_by(model: Model, **settings: Any) -> dict[str, Any]:
     """What a result came from: model, settings and the versions that computed it."""
-    from importlib.metadata import version
-
     return {
         "model": model.name,
         "model_file": Path(model.path).name,
         "model_digest": model.digest,
         "values": {name: p.value for name, p in model.parameters.items() if p.value is not None},
         "cartsim": __version__,
-        "numpy": version("numpy"),
-        "numba": version("numba"),
+        "numpy": _version("numpy"),
+        "numba": _version("numba"),
         **{
             name: value if isinstance(value, (int, float, str, type(None))) else repr(value)
             for name, value in settings.items()
         },
     }
+
+
+@cache
+def _version(package: str) -> str:
+    from importlib.metadata import version
+
+    return version(package)
 
 
 def _say(message: str) -> None:
