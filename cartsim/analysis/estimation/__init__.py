@@ -10,7 +10,7 @@ fit is one `Problem` with several data sets, whose models share the parameters o
 """
 
 from cartsim.analysis.estimation.axes import Prior
-from cartsim.analysis.estimation.fit import Fit, fit, replicate
+from cartsim.analysis.estimation.fitting import Fit, fit, replicate
 from cartsim.analysis.estimation.problem import DataSet, Estimated, Problem, table_priors
 from cartsim.analysis.estimation.profiles import Profile
 from cartsim.analysis.likelihood import ErrorModel

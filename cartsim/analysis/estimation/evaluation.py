@@ -219,7 +219,7 @@ def _sigma_name(problem: Problem, data: DataSet, output: str, sigma: str) -> str
 
 
 def _sigma_axes(problem: Problem) -> list[Axis]:
-    """An axis for each SD that is not fixed, from a thousandth to ten times the size of what is measured."""
+    """An axis for each SD that is not fixed, from 1e-4 to 10 times the size of what is measured."""
     axes = []
     for data in problem.data:
         for k, (output, error) in enumerate(data.layout.errors.items()):
@@ -230,5 +230,5 @@ def _sigma_axes(problem: Problem) -> list[Axis]:
                 size = float(np.sqrt(np.mean(value**2))) or 1.0 if s == "add" else 1.0
                 unit = (data.layout.model.outputs | data.layout.model.states)[output].unit if s == "add" else "1"
                 name = _sigma_name(problem, data, output, s)
-                axes.append(Axis(name, unit, 0.1 * size, "log", 1e-3 * size, 10.0 * size))
+                axes.append(Axis(name, unit, 0.1 * size, "log", 1e-4 * size, 10.0 * size))
     return axes

@@ -402,8 +402,10 @@ def _numbers(table: pd.DataFrame, name: str, where: str) -> NDArray[np.float64]:
     wrong = ~np.isfinite(values)
     if wrong.any():
         row = int(wrong.argmax())
+        given = table[name].iloc[row]
         raise InputError(
-            f"{where}: {name} in row {row + 1} is {table[name].iloc[row]!r}; give a finite number, or leave the row out"
+            f"{where}: {name} in row {row + 1} is {repr(given) if isinstance(given, str) else given}; give a finite "
+            "number, or leave the row out"
         )
     return values
 

@@ -12,6 +12,7 @@ from cartsim.analysis.estimation.evaluation import Evaluator, Point
 
 CLOSE = 1e-6  # converged when -2 log likelihood is expected to be this close to its minimum
 ROUNDS = 10
+FLAT = 1e-4  # curvature lent to directions without any
 
 Floats = NDArray[np.float64]
 
@@ -69,6 +70,8 @@ def search(
                 best = known[key]
         return known[key]
 
+    if not free.size:
+        return Found(best, True, "nothing to search", evaluations)
     if not np.isfinite(best.objective[0]):
         return Found(best, False, "the simulation fails at the start", evaluations)
     message = "no progress"
@@ -95,7 +98,7 @@ def distance(point: Point, free: NDArray[np.int64]) -> float:
 
 
 def _minimize(
-    at: Callable[[Floats], Point], x: Floats, information: Floats, free: NDArray[np.int64], flat: float
+    at: Callable[[Floats], Point], x: Floats, information: Floats, free: NDArray[np.int64], level: float
 ) -> str:
     """One run of scipy's trust region, whitened by the information at x."""
     from scipy.optimize import minimize
@@ -103,6 +106,7 @@ def _minimize(
     values, vectors = np.linalg.eigh(information[np.ix_(free, free)])
     # No direction is stretched beyond one unit of x: where the data say little, steps stay sensible.
     white = vectors / np.sqrt(np.maximum(values, 1.0))
+    ridge = FLAT * np.eye(len(free))  # so that what has no influence stays where it is
 
     def moved(y: Floats) -> Floats:
         new = x.copy()
@@ -118,7 +122,7 @@ def _minimize(
         np.zeros(len(free)),
         method="trust-exact",
         jac=lambda y: white.T @ at(moved(y)).slope[0][free],
-        hess=lambda y: white.T @ at(moved(y)).information[0][np.ix_(free, free)] @ white,
-        options={"initial_trust_radius": 1.0, "max_trust_radius": 100.0, "gtol": flat, "maxiter": 500},
+        hess=lambda y: white.T @ at(moved(y)).information[0][np.ix_(free, free)] @ white + ridge,
+        options={"initial_trust_radius": 1.0, "max_trust_radius": 100.0, "gtol": level, "maxiter": 500},
     )
     return str(result.message).rstrip(".")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cartsim.analysis.estimation.evaluation import Evaluator, Point
 
 SAYS_NOTHING = 1e-4  # information (per unit of the logarithm) at which the standard error is a factor of e^100
+NO_INFLUENCE = "the data do not depend on it"
 LOADED = 0.05  # share of a direction without information that makes a parameter part of it
 
 Floats = NDArray[np.float64]
@@ -36,14 +37,16 @@ def uncertainty(evaluator: Evaluator, point: Point) -> Uncertainty:
     u, slopes = evaluator.u(x[None])[0], evaluator.slopes(x)
     sizes = np.array([axis.size for axis in evaluator.axes])
     unit = slopes / sizes  # of x, on a relative scale
-    expected = point.information[0] / np.outer(unit, unit)
+    with np.errstate(divide="ignore", invalid="ignore"):  # at a limit; that coordinate is left out
+        expected = point.information[0] / np.outer(unit, unit)
 
     reasons = [""] * d
     for k, axis in enumerate(evaluator.axes):
         if limit := axis.at_limit(u[k]):
             reasons[k] = f"at its {limit} limit"
         elif expected[k, k] < SAYS_NOTHING:
-            reasons[k] = "not identified: the data do not depend on it"
+            parameter = k < evaluator.p
+            reasons[k] = f"not identified: {NO_INFLUENCE}" if parameter else "negligible beside the other error"
     covariance = np.full((d, d), np.nan)
     if not np.isfinite(point.objective[0]):
         return Uncertainty(covariance, ("no fit",) * d, True)

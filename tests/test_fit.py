@@ -1,0 +1,207 @@
+"""cartsim fit and its pictures: what they write and show, and every bad input as one line."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from cartsim.analysis.estimation import DataSet, ErrorModel, Prior, Problem, fit
+from cartsim.cli import app
+from cartsim.errors import InputError
+from cartsim.model import load
+from cartsim.plots import estimation as plots
+
+TOY = """
+[model]
+name = "toy"
+source = "defined"
+time = "day"
+[parameters]
+k = { value = 0.1, unit = "1/day", low = 0, source = "defined", rse = 0.2 }
+y0 = { value = 10.0, unit = "mg", low = 0, source = "defined" }
+idle = { value = 1.0, unit = "mg", source = "defined" }
+[states.y]
+unit = "mg"
+scale = "linear"
+initial = "y0"
+negligible = 1e-6
+rate = "-k*y"
+[outputs.twice]
+unit = "mg"
+value = "2*y + 0*idle"
+"""
+FILES = ("correlation.csv", "estimates.csv", "fit.json", "predictions.csv", "predictions.png", "profiles.csv",
+         "profiles.png", "residuals.csv", "residuals.png", "starts.csv")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """A model file, and beside it data.csv: decay of two subjects, one of them begun at 20."""
+    path = tmp_path_factory.mktemp("toy") / "toy.toml"
+    path.write_text(TOY)
+    rng = np.random.default_rng(1)
+    rows = [(k, t, output, size * y0 * np.exp(-0.12 * t + 0.1 * rng.standard_normal()), y0)
+            for k, y0 in ((1, 10), (2, 20)) for t in range(1, 16, 2)
+            for output, size in (("y", 1), ("twice", 2))]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["id", "time", "output", "value", "y0"])
+    table.to_csv(path.with_name("data.csv"), index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def found(toy):
+    table = pd.read_csv(toy.with_name("data.csv"))
+    data = DataSet("toy", load(toy), table, ErrorModel("lognormal", lloq=3))
+    return fit(Problem([data], ["k"], {"k": Prior(0.1, 0.2)}), starts=1)
+
+
+def _call(toy, *words, data=None):
+    given = ["fit", toy, data or toy.with_name("data.csv"), *words]
+    return CliRunner().invoke(app, [str(word) for word in given])
+
+
+# --- command --------------------------------------------------------------------------------------------
+
+
+def test_a_fit_from_the_command_line_is_that_from_python(toy, tmp_path):
+    result = _call(toy, "--estimate", "k", "--error", "lognormal", "--error", "y=combined:add=0.1", "--out", tmp_path)
+    assert result.exit_code == 0, result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
+    data = DataSet("toy", load(toy), pd.read_csv(toy.with_name("data.csv")),
+                   {"y": ErrorModel("combined", add=0.1), "twice": ErrorModel("lognormal")})  # fmt: skip
+    expected = fit(Problem([data], ["k"]))
+    written = pd.read_csv(tmp_path / "estimates.csv")
+    assert list(written["name"]) == ["k", "y.prop", "twice.log"]
+    np.testing.assert_allclose(written["estimate"], expected.estimates["estimate"], rtol=1e-12)
+    summary = json.loads((tmp_path / "fit.json").read_text())
+    assert summary["converged"] is True
+    assert summary["aic"] == pytest.approx(expected.aic)
+    assert summary["profiles"]["k"]["low"] < 0.12 < summary["profiles"]["k"]["high"]
+    assert len(pd.read_csv(tmp_path / "residuals.csv")) == 32
+    for text in ("k ", "twice.log", "converged; 32 observations", "AIC"):
+        assert text in result.stdout
+
+
+def test_an_earlier_fit_is_the_prior_of_the_next(toy, tmp_path):
+    quick = ("--estimate", "k", "--error", "lognormal", "--profiles", "no", "--no-pictures")
+    first = _call(toy, *quick, "--prior", "table1", "--out", tmp_path / "first")
+    assert first.exit_code == 0, first.stderr
+    one = pd.read_csv(tmp_path / "first" / "estimates.csv").set_index("name").loc["k"]
+    assert (one["prior"], one["prior_rse"]) == (0.1, 0.2)
+    second = _call(toy, *quick, "--prior", tmp_path / "first" / "estimates.csv", "--out", tmp_path / "second")
+    assert second.exit_code == 0, second.stderr
+    two = pd.read_csv(tmp_path / "second" / "estimates.csv").set_index("name").loc["k"]
+    assert two["prior"] == pytest.approx(one["estimate"])
+    assert two["rse"] < one["rse"]
+    assert not (tmp_path / "second" / "profiles.csv").exists()
+
+
+def test_options_reach_the_fit(toy, tmp_path):
+    free = tmp_path / "free.csv"
+    pd.read_csv(toy.with_name("data.csv")).query("id == 1").drop(columns="y0").to_csv(free, index=False)
+    result = _call(toy, "--estimate", "k,y0", "--error", "lognormal:lloq=2,log=0.1", "--fix", "idle=2", "--start",
+                   "y0=8", "--limits", "y0=5:9", "--linear", "k", "--starts", "2", "--level", "0.9", "--profiles",
+                   "no", "--no-pictures", "--out", tmp_path / "out", data=free)  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert "y0 is at its upper limit" in result.stderr
+    assert "90 % limits" in result.stdout
+    rows = pd.read_csv(tmp_path / "out" / "estimates.csv").set_index("name")
+    assert list(rows.index) == ["k", "y0"]
+    assert rows["low"]["k"] + rows["high"]["k"] == pytest.approx(2 * rows["estimate"]["k"])
+    starts = pd.read_csv(tmp_path / "out" / "starts.csv")
+    assert starts["y0"][0] == pytest.approx(8)
+    assert len(starts) == 2
+    assert json.loads((tmp_path / "out" / "fit.json").read_text())["made_by"]["values"]["idle"] == 2
+    assert pd.read_csv(tmp_path / "out" / "residuals.csv")["below"].any()
+
+
+def test_a_search_without_an_end_is_said(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr("cartsim.analysis.estimation.fit", partial(fit, most=1))
+    result = _call(toy, "--estimate", "k", "--error", "lognormal", "--profiles", "no", "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "NOT CONVERGED: not converged after 1 evaluations" in result.stdout
+    assert "the fit did not converge" in result.stderr
+    assert json.loads((tmp_path / "fit.json").read_text())["converged"] is False
+    assert np.isfinite(pd.read_csv(tmp_path / "estimates.csv")["estimate"]).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--estimate", "q"], "estimate 'q': no model has this parameter"),
+        (["--estimate", "k", "--error", "gamma"], "error model 'gamma'; choose from additive"),
+        (["--estimate", "k", "--error", "z=additive"], "--error z: "),
+        (["--estimate", "k", "--error", "additive:sd=1"], "no setting 'sd'; choose from add, prop, log, lloq"),
+        (["--estimate", "k", "--prior", "none.csv"], "none.csv: there is no such file"),
+        (["--estimate", "k", "--prior", "data.csv"], "no column name, estimate, rse; give the estimates.csv of a fit"),
+        (["--estimate", "idle", "--prior", "table1"], "--prior table1: it knows nothing of idle"),
+        (["--estimate", "k", "--fix", "k=1"], "--fix k: it is also to be estimated"),
+        (["--estimate", "k", "--fix", "q=1"], "has no parameter 'q'"),
+        (["--estimate", "k", "--start", "y0=1"], "--start y0: it is not estimated"),
+        (["--estimate", "k", "--limits", "k=1"], "--limits k=1: write NAME=LOW:HIGH"),
+        (["--estimate", "k", "--limits", "k=1:2"], "the start 0.1 is outside its limits 1 to 2"),
+        (["--estimate", "k", "--linear", "y0"], "--linear y0: it is not estimated"),
+        (["--estimate", "k", "--profiles", "some"], "--profiles some: choose from all, others, none, no"),
+        (["--estimate", "y0"], "y0 is estimated, and given as a column of toy"),
+        (["--estimate", "k", "--dose", "1e6"], "has no [dosing] section"),
+    ],
+)  # fmt: skip
+def test_bad_options_are_one_line(toy, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(toy.parent)
+    result = _call(toy, *words, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+# --- pictures -------------------------------------------------------------------------------------------
+
+
+def test_predictions_show_curves_and_points(found):
+    curves, residuals = found.predict(), found.residuals()
+    figure = plots.predictions(curves, residuals)
+    axes = [axis for axis in figure.axes if axis.get_visible() and axis.lines]
+    assert [axis.get_title() for axis in axes] == ["y", "twice"]
+    of_y = residuals[residuals["output"] == "y"]
+    drawn = [line for line in axes[0].lines if line.get_linestyle() == "None"]
+    points = np.concatenate([line.get_ydata() for line in drawn])
+    assert sorted(points) == sorted(of_y["observed"])
+    hollow = np.concatenate([line.get_ydata() for line in drawn if str(line.get_markerfacecolor()) == "none"])
+    assert len(hollow) == of_y["below"].sum() > 0
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1", "2"]
+    assert axes[0].get_xlabel() == "Time (days)"
+
+
+def test_residuals_show_each_measured_value_three_times(found):
+    table = found.residuals()
+    figure = plots.residuals(table)
+    axes = figure.axes
+    assert len(axes) == 6
+    seen = table[(table["output"] == "twice") & ~table["below"]]
+    np.testing.assert_array_equal(axes[3].lines[0].get_ydata(), seen["observed"])
+    np.testing.assert_array_equal(axes[5].lines[0].get_ydata(), seen["weighted"])
+    np.testing.assert_array_equal(axes[5].lines[0].get_xdata(), seen["time"])
+    with pytest.raises(InputError, match="there are none to draw"):
+        plots.residuals(table.assign(below=True))
+    with pytest.raises(InputError, match="the table has no column weighted"):
+        plots.residuals(table.drop(columns="weighted"))
+
+
+def test_profiles_show_data_and_priors(found):
+    profile = found.profile("k")
+    figure = plots.profiles([profile])
+    axis = figure.axes[0]
+    for line, column in zip(axis.lines, ("change", "data", "prior"), strict=False):
+        np.testing.assert_array_equal(line.get_ydata(), profile.curve[column])
+    assert axis.get_xlabel() == "k (1/day)"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["all", "data", "priors"]
+    alone = plots.profiles([found.profile("k", priors="none")])
+    assert not alone.legends
+    with pytest.raises(InputError, match="none are given"):
+        plots.profiles([])
