@@ -177,9 +177,9 @@ def test_a_prior_and_data_make_the_posterior(toy):
 @pytest.mark.parametrize("censored", [False, True])
 def test_other_likelihoods_are_those_of_scipy(toy, kind, censored):
     """The same maximum as a plain search with scipy's distributions and the solved equation."""
-    time, value = _decay(seed=5, n=40, sd=0.15)
-    value = np.maximum(value + 0.4 * np.random.default_rng(5).standard_normal(40), 0.5)
-    limit = 3.0 if censored else 0.0
+    time, value = _decay(seed=5, n=60, sd=0.15)
+    value = np.maximum(value + 0.5 * np.random.default_rng(5).standard_normal(60), 0.3)
+    limit = 2.0 if censored else 0.0
     below = value < limit
 
     def cost(x):
@@ -211,6 +211,9 @@ def test_the_column_below_says_the_same_as_a_limit(toy):
     with_column = DataSet("d", toy, marked, ErrorModel("lognormal"))
     a, b = (fit(Problem([data], ["y0", "b2"]), starts=1) for data in (with_limit, with_column))
     np.testing.assert_array_equal(a.estimates["estimate"], b.estimates["estimate"])
+    simulated = replicate(b.problem, b.values, 1).data[0].layout
+    assert not simulated.below.any()
+    assert np.ptp(simulated.value / value) > 0.1
 
 
 # --- several data sets ----------------------------------------------------------------------------------

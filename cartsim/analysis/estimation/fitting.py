@@ -42,9 +42,9 @@ class Fit:
     converged, message: of the best search. remarks: whatever else is worth knowing, a line each.
     """
 
-    problem: Problem
+    problem: Problem = field(repr=False)
     estimates: pd.DataFrame
-    correlation: pd.DataFrame
+    correlation: pd.DataFrame = field(repr=False)
     converged: bool
     message: str
     objective: float
@@ -53,10 +53,10 @@ class Fit:
     bic: float
     n_observations: int
     not_identified: tuple[str, ...]
-    starts: pd.DataFrame
+    starts: pd.DataFrame = field(repr=False)
     remarks: tuple[str, ...]
     level: float
-    made_by: dict[str, Any]
+    made_by: dict[str, Any] = field(repr=False)
     _evaluator: Evaluator = field(repr=False)
     _best: Found = field(repr=False)
     _uncertainty: Uncertainty = field(repr=False)

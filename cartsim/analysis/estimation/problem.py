@@ -212,9 +212,9 @@ class Problem:
         return Problem(self.data, self.estimate, left)
 
     def with_values(self, values: Sequence[NDArray[np.float64]]) -> Problem:
-        """The same problem with other measured values, an array (N,) for each data set."""
+        """The same problem with other measured values, an array (N,) for each data set, none marked `below`."""
         data = [
-            replace(each, observations=each.observations.assign(value=np.asarray(new, float)))
+            replace(each, observations=each.observations.drop(columns="below", errors="ignore").assign(value=new))
             for each, new in zip(self.data, values, strict=True)
         ]
         return Problem(data, self.estimate, self.priors)
