@@ -46,7 +46,6 @@ def test_links_lead_somewhere(path: Path) -> None:
     cells = json.loads(path.read_text("utf-8"))["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("https://doi.org/")]
-    assert links
     for link in links:
         assert (FOLDER / link).is_file(), link
 
