@@ -234,9 +234,7 @@ def _dense(w, lane, i, n_states, theta):  # type: ignore[no-untyped-def]
     start = 3 * LANES + i * LANES + lane
     old, new, dense = w[start], w[start + block], start + 2 * block
     rest = 1.0 - theta
-    return rest * old + theta * (
-        new + rest * (w[dense] + theta * (w[dense + block] + theta * w[dense + 2 * block]))
-    )
+    return rest * old + theta * (new + rest * (w[dense] + theta * (w[dense + block] + theta * w[dense + 2 * block])))
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -297,14 +295,18 @@ def _condition_met(w, lane, t, h, fraction, rule, nadir, log_scaled):  # type: i
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _finish(outputs, times, p, seen, log_scaled, needed, columns, who, done, out):  # type: ignore[no-untyped-def]
-    """Turn a patient's states into its outputs."""
+def _finish(outputs, times, p, seen, log_scaled, residue, needed, columns, who, done, out):  # type: ignore[no-untyped-def]
+    """Turn a patient's states into its outputs; what lies below zero by less than the tolerance is zero."""
     for k in range(needed.size):
         i = needed[k]
         if log_scaled[i]:
             for j in range(done):
                 value = fast_exp(seen[i, j])
                 seen[i, j] = value if seen[i, j] > EMPTY_BELOW else 0.0
+        else:
+            for j in range(done):
+                value = seen[i, j]
+                seen[i, j] = 0.0 if -residue[i] < value < 0.0 else value
     outputs(times, p, seen, columns, who, done, out)
 
 
@@ -377,6 +379,7 @@ def _run(  # type: ignore[no-untyped-def]
 ):
     n = parameters.shape[0]
     n_states = log_scaled.size
+    residue = 10.0 * rtol * negligible
     n_times = times.size
     TIME, STEP, ERROR, Y, NEW, ALIVE, CONSTANTS = rows
     size = CONSTANTS + n_constants * LANES
@@ -495,7 +498,7 @@ def _run(  # type: ignore[no-untyped-def]
             refused[lane] = 0
             if next_time[lane] == n_times:
                 running -= 1
-                _finish(outputs, times, p, seen[lane], log_scaled, needed, columns, who, n_times, out)
+                _finish(outputs, times, p, seen[lane], log_scaled, residue, needed, columns, who, n_times, out)
                 ended[who] = t
                 patient[lane] = -1
                 arriving[lane] = True
@@ -601,7 +604,7 @@ def _run(  # type: ignore[no-untyped-def]
             if ending == Status.ok or ending == Status.ceiling:
                 done = next_time[lane]
                 _finish(
-                    outputs, times, parameters[who], seen[lane], log_scaled, needed, columns, who, done, out
+                    outputs, times, parameters[who], seen[lane], log_scaled, residue, needed, columns, who, done, out
                 )
             running -= 1
             patient[lane] = -1

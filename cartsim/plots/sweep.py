@@ -334,7 +334,7 @@ def _levels(low: float, high: float, percent: bool) -> NDArray[np.float64]:
 
 def _scale(axis: Axes, name: str, values: NDArray[np.float64], which: str, labels: Mapping[str, str] | None) -> None:
     """Label an axis; logarithmic where the swept values are evenly spread in their logarithm only."""
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     own = getattr(axis, f"{which}axis")
     getattr(axis, f"set_{which}label")(_name(name, labels))
@@ -342,6 +342,7 @@ def _scale(axis: Axes, name: str, values: NDArray[np.float64], which: str, label
     even = np.allclose(steps, steps[0], rtol=1e-6)
     if values[0] > 0 and not even and np.allclose(np.diff(np.log(values)), np.log(values[1] / values[0]), rtol=1e-6):
         getattr(axis, f"set_{which}scale")("log")
+        own.set_minor_formatter(NullFormatter())
     unit = 1e6 if name == "dose" else 1.0
     own.set_major_formatter(FuncFormatter(lambda value, _: _number(value / unit)))
 
