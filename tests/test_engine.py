@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
+from scipy.special import lambertw
 from test_tableau import rosenbrock
 
 import cartsim
@@ -197,6 +198,18 @@ def test_a_logarithm_keeps_its_accuracy_however_small_the_pool() -> None:
     np.testing.assert_allclose(seen["depot"][0, :3], 1e6 * np.exp(-1.7 * times[:3]), rtol=1e-6)
     assert seen["depot"][0, 2] < 1e-250
     assert seen["depot"][0, 3] == 0  # below the range of doubles a pool is gone
+
+
+def test_saturable_elimination_down_to_nothing() -> None:
+    times = np.array([0, 5.0, 20.0, 60.0, 200.0])
+    vmax, km = np.array([200.0, 1e3, 300.0]), np.array([100.0, 1e3, 30.0])
+    seen = run("growth", times, ["saturating"], {"Vmax": vmax, "Km": km}, rtol=1e-8)
+    for row in range(3):
+        # x/Km exp(x/Km) = x0/Km exp((x0 - Vmax t)/Km), so x = Km W(that); where it underflows, W(z) is z.
+        log_z = np.log(1e3 / km[row]) + (1e3 - vmax[row] * times) / km[row]
+        exact = km[row] * np.where(log_z > -30, lambertw(np.exp(np.maximum(log_z, -30))).real, np.exp(log_z))
+        np.testing.assert_allclose(seen["saturating"][row], exact, rtol=1e-6, atol=1e-260)
+    assert (seen.status == Status.ok).all()
 
 
 def test_rates_that_depend_on_time() -> None:
