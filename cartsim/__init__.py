@@ -1,8 +1,8 @@
 """cartsim: virtual trials of anti-BCMA CAR-T cell therapy, from a model file to response rates and survival.
 
     >>> import cartsim
-    >>> run = cartsim.simulate("bb2121_clinical", times=range(0, 365))
-    >>> run["transgene"].max()
+    >>> run = cartsim.simulate("bb2121_clinical", times=range(1, 365))
+    >>> run["transgene"].max()  # after day 1: the infused cells themselves have left the blood
 
 Heavy packages (numba, sympy, pint, pandas) are imported where they are used, so
 that ``import cartsim`` is quick.

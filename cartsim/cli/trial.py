@@ -139,6 +139,11 @@ def _summary(summary: pd.DataFrame, landmarks: tuple[float, ...]) -> Table:
     heads = ("arm", "Cmax, 1e3\ncopies/ug", "Tmax\ndays", *months, "ORR\n%", "CR\n%", "PFS\nmonths")
     title = "Medians, 5th-95th percentiles, percent of patients, PFS with 95 % limits"
     table = new_table(title, *heads, right=heads[1:])
+    table.caption = (
+        "At the months PR holds MR, PR and VGPR; ORR and CR are best confirmed responses (IMWG 2016).\n"
+        "NE: not estimable, fewer than half have progressed."
+    )
+    table.caption_justify = "left"
     for row in summary.to_dict("records"):
         copies = {f"Cmax{end}": row[f"Cmax{end}"] / 1000 for end in ("", "_p5", "_p95")}
         table.add_row(
