@@ -165,26 +165,37 @@ class IndividualFits:
 
     @cached_property
     def categories(self) -> pd.DataFrame:
-        """A row an assessment: id, day, observed and fitted category, level (M-protein over baseline) of the fit."""
+        """A row an assessment: id, day, observed and fitted category, ``change`` (M-protein of the fit, percent from
+        baseline), and from ``low`` to ``high`` what changes the observed category stands for, given the fit's nadir."""
         import pandas as pd
 
+        columns = ["id", "day", "observed", "fitted", "change", "low", "high"]
         series = self.data.responses
         if series is None or series.category is None:
-            return pd.DataFrame(columns=["id", "day", "observed", "fitted", "level"])
+            return pd.DataFrame(columns=columns)
         everyone = np.arange(len(self.data.ids))
-        predicted = self.likelihood.predict(self.values(self.modes.eta), everyone)
-        levels = predicted[self.data.series.index(series)]
-        codes = judged(levels, series.category, self.data.rules, self._M0)
+        levels = self.likelihood.predict(self.values(self.modes.eta), everyone)[self.data.series.index(series)]
+        codes, limit = judged(levels, series.category, self.data.rules, self._M0)
+        low, high = series.low, series.high
+        if self.data.rules.progression == "nadir":
+            progressed = series.category == Response.PD
+            low, high = np.where(progressed, limit, low), np.where(progressed, high, np.minimum(high, limit))
         row, visit = np.nonzero(series.known)
-        return pd.DataFrame(
-            {
-                "id": self.data.ids[row],
-                "day": series.days[row, visit],
-                "observed": [Response(c).name for c in series.category[row, visit]],
-                "fitted": [Response(c).name for c in codes[row, visit]],
-                "level": levels[row, visit],
-            }
+        names = np.array([category.name for category in Response])
+        cells = (
+            self.data.ids[row],
+            series.days[row, visit],
+            names[series.category[row, visit]],
+            names[codes[row, visit]],
+            *(100 * (x[row, visit] - 1) for x in (levels, np.maximum(low, 0), high)),
         )
+        return pd.DataFrame(dict(zip(columns, cells, strict=True)))
+
+    def representatives(self) -> list[Any]:
+        """Ids of one patient for each best observed category, the one with the most assessments; worst first."""
+        best = self.categories.assign(code=[Response[name] for name in self.categories["observed"]]).groupby("id")
+        table = best["code"].agg(["max", "size"]).sort_values(["max", "size"], ascending=[True, False], kind="stable")
+        return list(table[~table["max"].duplicated()].index)
 
     @property
     def _M0(self) -> Floats | None:
@@ -212,7 +223,7 @@ class IndividualFits:
 
         levels = 1 + self.curves(calendar, [series.output])[series.output] / 100
         assessed = (observed != Response.NE) | later
-        fitted = judged(levels, np.where(assessed, Response.SD, Response.NE), self.data.rules, self._M0)
+        fitted, _ = judged(levels, np.where(assessed, Response.SD, Response.NE), self.data.rules, self._M0)
         return {
             "observed": _time_to_progression(calendar, planned, observed),
             "fitted": _time_to_progression(calendar, planned | later, fitted),

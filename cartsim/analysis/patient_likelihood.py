@@ -210,15 +210,19 @@ def _progression_limit(lowest: Floats, rules: CategoryRules, M0: Floats | None) 
 
 def judged(
     levels: Floats, category: NDArray[np.int8], rules: CategoryRules, M0: Floats | None = None
-) -> NDArray[np.int8]:
-    """Codes of the categories that levels (n, k) have at visits, NE where ``category`` (n, k) is; without error."""
+) -> tuple[NDArray[np.int8], Floats]:
+    """Codes (n, k) of the categories that levels (n, k) have at visits, NE where ``category`` (n, k) is, without error;
+    and the level above which each visit is PD."""
     codes = np.full(levels.shape, Response.SD, np.int8)
     for row in range(len(levels)):
         intervals = rules.intervals(None if M0 is None else float(M0[row]))
         for code, (low, high) in intervals.items():
             codes[row, (levels[row] > low) & (levels[row] <= high)] = code
+    limit = np.full(levels.shape, 1 + rules.bins.pd / 100)
     if rules.progression == "nadir":
         assessed = np.where(category == Response.NE, np.inf, levels)
         before = np.column_stack([np.ones(len(levels)), assessed[:, :-1]])
-        codes[levels > _progression_limit(np.minimum.accumulate(before, axis=1), rules, M0)] = Response.PD
-    return np.where((category == Response.NE) | np.isnan(levels), Response.NE, codes).astype(np.int8)
+        limit = _progression_limit(np.minimum.accumulate(before, axis=1), rules, M0)
+        codes[levels > limit] = Response.PD
+    codes[(category == Response.NE) | np.isnan(levels)] = Response.NE
+    return codes, limit

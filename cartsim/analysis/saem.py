@@ -19,7 +19,7 @@ exploration no variance falls by more than 5 % an iteration (simulated annealing
 
 -2LL is computed by importance sampling from each patient's posterior (`cartsim.analysis.posterior`). Its second
 derivatives, the draws held, are the observed information, from which the standard errors come: no formula depends on
-the error models. A Newton step with them says how far the estimates still are from the maximum. Up to three such steps
+the error models. A Newton step with them says how far the estimates still are from the maximum. Up to five such steps
 are taken, so that the noise of the last iterations goes, and what then remains is the test of convergence.
 
 Why its own: saemix and nlmixr2 are R packages. Of those in Python, vpop-calibration is kept up and takes external
@@ -59,10 +59,10 @@ START_SD = {"log": 0.3, "prop": 0.3}  # of error models that are estimated; `add
 ACCEPT_ALL, ACCEPT_ONE = 0.3, 0.4  # acceptance that random walks in all and in one component are adapted to
 ANNEALING = 0.95  # least share of its variance that a parameter keeps in an iteration of the annealing
 CHAINS = 100  # at least so many in all
-HELD = 400  # draws a patient for the derivatives of the likelihood
-STEPS = 3  # Newton steps after the last iteration, at most
-CLOSE, FAR = 0.05, 3.0  # in standard errors: a step shorter than CLOSE is not worth taking, longer than FAR not safe
-NEAR = 0.2  # a fit has converged when a Newton step would be shorter than this in every standard error
+HELD = 800  # draws a patient for the derivatives of the likelihood
+STEPS = 5  # Newton steps after the last iteration, at most
+CLOSE, LONGEST = 0.05, 1.5  # of a Newton step, in standard errors: what is not worth taking, what is not exceeded
+NEAR = 0.3  # a fit has converged when a Newton step would be shorter than this in every standard error
 SMALL = 0.02  # omegas below it count as 0
 
 
@@ -109,9 +109,9 @@ class PopulationFit:
     """A population estimated by SAEM.
 
     likelihood: data, model and error models; population: the estimates; free: which means were estimated; full: whether
-    correlations were; trace: the estimates at every iteration, with the phase and the acceptance of the three kernels;
-    sample: the patients' posteriors; covariance: of the estimates on the scale of `names`; step: where a Newton step
-    from the estimates would lead, on the same scale.
+    correlations were; trace: the estimates at every iteration, with its phase (explore, smooth, newton) and the share
+    of proposals accepted by each kernel; sample: the patients' posteriors; covariance: of the estimates on the scale of
+    `names`; step: where a Newton step from the estimates would lead, on the same scale.
     """
 
     likelihood: Likelihood
@@ -170,7 +170,7 @@ class PopulationFit:
 
     @property
     def converged(self) -> bool:
-        """Whether a Newton step would move no estimate by more than a fifth of its standard error."""
+        """Whether a Newton step would move no estimate by more than 0.3 of its standard error."""
         se = np.sqrt(np.diagonal(self.covariance))
         return bool(np.isfinite(se).all() and (np.abs(self.step) <= NEAR * se).all())
 
@@ -200,7 +200,7 @@ class PopulationFit:
         unknown = [f"{kind} {name}" for (kind, name), v in zip(self.names, np.diagonal(self.covariance), strict=True)
                    if not np.isfinite(v)]
         if unknown:
-            said.append(f"the data do not identify {', '.join(unknown)}: no standard errors")
+            said.append(f"no standard errors of {', '.join(unknown)}: the data do not identify them together")
         elif not self.converged:
             far = np.abs(self.step) / np.sqrt(np.diagonal(self.covariance))
             kind, name = self.names[int(far.argmax())]
@@ -277,7 +277,7 @@ def saem(
     full: bool = False,
     explore: int = 150,
     smooth: int = 100,
-    draws: int = 800,
+    draws: int = 1600,
     seed: int = 2021,
 ) -> PopulationFit:
     """SAEM from ``first``, see the module. free (d,): which means are estimated, by default all.
@@ -310,21 +310,22 @@ def saem(
         now = Population(mu, omega, _sigma_step(walk, now, information, gamma, chains))
         rows.append({"phase": "explore" if k < explore else "smooth", **_row(likelihood, now, full), **accepted})
         walk.refresh(now)
-    import pandas as pd
-
-    trace = pd.DataFrame(rows)
-    trace.insert(0, "iteration", np.arange(1, len(trace) + 1))
     spread = square - mean[:, :, None] * mean[:, None, :]
-    for step_left in reversed(range(STEPS + 1)):
+    for left in reversed(range(STEPS + 1)):
         sample, mean, spread = _posteriors(likelihood, now, mean, spread, seed, draws)
         gradient, curvature = _derivatives(likelihood, now, free, full, sample)
         covariance = _inverse(-curvature)
         step = covariance @ gradient
-        size = np.abs(step) / np.sqrt(np.diagonal(covariance))
-        if not step_left or not (size < FAR).all() or (size < CLOSE).all():
+        if not left or not np.isfinite(step).all() or (np.abs(step) < CLOSE * np.sqrt(np.diagonal(covariance))).all():
             break
         center = np.array(list(_coordinates(now, free, full, likelihood).values()))
-        now = _population(center + step, now, free, full)
+        length = math.sqrt(gradient @ step)  # in standard errors, whatever the direction
+        now = _population(center + step * min(1.0, LONGEST / length), now, free, full)
+        rows.append({"phase": "newton", **_row(likelihood, now, full)})
+    import pandas as pd
+
+    trace = pd.DataFrame(rows)
+    trace.insert(0, "iteration", np.arange(1, len(trace) + 1))
     return PopulationFit(likelihood, now, free, full, trace, sample, covariance, step, seed)
 
 
@@ -478,8 +479,8 @@ def _derivatives(
     eta = sample.resampled(HELD)
     n, s = eta.shape[:2]
     phi, who = now.mu + eta @ np.linalg.cholesky(now.omega).T, np.repeat(np.arange(n), s)
-    predicted = likelihood.predict(np.exp(phi.reshape(-1, d)), who)
-    known: dict[tuple[float, ...], Floats] = {}
+    predicted = likelihood.predict(np.exp(phi.reshape(-1, d)), who) if now.sigma else []
+    known: dict[tuple[float, ...], Floats] = {} if now.sigma else {(): np.zeros((n, s))}
 
     def heights(p: Population) -> Floats:
         """Log density (n, s) of data and draws."""
