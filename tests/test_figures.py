@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import CensoredData, ecdf
 from typer.testing import CliRunner, Result
 
 import cartsim
 from cartsim import InputError
+from cartsim.analysis.patient_data import example
 from cartsim.cli import app
 from cartsim.figures import FIGURES, Drawn, figure
 
@@ -212,6 +214,35 @@ def test_4_burden_sets_the_peak_and_dose_does_not(drawn):
     assert "on days 13 to 18" in said(drawn["4"].caption)  # the paper: two to three weeks
 
 
+def test_5a_shows_the_assessments_of_the_file(drawn):
+    table = drawn["5a"].table
+    seen = table[table["source"] == "observed"]
+    given = pd.read_csv(example(), comment="#").dropna(subset="category")
+    given = given[given["id"].isin(seen["id"])]
+    assert seen[["id", "day", "observed"]].to_numpy().tolist() == given[["id", "day", "category"]].to_numpy().tolist()
+    assert len(drawn["5a"].figure.axes) == seen["id"].nunique() > 1
+    assert (seen["low"] <= seen["high"]).all()
+    within = seen["change"].between(seen["low"], seen["high"])
+    assert (within == (seen["observed"] == seen["fitted"])).mean() > 0.9
+    assert "no real patient" in said(drawn["5a"].caption)
+
+
+def test_5b_observed_curves_are_those_of_the_file(drawn):
+    """The first PD, or the last assessment, counted by hand and given to scipy."""
+    given = pd.read_csv(example(), comment="#").dropna(subset="category")
+    last = given.groupby("id").last()  # the first PD is the last assessment
+    table = drawn["5b"].table
+    for group, rows in (("< 150e6", last[last["dose"] < 150e6]), ("≥ 150e6", last[last["dose"] >= 150e6])):
+        progressed = rows["category"] == "PD"
+        estimate = ecdf(CensoredData(rows["day"][progressed], right=rows["day"][~progressed])).sf
+        mine = table[(table["group"] == group) & (table["kind"] == "observed")].set_index("time")["survival"]
+        np.testing.assert_allclose(mine, estimate.evaluate(mine.index * 30.4375 + 1e-6), atol=1e-12)
+        assert mine.index[-1] * 30.4375 == pytest.approx(rows["day"].max())
+        fitted = table[(table["group"] == group) & (table["kind"] == "fitted")]
+        assert len(fitted) > 1
+    assert "no real patient" in said(drawn["5b"].caption)
+
+
 def test_6b_is_flat_and_says_so(drawn):
     table = drawn["6b"].table
     totals = table.groupby(["population", "dose", "landmark"])["percent"].sum()
@@ -325,7 +356,7 @@ def test_bad_points(tmp_path, text, message):
 def test_bad_requests(tmp_path):
     with pytest.raises(InputError, match="no figure '2c'; there are 2a, 2b, 3"):
         figure("2c")
-    with pytest.raises(InputError, match=r"figure 3 shows no measured points; leave out .* for 2a and 2b"):
+    with pytest.raises(InputError, match=r"figure 3 takes no data; leave out points\.csv"):
         figure("3", data="points.csv")
     with pytest.raises(InputError, match="there is no such file"):
         figure("2b", data=tmp_path / "nothing.csv")

@@ -16,7 +16,7 @@ def figure(
     name: Annotated[str | None, typer.Argument(help="Such as 2a; without a name the figures are listed.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for picture, numbers and caption.")] = Path("."),
     data: Annotated[
-        Path | None, typer.Option(help="CSV file of measured points to draw too; the list says which columns.")
+        Path | None, typer.Option(help="CSV file of measured points, or of patients to fit; the list says which.")
     ] = None,
 ) -> None:
     """Draw a figure of the paper.
@@ -31,7 +31,7 @@ def figure(
             raise InputError(f"--data {data}: say which figure is to show it")
         table = new_table("Figures of Singh et al. 2021", "name", "what it shows", "columns of --data")
         for each, entry in figures.FIGURES.items():
-            table.add_row(each, entry.shows, entry.points or "none")
+            table.add_row(each, entry.shows, entry.columns or "none")
         show_tables(table)
         return
     figures.check(name, data)

@@ -17,6 +17,7 @@ from cartsim.errors import InputError
 from cartsim.figures.culture import figure_2a
 from cartsim.figures.dose import figure_4, figure_6b
 from cartsim.figures.drawn import Drawn
+from cartsim.figures.individuals import figure_5a, figure_5b
 from cartsim.figures.influence import figure_s1
 from cartsim.figures.mouse import figure_2b
 from cartsim.figures.patients import figure_3, figure_6a
@@ -25,11 +26,11 @@ __all__ = ["FIGURES", "Drawn", "Entry", "check", "figure"]
 
 
 class Entry(NamedTuple):
-    """A figure, what it shows, and the columns of the measured points that it can show too."""
+    """A figure, what it shows, and the columns of the data that it takes: measured points, or patients to fit."""
 
     draw: Callable[..., Drawn]
     shows: str
-    points: str = ""
+    columns: str = ""
 
 
 FIGURES = {
@@ -37,6 +38,8 @@ FIGURES = {
     "2b": Entry(figure_2b, "tumor volume and blood CAR-T cells of mice", "series, day, value"),
     "3": Entry(figure_3, "transgene, soluble BCMA and M-protein of the typical patient at four doses"),
     "4": Entry(figure_4, "peak, its day and falls of both biomarkers over dose and tumor burden"),
+    "5a": Entry(figure_5a, "M-protein of patients fitted to response categories", "id, dose, day, category"),
+    "5b": Entry(figure_5b, "progression-free survival, observed and of these fits", "id, dose, day, category"),
     "6a": Entry(figure_6a, "M-protein of virtual patients at four doses"),
     "6b": Entry(figure_6b, "response of virtual patients at 6 and 21 months against dose"),
     "S1": Entry(figure_s1, "sensitivity of the transgene along time to the parameters of cell kinetics"),
@@ -46,8 +49,8 @@ FIGURES = {
 def figure(name: str, *, data: str | Path | None = None) -> Drawn:
     """The figure of that name: picture, table of what is drawn, and caption.
 
-    data: CSV file of measured points to draw beside the curves, for figures that take them.
-    Raises `InputError` for an unknown name, a figure that takes no points, and points that cannot be read.
+    data: CSV file, for figures that take one: measured points to draw beside the curves, or patients to fit.
+    Raises `InputError` for an unknown name, a figure that takes no data, and data that cannot be read.
     """
     check(name, data)
     draw = FIGURES[name].draw
@@ -58,6 +61,6 @@ def check(name: str, data: str | Path | None = None) -> None:
     """Raise `InputError` unless there is such a figure and it can show such data."""
     if name not in FIGURES:
         raise InputError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
-    if data is not None and not FIGURES[name].points:
-        takes = " and ".join(each for each, entry in FIGURES.items() if entry.points)
-        raise InputError(f"figure {name} shows no measured points; leave out {data}, which is for {takes}")
+    if data is not None and not FIGURES[name].columns:
+        takes = ", ".join(each for each, entry in FIGURES.items() if entry.columns)
+        raise InputError(f"figure {name} takes no data; leave out {data} (figures {takes} take some)")

@@ -125,8 +125,8 @@ def _caption(days: NDArray[np.float64], curves: dict[tuple[str, str], Any], seen
         contracts. Dashed: the same in a fixed volume. Blood then never contracts and reaches {at(fixed, 29):,.0f}
         cells/µL on day 29, outside the linear panel; the tumor shrinks all the same, so that its two lines cannot be
         told apart.""",
-        f"""Where the model misses. Days 1 to 4: {at(blood, 1):.1f} to {at(blood, 4):.1f} cells/µL in blood, several
-        times less than was observed; on day 8 it has {at(blood, 8):.0f}, more than was observed, whose rise is later
+        f"""Where the model misses. Days 1 to 4: {at(blood, 1):.1f} to {at(blood, 4):.1f} cells/µL in blood, a
+        fraction of what was observed; on day 8 it has {at(blood, 8):.0f}, more than was observed, whose rise is later
         and steeper. Late slope: from day 22 to 29 blood falls by {fall:.2f} /day, the observed cells several times
         more slowly. Vehicle: the tumor starts from {at(volume, 0):.0f} mm³ as the treated one does; the observed one
         is smaller at first and grows faster.""",
