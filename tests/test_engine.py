@@ -315,6 +315,36 @@ def test_a_patient_that_fails_is_nan_and_the_rest_is_whole() -> None:
     assert list(seen.failures()["id"]) == [17]
 
 
+def log_chain(n: int, folder: Path) -> Path:
+    """A model of ``n`` pools, each filled by the one before and all carried as logarithms, the first by the dose."""
+    text = ['[model]\nname = "log_chain"\nsource = "textbook"\ntime = "h"']
+    text.append('[parameters.k]\nvalue = 0.7\nunit = "1/h"\nsource = "made up"')
+    for i in range(n):
+        inflow = f"k*pool{i - 1}" if i else ""
+        text.append(f'[states.pool{i}]\nunit = "mg"\nscale = "log"\ninitial = "0"\nseed = "0"')
+        text.append(f'rate = "{inflow} - k*pool{i}"')
+    text.append('[dosing]\nstate = "pool0"\nper_dose = "1"\ndose = 1\nunit = "mg"')
+    path = folder / f"log_chain_{n}.toml"
+    path.write_text("\n".join(text) + "\n")
+    return path
+
+
+def test_empty_pools_are_filled_or_the_patient_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARTSIM_CACHE", str(tmp_path / "cache"))
+    k, times = 10.0 ** np.arange(-3, 16, 3), np.array([1e-5, 0.01, 1.0, 5.0])
+    names = ["pool0", "pool1", "pool2", "pool3"]
+    seen = cartsim.simulate(log_chain(4, tmp_path), {"k": k}, 1.0, times, names)
+    assert (seen.status == Status.ok).all()
+    kt = np.outer(k, times)
+    for n, name in enumerate(names):
+        exact = kt**n / math.factorial(n) * np.exp(-kt)
+        np.testing.assert_allclose(seen[name], exact, rtol=1e-4, atol=1e-200)
+    # Deeper than one explicit step can reach: better no result than pools that stay empty.
+    deep = cartsim.simulate(log_chain(8, tmp_path), None, 1.0, times, ["pool0", "pool7"])
+    assert list(deep.status) == [Status.step_too_small]
+    assert np.isnan(deep["pool0"]).all()
+
+
 def test_too_many_steps_has_its_status() -> None:
     mu = np.array([1.0, 1000.0])
     seen = run("van_der_pol", [0, 10.0, 3000.0], None, {"mu": mu}, max_steps=300)

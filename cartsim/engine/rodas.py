@@ -56,6 +56,7 @@ class Trajectories:
 # as exactly 0. The gap between the two keeps every ratio with an empty pool within the range of doubles.
 NOTHING = -600.0
 ABSENT = -650.0
+EMPTY = math.exp(NOTHING)
 SAFETY = 0.9
 GROWTH = 6.0
 SHRINK = 0.2
@@ -195,7 +196,7 @@ def _start(rates, p, t, x, longest, log_scaled, negligible, rtol, k, trial):  # 
     do), which ends at ``trial``.
     """
     h = min(START_STEP, longest)
-    for _ in range(12):
+    for _ in range(60):
         _explicit(rates, p, t, x, h, k, trial)
         worst = 0.0
         for i in range(x.size):
@@ -205,7 +206,8 @@ def _start(rates, p, t, x, longest, log_scaled, negligible, rtol, k, trial):  # 
             size = abs(h * error) / (0.1 * rtol * (abs(trial[i]) + negligible[i]) + 1e-300)
             if not size <= worst:
                 worst = size
-            if log_scaled[i] and not trial[i] >= 0.0:
+            # A pool that is still empty while something flows in would stay so: its logarithm cannot leave -inf.
+            if log_scaled[i] and (not trial[i] >= 0.0 or (trial[i] < EMPTY and k[6, i] > 0.0)):
                 worst = np.inf
         if worst <= 1.0:
             return h
@@ -469,12 +471,14 @@ def _run(  # type: ignore[no-untyped-def]
                     seen[lane, i, next_time[lane]] = _carried(x[i], log_scaled[i])
                 next_time[lane] += 1
             h = 0.0
+            stuck = False
             if infused and seeded and next_time[lane] < n_times:
                 # Not quite to the next stop, which only the steps below recognize.
                 longest = 0.5 * (_next_stop(dose_times, next_dose[lane], pending[lane]) - t)
                 h = _start(rates, p, t, x, longest, log_scaled, negligible, rtol, slopes, trial)
+                stuck = h == 0.0  # empty pools would never fill
                 start[:] = x
-                if h > 0.0:
+                if not stuck:
                     x[:] = trial
                 while next_time[lane] < n_times and times[next_time[lane]] < t + h:
                     _explicit(rates, p, t, start, times[next_time[lane]] - t, slopes, trial)
@@ -496,9 +500,14 @@ def _run(  # type: ignore[no-untyped-def]
                 w[Y + i * LANES + lane] = _carried(x[i], log_scaled[i])
             w[STEP + lane] = h
             refused[lane] = 0
-            if next_time[lane] == n_times:
+            if stuck or next_time[lane] == n_times:
                 running -= 1
-                _finish(outputs, times, p, seen[lane], log_scaled, residue, needed, columns, who, n_times, out)
+                if stuck:
+                    status[who] = Status.step_too_small
+                else:
+                    _finish(
+                        outputs, times, p, seen[lane], log_scaled, residue, needed, columns, who, n_times, out
+                    )
                 ended[who] = t
                 patient[lane] = -1
                 arriving[lane] = True
