@@ -176,17 +176,18 @@ class PopulationFit:
 
     @cached_property
     def individuals(self) -> pd.DataFrame:
-        """Posterior mean and SD of each patient's log parameters: patient (place in the data), parameter, value
-        (exp of the mean), sd, shrinkage (posterior variance over omega squared)."""
+        """Posterior mean and SD of each patient's log parameters: id, parameter, value (exp of the mean), sd, shrinkage
+        (posterior variance over omega squared)."""
         import pandas as pd
 
         root = np.linalg.cholesky(self.population.omega)
         mean = self.population.mu + self.sample.mean() @ root.T
         variance = np.diagonal(root @ self.sample.covariance() @ root.T, axis1=1, axis2=2)
         n, d = mean.shape
+        ids = self.likelihood.data.ids if isinstance(self.likelihood, PatientLikelihood) else np.arange(n)
         return pd.DataFrame(
             {
-                "patient": np.repeat(np.arange(n), d),
+                "id": np.repeat(ids, d),
                 "parameter": np.tile(np.array(self.likelihood.parameters), n),
                 "value": np.exp(mean).ravel(),
                 "sd": np.sqrt(variance).ravel(),

@@ -18,9 +18,11 @@ from typer.core import TyperGroup
 from cartsim.cli.dose_response import dose_response
 from cartsim.cli.figure import figure
 from cartsim.cli.fit import fit
+from cartsim.cli.fit_responses import fit_responses
 from cartsim.cli.judge import judge
 from cartsim.cli.models import models, show
 from cartsim.cli.output import note
+from cartsim.cli.population import population
 from cartsim.cli.regimens import regimens
 from cartsim.cli.sensitivity import sensitivity
 from cartsim.cli.simulate import simulate
@@ -120,6 +122,8 @@ for command in (
     sensitivity,
     figure,
     fit,
+    fit_responses,
+    population,
 ):
     app.command()(command)
 
