@@ -17,9 +17,12 @@ if (engine == "deSolve") {
   for (r in seq_len(repeats)) {
     began <- proc.time()[["elapsed"]]
     for (i in seq_len(n)) {
-      run <- suppressWarnings(lsoda(start[i, ], times, form, parameters[i, ], rtol, atol, initfunc = "initmod",
-                                    dllname = "desolve", maxsteps = 100000))
-      states[, , i] <- if (nrow(run) == m && attr(run, "istate")[1] == 2) run[, -1] else NA_real_
+      # A patient in whom lsoda fails is an error, or a run that is cut short.
+      run <- tryCatch(suppressWarnings(lsoda(start[i, ], times, form, parameters[i, ], rtol, atol,
+                                             initfunc = "initmod", dllname = "desolve", maxsteps = 10000)),
+                      error = function(problem) NULL)
+      whole <- !is.null(run) && nrow(run) == m && attr(run, "istate")[1] == 2
+      states[, , i] <- if (whole) run[, -1] else NA_real_
     }
     seconds[r] <- proc.time()[["elapsed"]] - began
   }
@@ -27,7 +30,7 @@ if (engine == "deSolve") {
   suppressMessages(library(mrgsolve))
   code <- paste(readLines(file.path(folder, paste0("mrgsolve_", form, ".txt"))), collapse = "\n")
   model <- update(mcode(paste0("clinical_", form), code, soloc = folder, quiet = TRUE), rtol = rtol, atol = atol,
-                  maxsteps = 100000)
+                  maxsteps = 10000)
   patients <- as.data.frame(parameters)
   patients$ID <- seq_len(n)
   for (k in colnames(start)) patients[[paste0("start_", k)]] <- start[, k]
