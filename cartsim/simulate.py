@@ -123,6 +123,8 @@ def simulate(
     """
     import numpy as np
 
+    from cartsim.engine.rodas import Trajectories
+
     model = load(model)
     if isinstance(patients, Population):
         if patients.model.digest != model.digest:
@@ -145,27 +147,23 @@ def simulate(
     shares = min(max(1, n_jobs if n_jobs > 0 else _cores()), max(1, len(ids) // 64))
     edges = np.linspace(0, len(ids), shares + 1).astype(int)
     parts = [slice(a, b) for a, b in pairwise(edges)]
+    found = Trajectories.empty(len(names), len(ids), len(times))
     if shares == 1:
-        runs = [integrate(parameters, dose_times, dose_amounts)]
+        integrate(parameters, dose_times, dose_amounts, found)
     else:
         from joblib import Parallel, delayed
 
-        runs = Parallel(n_jobs=shares, prefer="threads")(
-            delayed(integrate)(parameters[part], dose_times, dose_amounts[part]) for part in parts
+        Parallel(n_jobs=shares, prefer="threads")(
+            delayed(integrate)(parameters[part], dose_times, dose_amounts[part], found.part(part)) for part in parts
         )
-
-    def joined(name: str, axis: int = 0) -> Any:
-        return np.concatenate([getattr(run, name) for run in runs], axis=axis)
-
-    read = joined("outputs", axis=1)
     return Simulation(
         model=model,
         ids=ids,
         times=times,
-        values={name: read[k] for k, name in enumerate(names)},
-        status=joined("status"),
-        steps=joined("steps"),
-        retreated=joined("retreated"),
+        values=dict(zip(names, found.outputs, strict=True)),
+        status=found.status,
+        steps=found.steps,
+        retreated=found.retreated,
         made_by=made_by(model, seed=seed, rtol=rtol, extinction=extinction, regimen=regimen),
     )
 
@@ -292,7 +290,7 @@ def _integrator(
     rtol: float,
     max_steps: int,
     announce: Callable[[str], None],
-) -> Callable[[Any, Any, Any], Trajectories]:
+) -> Callable[[Any, Any, Any, Trajectories], None]:
     """The engine with everything but the patients filled in."""
     import numpy as np
 
@@ -320,7 +318,7 @@ def _integrator(
             maximum=rule.maximum,
         )
 
-    def integrate(parameters: Any, dose_times: Any, dose_amounts: Any) -> Trajectories:
+    def integrate(parameters: Any, dose_times: Any, dose_amounts: Any, into: Trajectories) -> None:
         limits = None
         if extinction:
             place = list(model.parameters).index
@@ -331,13 +329,14 @@ def _integrator(
         amounts = None
         if rule is not None:
             amounts = dose_amounts[:, 0] if rule.dose is None else np.full(len(parameters), rule.dose)
-        return rodas.integrate(
+        rodas.integrate(
             compiled,
             parameters,
             dose_times,
             dose_amounts,
             times,
             columns,
+            into,
             log_scaled=log_scaled,
             negligible=np.array([s.negligible for s in model.states.values()]),
             ceilings=np.array([s.ceiling or np.inf for s in model.states.values()]),

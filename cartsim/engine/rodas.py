@@ -42,7 +42,7 @@ class Retreatment:
 
 @dataclass(frozen=True)
 class Trajectories:
-    """What :func:`integrate` returns: outputs (k, n, m) and, for each patient, how it went."""
+    """What :func:`integrate` fills: outputs (k, n, m) and, for each patient, how it went."""
 
     outputs: np.ndarray
     status: np.ndarray
@@ -50,6 +50,29 @@ class Trajectories:
     rejected: np.ndarray
     retreated: np.ndarray  # time of the first conditional infusion, NaN where there was none
     ended: np.ndarray  # time reached
+
+    @classmethod
+    def empty(cls, columns: int, n: int, times: int) -> Trajectories:
+        """Room for n patients."""
+        return cls(
+            outputs=np.empty((columns, n, times)),
+            status=np.zeros(n, np.int64),
+            steps=np.zeros(n, np.int64),
+            rejected=np.zeros(n, np.int64),
+            retreated=np.full(n, np.nan),
+            ended=np.zeros(n),
+        )
+
+    def part(self, patients: slice) -> Trajectories:
+        """The room of some of the patients: what is written there is seen here."""
+        return Trajectories(
+            self.outputs[:, patients],
+            self.status[patients],
+            self.steps[patients],
+            self.rejected[patients],
+            self.retreated[patients],
+            self.ended[patients],
+        )
 
 
 # A pool below e^-600 (1e-261) of its unit is empty until the next dose: it is set to e^-650, its slope to 0, and reads
@@ -75,7 +98,7 @@ _Outputs = types.FunctionType(
         types.int64[::1],
         types.int64,
         types.int64,
-        types.float64[:, :, ::1],
+        types.float64[:, :, :],
     )
 )
 
@@ -87,6 +110,7 @@ def integrate(
     dose_amounts: np.ndarray,
     times: np.ndarray,
     columns: np.ndarray,
+    result: Trajectories,
     *,
     log_scaled: np.ndarray,
     negligible: np.ndarray,
@@ -98,26 +122,18 @@ def integrate(
     retreatment_amounts: np.ndarray | None = None,
     rtol: float = 1e-6,
     max_steps: int = 20_000,
-) -> Trajectories:
-    """Integrate every row of ``parameters`` (n, p) and read the outputs at ``times`` (m,), sorted and not negative.
+) -> None:
+    """Integrate every row of ``parameters`` (n, p) and write the outputs at ``times`` (m,) into ``result``.
 
-    ``dose_times`` (d,) with ``dose_amounts`` (n, d): infusions in amounts of the dosing section; an amount of zero is
-    no infusion. ``columns`` (outputs + states,) holds each quantity's column in the result, or -1. ``needed`` are the
-    states that those read. ``extinction`` (n, s), where given, is the value below which a state's pool is gone until
-    the next dose (0 for never).
+    Times are sorted and not negative. ``dose_times`` (d,) with ``dose_amounts`` (n, d): infusions in amounts of the
+    dosing section; an amount of zero is no infusion. ``columns`` (outputs + states,) holds each quantity's column in
+    the result, or -1. ``needed`` are the states that those read. ``extinction`` (n, s), where given, is the value below
+    which a state's pool is gone until the next dose (0 for never).
     """
     n = len(parameters)
-    n_columns = int(columns.max()) + 1 if len(columns) else 0
-    result = Trajectories(
-        outputs=np.full((n_columns, n, len(times)), np.nan),
-        status=np.zeros(n, np.int64),
-        steps=np.zeros(n, np.int64),
-        rejected=np.zeros(n, np.int64),
-        retreated=np.full(n, np.nan),
-        ended=np.zeros(n),
-    )
+    result.outputs[...] = np.nan  # here and not when room is made, so that threads share the work
     if n == 0:
-        return result
+        return
     rule = np.array([-1.0, 0, 0, 0, 0, 0])
     if retreatment is not None:
         r = retreatment
@@ -157,7 +173,6 @@ def integrate(
         result.retreated,
         result.ended,
     )
-    return result
 
 
 # The explicit start: Dormand and Prince 5(4), J. Comput. Appl. Math. 6:19 (1980).
@@ -337,7 +352,7 @@ def _finish(outputs, times, p, seen, log_scaled, residue, needed, columns, who, 
         _vector,
         types.float64,
         types.int64,
-        types.float64[:, :, ::1],
+        types.float64[:, :, :],
         types.int64[::1],
         types.int64[::1],
         types.int64[::1],

@@ -15,7 +15,7 @@ from cartsim.model import Model
 from cartsim.version import __version__
 
 _PLAIN = "@njit('{}', error_model='numpy', cache=True, nogil=True)"
-_VECTOR, _MATRIX, _CUBE = "float64[::1]", "float64[:, ::1]", "float64[:, :, ::1]"
+_VECTOR, _MATRIX, _CUBE = "float64[::1]", "float64[:, ::1]", "float64[:, :, :]"
 
 
 def generate(model: Model) -> str:
