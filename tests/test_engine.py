@@ -288,7 +288,7 @@ def test_patients_whose_steps_meet_vanishing_pivots_come_out_right() -> None:
     seen = run("pivot", times, None, {"a": a, "d": a + 2.0, "b": a + 2.0, "c": a + 2.0})
     assert set(seen.status) <= {Status.ok, Status.too_many_steps, Status.step_too_small}
     assert (seen.status == Status.ok).mean() > 0.99
-    for row in np.flatnonzero(seen.status == Status.ok):
+    for row in np.flatnonzero(seen.status == Status.ok)[::4]:
         matrix = np.array([[a[row], -(a[row] + 2)], [a[row] + 2, -(a[row] + 2)]])
         for column, t in enumerate(times):
             exact = expm(t * matrix) @ [1.0, 0.0]
