@@ -214,10 +214,13 @@ def judged(
     """Codes (n, k) of the categories that levels (n, k) have at visits, NE where ``category`` (n, k) is, without error;
     and the level above which each visit is PD."""
     codes = np.full(levels.shape, Response.SD, np.int8)
-    for row in range(len(levels)):
-        intervals = rules.intervals(None if M0 is None else float(M0[row]))
-        for code, (low, high) in intervals.items():
-            codes[row, (levels[row] > low) & (levels[row] <= high)] = code
+    starts: list[float | None] = [None]
+    if rules.bins.cr_limit is not None and M0 is not None:  # only then do intervals differ between patients
+        starts = np.unique(M0).tolist()
+    for start in starts:
+        own = np.full((len(levels), 1), True) if start is None else (np.asarray(M0) == start)[:, None]
+        for code, (low, high) in rules.intervals(start).items():
+            codes[own & (levels > low) & (levels <= high)] = code
     limit = np.full(levels.shape, 1 + rules.bins.pd / 100)
     if rules.progression == "nadir":
         assessed = np.where(category == Response.NE, np.inf, levels)

@@ -64,6 +64,7 @@ STEPS = 5  # Newton steps after the last iteration, at most
 CLOSE, LONGEST = 0.05, 1.5  # of a Newton step, in standard errors: what is not worth taking, what is not exceeded
 NEAR = 0.3  # a fit has converged when a Newton step would be shorter than this in every standard error
 SMALL = 0.02  # omegas below it count as 0
+LEAST = 0.03  # of where it began: what an SD of an error may fall to
 
 
 class Likelihood(Protocol):
@@ -111,7 +112,8 @@ class PopulationFit:
     likelihood: data, model and error models; population: the estimates; free: which means were estimated; full: whether
     correlations were; trace: the estimates at every iteration, with its phase (explore, smooth, newton) and the share
     of proposals accepted by each kernel; sample: the patients' posteriors; covariance: of the estimates on the scale of
-    `names`; step: where a Newton step from the estimates would lead, on the same scale.
+    `names`; step: where a Newton step from the estimates would lead, on the same scale; vanished: SDs of errors that
+    ran to 0.
     """
 
     likelihood: Likelihood
@@ -122,6 +124,7 @@ class PopulationFit:
     sample: Sample
     covariance: Floats
     step: Floats
+    vanished: list[tuple[str, str]]
     seed: int
 
     @cached_property
@@ -172,7 +175,7 @@ class PopulationFit:
     def converged(self) -> bool:
         """Whether a Newton step would move no estimate by more than 0.3 of its standard error."""
         se = np.sqrt(np.diagonal(self.covariance))
-        return bool(np.isfinite(se).all() and (np.abs(self.step) <= NEAR * se).all())
+        return not self.vanished and bool(np.isfinite(se).all() and (np.abs(self.step) <= NEAR * se).all())
 
     @cached_property
     def individuals(self) -> pd.DataFrame:
@@ -198,18 +201,22 @@ class PopulationFit:
     def warnings(self) -> list[str]:
         """What the reader must know before using the estimates."""
         said = []
-        unknown = [f"{kind} {name}" for (kind, name), v in zip(self.names, np.diagonal(self.covariance), strict=True)
-                   if not np.isfinite(v)]
+        se = np.sqrt(np.diagonal(self.covariance))
+        unknown = [f"{kind} {name}" for (kind, name), x in zip(self.names, se, strict=True) if not np.isfinite(x)]
         if unknown:
             said.append(f"no standard errors of {', '.join(unknown)}: the data do not identify them together")
-        elif not self.converged:
-            far = np.abs(self.step) / np.sqrt(np.diagonal(self.covariance))
+        elif (np.abs(self.step) > NEAR * se).any():
+            far = np.abs(self.step) / se
             kind, name = self.names[int(far.argmax())]
-            said.append(f"not converged: {kind} {name} is {far.max():.1f} standard errors from where it is going; "
-                        "give more iterations")
+            said.append(
+                f"not converged: {kind} {name} is {far.max():.1f} standard errors from where it is going; "
+                "give more iterations"
+            )
         for name, sd in zip(self.likelihood.parameters, self.population.sd, strict=True):
             if sd < SMALL:
                 said.append(f"the omega of {name} is {sd:.2g}: the data show no variability of it")
+        for label, name in self.vanished:
+            said.append(f"the error {name} of {label} runs to 0: too few values for it; hold it with an error model")
         rough = int((self.sample.ess < 100).sum())
         if rough:
             said.append(f"{rough} of {self.likelihood.n} patients have fewer than 100 effective draws: -2LL is rough")
@@ -308,7 +315,7 @@ def saem(
         square += gamma * (np.einsum("ncd,nce->nde", phi, phi) / chains - square)
         annealed = k < explore // 2
         mu, omega = _moments(now, mean.mean(axis=0), square.mean(axis=0), free, full, annealed)
-        now = Population(mu, omega, _sigma_step(walk, now, information, gamma, chains))
+        now = _kept_up(Population(mu, omega, _sigma_step(walk, now, information, gamma, chains)), first)
         rows.append({"phase": "explore" if k < explore else "smooth", **_row(likelihood, now, full), **accepted})
         walk.refresh(now)
     spread = square - mean[:, :, None] * mean[:, None, :]
@@ -321,13 +328,20 @@ def saem(
             break
         center = np.array(list(_coordinates(now, free, full, likelihood).values()))
         length = math.sqrt(gradient @ step)  # in standard errors, whatever the direction
-        now = _population(center + step * min(1.0, LONGEST / length), now, free, full)
+        now = _kept_up(_population(center + step * min(1.0, LONGEST / length), now, free, full), first)
         rows.append({"phase": "newton", **_row(likelihood, now, full)})
     import pandas as pd
 
     trace = pd.DataFrame(rows)
     trace.insert(0, "iteration", np.arange(1, len(trace) + 1))
-    return PopulationFit(likelihood, now, free, full, trace, sample, covariance, step, seed)
+    vanished = [key for key, value in now.sigma.items() if value <= 1.01 * LEAST * first.sigma[key]]
+    return PopulationFit(likelihood, now, free, full, trace, sample, covariance, step, vanished, seed)
+
+
+def _kept_up(now: Population, first: Population) -> Population:
+    """The same with no SD of an error below its least: the likelihood has no bound where a curve meets its points."""
+    sigma = {key: max(value, LEAST * first.sigma[key]) for key, value in now.sigma.items()}
+    return Population(now.mu, now.omega, sigma)
 
 
 class _Chains:

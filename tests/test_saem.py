@@ -1,0 +1,305 @@
+"""Population estimation: SAEM against mixed models with a closed form, quadrature, and known truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from scipy.optimize import minimize
+from typer.testing import CliRunner
+
+from cartsim import InputError, load
+from cartsim.analysis import saem as module
+from cartsim.analysis.individual import PARAMETERS
+from cartsim.analysis.likelihood import ErrorModel
+from cartsim.analysis.saem import Population, PopulationFit, estimate_population, saem
+from cartsim.analysis.synthetic import synthetic_patients
+from cartsim.cli import app
+
+SMALL = {"explore": 40, "smooth": 20}
+
+
+class Linear:
+    """y = X phi + normal error of SD sigma: a linear mixed model, whose likelihood has a closed form.
+
+    Of unequal numbers of observations; values outside low..high are known only to be there.
+    """
+
+    parameters = ("a", "b")
+    errors: Mapping[str, ErrorModel] = {}
+
+    def __init__(self, mu: Any, omega: Any, sigma: float, n: int = 40, seed: int = 3, limits: Any = (-9, 9)) -> None:
+        rng = np.random.default_rng(seed)
+        self.count = rng.integers(2, 7, n)
+        k = int(self.count.max())
+        self.x, self.seen = np.zeros((n, k, 2)), np.arange(k) < self.count[:, None]
+        for i, m in enumerate(self.count):
+            self.x[i, :m] = np.column_stack([np.ones(m), np.linspace(-1, 1, m)])
+        self.parameters = self.parameters[: len(mu)]
+        self.x = self.x[:, :, : len(mu)]
+        self.phi = np.asarray(mu) + rng.standard_normal((n, len(mu))) @ np.linalg.cholesky(np.asarray(omega)).T
+        y = np.einsum("nkd,nd->nk", self.x, self.phi) + sigma * rng.standard_normal((n, k))
+        self.limits = limits
+        self.y = np.clip(y, *limits)
+
+    @property
+    def n(self) -> int:
+        return len(self.count)
+
+    def predict(self, values: np.ndarray, who: np.ndarray) -> list[np.ndarray]:
+        return [np.einsum("rkd,rd->rk", self.x[who], np.log(values))]
+
+    def terms(self, mean: np.ndarray, who: np.ndarray, sigma: float) -> np.ndarray:
+        y, (low, high) = self.y[who], self.limits
+        below, above = stats.norm.logcdf(low, mean, sigma), stats.norm.logsf(high, mean, sigma)
+        inside = stats.norm.logpdf(y, mean, sigma)
+        return np.where(y <= low, below, np.where(y >= high, above, inside))
+
+    def log_likelihood(self, predicted: list[np.ndarray], who: np.ndarray, sigmas: Any = None) -> np.ndarray:
+        return np.where(self.seen[who], self.terms(predicted[0], who, sigmas["y"]["add"]), 0.0).sum(axis=1)
+
+    def frame(self) -> pd.DataFrame:
+        row, visit = np.nonzero(self.seen)
+        return pd.DataFrame({"y": self.y[row, visit], "t": self.x[row, visit, 1], "id": row})
+
+
+def start(d: int = 2) -> Population:
+    return Population(np.zeros(d), np.eye(d), {("y", "add"): 1.0})
+
+
+def estimates(fit: PopulationFit, kind: str) -> np.ndarray:
+    return fit.table.loc[fit.table["kind"] == kind, "value"].to_numpy()
+
+
+def errors(fit: PopulationFit, kind: str) -> np.ndarray:
+    return fit.table.loc[fit.table["kind"] == kind, "se"].to_numpy()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_linear_mixed_model_against_statsmodels(full: bool) -> None:
+    """Estimates, standard errors and -2LL are those of maximum likelihood in closed form (MixedLM)."""
+    from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
+
+    data = Linear([0.5, -0.3], [[0.09, 0.02 * full], [0.02 * full, 0.04]], 0.2)
+    fit = saem(data, start(), full=full, explore=100, smooth=100)
+    pattern = None if full else MixedLMParams.from_components(np.ones(2), np.eye(2))
+    known = MixedLM.from_formula("y ~ t", data.frame(), groups="id", re_formula="~t").fit(reml=False, free=pattern)
+    assert fit.converged
+    assert fit.warnings() == []
+    mean, se = np.log(estimates(fit, "typical")), fit.table["rse"].to_numpy()[:2]
+    assert mean == pytest.approx(known.fe_params.to_numpy(), abs=0.1 * se.min())
+    assert se == pytest.approx(known.bse_fe.to_numpy(), rel=0.1)
+    covariance = known.cov_re.to_numpy()
+    assert estimates(fit, "omega") == pytest.approx(np.sqrt(np.diagonal(covariance)), rel=0.02)
+    assert estimates(fit, "sigma")[0] == pytest.approx(np.sqrt(known.scale), rel=0.02)
+    assert fit.minus_2LL == pytest.approx(-2 * known.llf, abs=4 * fit.minus_2LL_se)
+    assert fit.minus_2LL_se < 0.3
+    assert fit.aic == pytest.approx(fit.minus_2LL + 2 * (6 if full else 5))
+    assert fit.bic == pytest.approx(fit.minus_2LL + np.log(40) * (6 if full else 5))
+    if full:
+        rho = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
+        assert estimates(fit, "correlation")[0] == pytest.approx(rho, abs=0.03)
+    # Posterior means of the patients: best linear unbiased predictions.
+    individuals = fit.individuals.pivot(index="id", columns="parameter", values="value")
+    effects = np.array([[*known.random_effects[i]] for i in range(40)]) + known.fe_params.to_numpy()
+    assert np.log(individuals.to_numpy()) == pytest.approx(effects, abs=0.05)
+
+
+def test_standard_errors_of_variances_against_the_balanced_design() -> None:
+    """One random effect, m observations each: mean squares are independent and known."""
+    data = Linear([0.5], [[0.16]], 0.3, n=60)
+    m = 4
+    data.count[:] = m
+    data.seen = np.arange(data.y.shape[1]) < data.count[:, None]
+    rng = np.random.default_rng(5)
+    data.x[:] = 1.0
+    data.y = data.phi + 0.3 * rng.standard_normal(data.y.shape)
+    fit = saem(data, start(1), explore=80, smooth=80)
+    y = data.y[:, :m]
+    within = y.var(axis=1).sum() * m / (60 * (m - 1))
+    between = y.mean(axis=1).var() - within / m  # maximum likelihood
+    assert estimates(fit, "omega")[0] == pytest.approx(np.sqrt(between), rel=0.01)
+    assert estimates(fit, "sigma")[0] == pytest.approx(np.sqrt(within), rel=0.01)
+    assert np.log(estimates(fit, "typical"))[0] == pytest.approx(y.mean(), abs=0.005)
+    total = between + within / m
+    # Variances of the two mean squares, by the delta method.
+    sd_within = within * np.sqrt(2 / (60 * (m - 1)))
+    sd_between = np.sqrt(2 * total**2 / 60 + (sd_within / m) ** 2)
+    assert errors(fit, "sigma")[0] == pytest.approx(sd_within / (2 * np.sqrt(within)), rel=0.07)
+    assert errors(fit, "omega")[0] == pytest.approx(sd_between / (2 * np.sqrt(between)), rel=0.07)
+    assert fit.table.loc[0, "rse"] == pytest.approx(np.sqrt(total / 60), rel=0.07)
+
+
+def test_censored_values_against_quadrature() -> None:
+    """A third of the values known only to lie below or above a limit: maximum likelihood by Gauss-Hermite."""
+    data = Linear([0.2], [[0.25]], 0.3, n=80, limits=(-0.2, 0.7))
+    share = (data.y[data.seen] <= -0.2).mean() + (data.y[data.seen] >= 0.7).mean()
+    assert 0.25 < share < 0.6
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    weights = np.log(weights / np.sqrt(2 * np.pi))
+    who = np.repeat(np.arange(80), 60)
+
+    def minus_2ll(x: np.ndarray) -> float:
+        mu, omega, sigma = x[0], *np.exp(x[1:])
+        phi = np.tile(mu + omega * nodes, 80)
+        height = data.log_likelihood([data.x[who, :, 0] * phi[:, None]], who, {"y": {"add": sigma}}).reshape(80, 60)
+        return -2 * float(np.logaddexp.reduce(height + weights, axis=1).sum())
+
+    best = minimize(minus_2ll, [0.0, -1.0, -1.0], method="Nelder-Mead", options={"xatol": 1e-5, "fatol": 1e-6})
+    fit = saem(data, start(1), explore=100, smooth=100)
+    found = np.log(np.concatenate([estimates(fit, kind) for kind in ("typical", "omega", "sigma")]))
+    assert fit.converged
+    assert found == pytest.approx(best.x, abs=0.02)
+    assert fit.minus_2LL == pytest.approx(best.fun, abs=4 * fit.minus_2LL_se)
+    step = 0.02
+    bend = [(minus_2ll(best.x + e) - 2 * best.fun + minus_2ll(best.x - e)) / step**2 / 2 for e in step * np.eye(3)]
+    assert 1 / np.sqrt(np.diagonal(np.linalg.inv(fit.covariance))) == pytest.approx(1 / np.sqrt(bend), rel=0.1)
+
+
+@pytest.fixture(scope="module")
+def recovered() -> tuple[PopulationFit, pd.DataFrame]:
+    """50 patients: categories, transgene with a limit of quantification, sBCMA mostly below its own."""
+    data, truth = synthetic_patients(
+        (*(150e6,) * 15, *(450e6,) * 35), parameters=PARAMETERS, transgene_days=(7, 14, 28, 61, 91, 183), seed=11
+    )
+    assert (data["value"].str.startswith("<")).mean() > 0.1
+    assert (data["category"] != "").mean() > 0.3
+    return estimate_population(data, explore=60, smooth=40), truth
+
+
+def test_population_is_recovered(recovered: tuple[PopulationFit, pd.DataFrame]) -> None:
+    """Continuous, censored and categorical data together: means and omegas within 30 % of the truth."""
+    fit, truth = recovered
+    model = load("bb2121_clinical")
+    assert fit.converged
+    typical = np.array([model.parameters[name].value for name in PARAMETERS])
+    omega = np.array([model.parameters[name].iiv.omega for name in PARAMETERS])
+    assert estimates(fit, "typical") == pytest.approx(typical, rel=0.3)
+    assert estimates(fit, "omega") == pytest.approx(omega, rel=0.3)
+    sigma = fit.table[fit.table["kind"] == "sigma"].set_index("name")["value"]
+    assert sigma["transgene log"] == pytest.approx(0.3, rel=0.3)
+    within = (fit.table["low"] < fit.table["high"]).all()
+    assert within
+    # The patients' own values follow.
+    found = fit.individuals.pivot(index="id", columns="parameter", values="value")[list(PARAMETERS)]
+    for name in PARAMETERS:
+        assert np.corrcoef(np.log(found[name]), np.log(truth[name]))[0, 1] > 0.75
+
+
+def test_trace_and_its_picture(recovered: tuple[PopulationFit, pd.DataFrame]) -> None:
+    from cartsim.plots.population import convergence
+
+    fit, _ = recovered
+    trace = fit.trace
+    assert (trace["iteration"].diff().dropna() == 1).all()
+    assert trace["phase"].value_counts()[["explore", "smooth"]].tolist() == [60, 40]
+    last = trace.iloc[-1]
+    assert last["Kexp_max"] == pytest.approx(fit.table.loc[0, "value"])
+    assert last["omega Kexp_max"] == pytest.approx(estimates(fit, "omega")[0])
+    settled = trace[trace["phase"] != "newton"].tail(30)
+    for name, goal in (("accepted_together", 0.3), ("accepted_alone", 0.4)):
+        assert settled[name].mean() == pytest.approx(goal, abs=0.1)
+    figure = convergence(trace, fit.table)
+    assert [axis.get_title() for axis in figure.axes][:4] == ["Kexp_max", "Kkill_max", "gamma_m", "omega Kexp_max"]
+    with pytest.raises(InputError, match="no column"):
+        convergence(trace.drop(columns="Kexp_max"), fit.table)
+
+
+def test_fixed_means_and_the_same_seed() -> None:
+    days = {"transgene_days": (7, 14, 28, 61), "sbcma_days": ()}
+    data, _ = synthetic_patients((450e6,) * 15, parameters=PARAMETERS, seed=1, **days)
+    first, again = (estimate_population(data, fixed_means=["gamma_m"], seed=5, **SMALL) for _ in range(2))
+    pd.testing.assert_frame_equal(first.trace, again.trace)
+    pd.testing.assert_frame_equal(first.table, again.table)
+    held = first.table.set_index("name").loc["gamma_m"].iloc[0]
+    assert held["value"] == pytest.approx(0.215)
+    assert np.isnan(held["se"])
+    assert ("typical", "gamma_m") not in first.names
+    assert ("omega", "gamma_m") in first.names
+    assert first.made_by()["seed"] == 5
+
+
+def test_what_the_data_do_not_show_is_said() -> None:
+    """No variability of b in the truth: its omega goes towards 0, and the fit says so or gives no standard error."""
+    data = Linear([0.5, -0.3], [[0.09, 0], [0, 1e-12]], 0.2)
+    fit = saem(data, start(), explore=150, smooth=50)
+    assert estimates(fit, "omega")[1] < 0.1
+    se = fit.table.set_index(["kind", "name"]).loc[("omega", "b"), "se"]
+    assert fit.warnings() or se > 0.3 * estimates(fit, "omega")[1]
+    assert np.log(estimates(fit, "typical")) == pytest.approx([0.5, -0.3], abs=0.15)
+
+
+def test_a_fit_that_did_not_converge_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STEPS", 0)
+    data = Linear([0.5, -0.3], [[0.09, 0], [0, 0.04]], 0.2)
+    fit = saem(data, Population(np.array([3.0, 3.0]), np.eye(2), {("y", "add"): 5.0}), explore=10, smooth=10)
+    assert not fit.converged
+    assert any("not converged" in said or "no standard errors" in said for said in fit.warnings())
+    assert np.isfinite(fit.table["value"]).all()
+
+
+def test_what_cannot_be_told_apart_has_no_standard_error() -> None:
+    """Two values a patient and two parameters: error and variability are one."""
+    data = Linear([0.5, -0.3], [[0.09, 0], [0, 0.04]], 0.05, n=12)
+    data.seen[:] = np.arange(data.y.shape[1]) < 2
+    data.x[:, :2, 1] = [-1, 1]
+    data.y[:, :2] = np.einsum("nkd,nd->nk", data.x[:, :2], data.phi)
+    fit = saem(data, start(), **SMALL)
+    assert not fit.converged
+    assert any("omega a, omega b, sigma y add: the data do not identify them" in said for said in fit.warnings())
+    assert fit.table["se"].isna().tolist() == [False, False, True, True, True]
+
+
+def test_an_error_that_vanishes_is_said() -> None:
+    """Curves meet their points, so that the likelihood has no bound."""
+    data = Linear([0.5, -0.3], [[0.09, 0], [0, 0.04]], 1e-9)
+    fit = saem(data, start(), explore=150, smooth=20)
+    assert fit.vanished == [("y", "add")]
+    assert not fit.converged
+    assert any("runs to 0" in said for said in fit.warnings())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"parameters": ["Kexp"]}, "no parameter or covariate 'Kexp'"),
+        ({"parameters": []}, "name at least one"),
+        ({"fixed_means": ["Kg"]}, "mean of Kg is to be fixed, but it is not among"),
+        ({"fixed_means": ["gamma_m"], "full": True}, "leave fixed_means out"),
+        ({"omega": {"Kg": 0.1}}, "an omega of Kg, which is not estimated"),
+        ({"explore": 5}, "give 10 or more"),
+        ({"errors": {"transgene": ErrorModel("additive")}}, "'transgene', which is not in the data"),
+    ],
+)
+def test_bad_settings_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        estimate_population("crb401_synthetic", **settings)
+
+
+def test_one_patient_is_no_population() -> None:
+    data, _ = synthetic_patients((450e6,))
+    with pytest.raises(InputError, match="two patients or more"):
+        estimate_population(data)
+
+
+def test_command(tmp_path: Path) -> None:
+    data, _ = synthetic_patients((450e6,) * 8, parameters=PARAMETERS, transgene_days=(7, 14, 28), seed=2)
+    data.to_csv(tmp_path / "data.csv", index=False)
+    out = tmp_path / "out"
+    words = ["population", str(tmp_path / "data.csv"), "--parameters", "Kexp_max,Kkill_max", "--explore", "40",
+             "--smooth", "20", "--error", "transgene=lognormal", "--out", str(out)]  # fmt: skip
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code in (0, 1), result.output
+    assert result.exit_code == (0 if "not converged" not in result.stderr else 1)
+    names = {"estimates.csv", "trace.csv", "individuals.csv", "population.json", "convergence.png"}
+    assert {path.name for path in out.iterdir()} == names
+    assert "omega Kexp_max" in result.stdout
+    bad = CliRunner().invoke(app, ["population", "crb401_synthetic", "--fix-mean", "Kg", "--out", str(tmp_path / "no")])
+    assert bad.exit_code == 2
+    assert "mean of Kg" in bad.stderr
+    assert not (tmp_path / "no").exists()
