@@ -19,6 +19,7 @@ from cartsim.analysis.likelihood import ErrorModel
 from cartsim.analysis.patient_data import CategoryRules, example, read_patient_data
 from cartsim.analysis.patient_likelihood import PatientLikelihood, _lowest_before, judged
 from cartsim.analysis.posterior import find_modes, log_normal, sample_posteriors
+from cartsim.analysis.saem import estimate_population
 from cartsim.analysis.synthetic import CRB401_DOSES, synthetic_patients
 from cartsim.cli import app
 from cartsim.endpoints.rules import Response, SinghLandmark
@@ -449,6 +450,22 @@ def test_bad_data_are_refused_by_row(text: str, message: str, tmp_path: Path) ->
 def test_bad_settings_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         fit_responses(one_patient("PR VGPR"), **settings)
+
+
+def test_impossible_data_are_refused() -> None:
+    data = table(HEAD + "1,450e6,28,PR,,\n2,0,28,,transgene,1000\n")
+    with pytest.raises(InputError, match="data of id 2 are impossible"):
+        fit_responses(data)
+    with pytest.raises(InputError, match="data of id 2 are impossible"):
+        estimate_population(data, explore=10, smooth=10)
+
+
+def test_many_rows_go_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, truth = synthetic_patients(CRB401_DOSES[:6])
+    own, values = likelihood(data), truth[list(PARAMETERS)].to_numpy()
+    whole = own(values, np.arange(6))
+    monkeypatch.setattr("cartsim.analysis.patient_likelihood.BLOCK", 4)
+    assert own(values, np.arange(6)) == pytest.approx(whole, rel=1e-12)
 
 
 def test_bad_rules_and_files_are_refused(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def recovered() -> tuple[PopulationFit, pd.DataFrame]:
     )
     assert (data["value"].str.startswith("<")).mean() > 0.1
     assert (data["category"] != "").mean() > 0.3
-    return estimate_population(data, explore=60, smooth=40), truth
+    return estimate_population(data, parameters=PARAMETERS, explore=60, smooth=40), truth
 
 
 def test_population_is_recovered(recovered: tuple[PopulationFit, pd.DataFrame]) -> None:

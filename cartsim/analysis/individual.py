@@ -287,10 +287,7 @@ def fit_responses(
     """
     chosen = load(model)
     data = read_patient_data(source, chosen, rules)
-    if parameters is None:
-        sbcma = any(series.output in ("sbcma_change", "sBCMA") for series in data.series)
-        parameters = [*PARAMETERS, "gamma_b"] if sbcma else PARAMETERS
-    names = tuple(parameters)
+    names = chosen_parameters(parameters, data)
     typical, sd = lognormal_prior(chosen, names, data, omega)
     models = error_models(data, chosen, errors, ERRORS)
     for name, error in models.items():
@@ -304,8 +301,27 @@ def fit_responses(
         return likelihood(typical * np.exp(sd * eta), who) + log_normal(eta)
 
     modes = find_modes(target, likelihood.n, len(names))
+    refuse_impossible(data, np.isfinite(target(modes.eta, np.arange(likelihood.n))))
     sample = sample_posteriors(target, modes.eta, modes.covariance, seed, draws=draws)
     return IndividualFits(likelihood, typical, sd, modes, sample, seed)
+
+
+def chosen_parameters(parameters: Sequence[str] | None, data: PatientData) -> tuple[str, ...]:
+    """The parameters asked for, or by default those of Singh 2021: gamma_b only where the data have sBCMA."""
+    if parameters is not None:
+        return tuple(parameters)
+    sbcma = any(series.output in ("sbcma_change", "sBCMA") for series in data.series)
+    return (*PARAMETERS, "gamma_b") if sbcma else PARAMETERS
+
+
+def refuse_impossible(data: PatientData, possible: NDArray[np.bool_]) -> None:
+    """Raise `InputError` for patients whose data no parameters that were tried can bring about."""
+    if not possible.all():
+        who = ", ".join(map(str, data.ids[~possible][:10]))
+        raise InputError(
+            f"data of id {who} are impossible whatever the parameters, such as transgene without a dose; "
+            "correct them or leave the patient out"
+        )
 
 
 def lognormal_prior(

@@ -26,6 +26,8 @@ from cartsim.simulate import simulate
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.signedinteger[Any]]
+BLOCK = 20_000  # rows simulated and compared at a time, so that memory does not grow with the data
+
 Sigmas = Mapping[str, Mapping[str, float]]  # of each series (see `label`), by the names in ErrorModel.sigmas
 
 
@@ -58,6 +60,10 @@ class PatientLikelihood:
 
         NaN for parameters that the model does not allow, and where a patient's tumor outgrows every limit.
         """
+        parts = [self._predict(values[block], who[block]) for block in _blocks(len(who))]
+        return [np.concatenate(own) for own in zip(*parts, strict=True)]
+
+    def _predict(self, values: Floats, who: Ints) -> list[Floats]:
         impossible = np.zeros(len(who), bool)
         table = {name: column.to_numpy()[who] for name, column in self.data.table.items()}
         for k, name in enumerate(self.parameters):
@@ -80,27 +86,31 @@ class PatientLikelihood:
             found.append(levels)
         return found
 
-    def log_likelihood(
-        self, predicted: list[Floats], who: Ints, sigmas: Sigmas | None = None
-    ) -> Floats:
+    def log_likelihood(self, predicted: list[Floats], who: Ints, sigmas: Sigmas | None = None) -> Floats:
         """Log-likelihood of the patients' data given the predictions of `predict`, (r,).
 
         sigmas: standard deviations that the error models leave open. Minus infinity where a prediction is missing.
         """
         total = np.zeros(len(who))
-        for series, levels in zip(self.data.series, predicted, strict=True):
-            name = label(series)
-            own = dict((sigmas or {}).get(name, {}))
-            if series.category is None:
-                terms = _value_terms(series, who, levels, self.errors[name], own)
-            else:
-                M0 = self.data.table["M0"].to_numpy()[who] if "M0" in self.data.table else None
-                terms = _category_terms(series, who, levels, self.errors[name], own, self.data.rules, M0)
-            total += np.where(series.known[who], terms, 0.0).sum(axis=1)
+        for block in _blocks(len(who)):
+            for series, levels in zip(self.data.series, predicted, strict=True):
+                terms = self._terms(series, who[block], levels[block], dict((sigmas or {}).get(label(series), {})))
+                total[block] += np.where(series.known[who[block]], terms, 0.0).sum(axis=1)
         return np.where(np.isnan(total), -np.inf, total)
+
+    def _terms(self, series: Series, who: Ints, levels: Floats, sigma: dict[str, Any]) -> Floats:
+        error = self.errors[label(series)]
+        if series.category is None:
+            return _value_terms(series, who, levels, error, sigma)
+        M0 = self.data.table["M0"].to_numpy()[who] if "M0" in self.data.table else None
+        return _category_terms(series, who, levels, error, sigma, self.data.rules, M0)
 
     def __call__(self, values: Floats, who: Ints, sigmas: Sigmas | None = None) -> Floats:
         return self.log_likelihood(self.predict(values, who), who, sigmas)
+
+
+def _blocks(rows: int) -> list[slice]:
+    return [slice(start, start + BLOCK) for start in range(0, max(rows, 1), BLOCK)]
 
 
 def error_models(

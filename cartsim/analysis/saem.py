@@ -40,7 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from cartsim.analysis.individual import ERRORS, PARAMETERS, lognormal_prior
+from cartsim.analysis.individual import ERRORS, chosen_parameters, lognormal_prior, refuse_impossible
 from cartsim.analysis.likelihood import ErrorModel
 from cartsim.analysis.patient_data import CategoryRules, read_patient_data
 from cartsim.analysis.patient_likelihood import PatientLikelihood, error_models
@@ -61,7 +61,7 @@ ANNEALING = 0.95  # least share of its variance that a parameter keeps in an ite
 CHAINS = 100  # at least so many in all
 HELD = 800  # draws a patient for the derivatives of the likelihood
 STEPS = 5  # Newton steps after the last iteration, at most
-CLOSE, LONGEST = 0.05, 1.5  # of a Newton step, in standard errors: what is not worth taking, what is not exceeded
+CLOSE, LONGEST = 0.1, 1.5  # of a Newton step, in standard errors: what is not worth taking, what is not exceeded
 NEAR = 0.3  # a fit has converged when a Newton step would be shorter than this in every standard error
 SMALL = 0.02  # omegas below it count as 0
 LEAST = 0.03  # of where it began: what an SD of an error may fall to
@@ -234,7 +234,7 @@ def estimate_population(
     source: str | Path | pd.DataFrame,
     model: str | Path | Model = "bb2121_clinical",
     *,
-    parameters: Sequence[str] = PARAMETERS,
+    parameters: Sequence[str] | None = None,
     fixed_means: Sequence[str] = (),
     full: bool = False,
     omega: Mapping[str, float] | None = None,
@@ -245,7 +245,7 @@ def estimate_population(
     seed: int = 2021,
     n_jobs: int = 1,
 ) -> PopulationFit:
-    """Typical values and omegas of ``parameters`` from the data of individual patients.
+    """Typical values and omegas of ``parameters`` (by default those of `fit_responses`) from individual patients.
 
     source: a CSV file, a packaged example's name, or a frame, see `cartsim.analysis.patient_data`.
     fixed_means: parameters whose typical value is held at the model's, as Singh 2021 holds all of them. full: estimate
@@ -257,7 +257,7 @@ def estimate_population(
     """
     chosen = load(model)
     data = read_patient_data(source, chosen, rules)
-    names = tuple(parameters)
+    names = chosen_parameters(parameters, data)
     iiv = {name: chosen.parameters[name].iiv for name in names if name in chosen.parameters}
     start = {name: max(0.5, v.omega if v and v.distribution == "lognormal" else 0.0) for name, v in iiv.items()}
     typical, sd = lognormal_prior(chosen, names, data, start | dict(omega or {}))
@@ -318,6 +318,8 @@ def saem(
         now = _kept_up(Population(mu, omega, _sigma_step(walk, now, information, gamma, chains)), first)
         rows.append({"phase": "explore" if k < explore else "smooth", **_row(likelihood, now, full), **accepted})
         walk.refresh(now)
+    if isinstance(likelihood, PatientLikelihood):
+        refuse_impossible(likelihood.data, np.asarray(np.isfinite(walk.height).reshape(n, chains).any(axis=1)))
     spread = square - mean[:, :, None] * mean[:, None, :]
     for left in reversed(range(STEPS + 1)):
         sample, mean, spread = _posteriors(likelihood, now, mean, spread, seed, draws)

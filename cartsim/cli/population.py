@@ -35,8 +35,9 @@ def population(
     data: Data,
     model: ModelOption = "bb2121_clinical",
     parameters: Annotated[
-        str, typer.Option(help="Whose typical value and omega are estimated, with commas between.")
-    ] = "Kexp_max,Kkill_max,gamma_m",
+        str | None,
+        typer.Option(help="What is estimated; by default Kexp_max,Kkill_max,gamma_m, and gamma_b with sBCMA."),
+    ] = None,
     fix_mean: Annotated[
         str, typer.Option(help="Parameters whose typical value is held at the model's, with commas between.")
     ] = "",
@@ -65,10 +66,11 @@ def population(
     from cartsim.analysis.saem import estimate_population
 
     rules, errors = category_rules(bins, progression, pd_absolute), error_models(error)
+    names = None if parameters is None else _names(parameters)
     with whole_folder(out, _FILES) as stage:
         fit = interruptible(
             lambda: estimate_population(
-                data, model, parameters=_names(parameters), fixed_means=_names(fix_mean), full=full,
+                data, model, parameters=names, fixed_means=_names(fix_mean), full=full,
                 omega=parse_assignments(omega or []), rules=rules, errors=errors, explore=explore, smooth=smooth,
                 seed=seed, n_jobs=jobs,
             )

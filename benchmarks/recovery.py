@@ -1,0 +1,109 @@
+"""How well known truth is recovered: individual fits from response categories, populations by SAEM.
+
+Run: python benchmarks/recovery.py [--replicates 20] [--only individual|population|time]
+(about 20 minutes on one core; the table is printed as it grows)
+
+Individual fits: each replicate is a data set like CRB-401's, 33 patients with parameters drawn anew. Counted are, by
+parameter, all patients whose 95 % posterior interval holds the truth; the share by replicate; and the replicates in
+which it does for one patient chosen beforehand (number r mod 33 in replicate r).
+
+Populations: each replicate is 60 patients with categories, transgene and sBCMA. Counted are replicates in which the
+95 % limits of an estimate hold the truth, and those in which the estimate is within 30 % of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import pandas as pd
+
+from cartsim import load
+from cartsim.analysis.individual import PARAMETERS, fit_responses
+from cartsim.analysis.patient_data import CategoryRules
+from cartsim.analysis.saem import estimate_population
+from cartsim.analysis.synthetic import CRB401_DOSES, synthetic_patients
+
+
+def individual(replicates: int, rules: CategoryRules, sbcma: bool) -> None:
+    names = (*PARAMETERS, "gamma_b") if sbcma else PARAMETERS
+    days = {} if sbcma else {"sbcma_days": ()}
+    held, chosen, slopes = [], [], []
+    for replicate in range(replicates):
+        data, truth = synthetic_patients(seed=1000 + replicate, rules=rules, **days)
+        fits = fit_responses(data, rules=rules)
+        found, true = fits.parameters, truth[list(names)].to_numpy()
+        shape = true.shape
+        low, high = (found[end].to_numpy().reshape(shape) for end in ("low", "high"))
+        covered = (low < true) & (true < high)
+        held.append(covered.mean(axis=0))
+        chosen.append(covered[replicate % len(CRB401_DOSES)])
+        estimate = np.log(found["estimate"].to_numpy().reshape(shape))
+        slopes.append([np.corrcoef(estimate[:, k], np.log(true[:, k]))[0, 1] for k in range(len(names))])
+    share = np.array(held)
+    what = f"progression from the {rules.progression}, {'with' if sbcma else 'without'} sBCMA"
+    print(f"\nIndividual fits, {replicates} x 33 patients, {what}")
+    print(f"{'parameter':12} {'held, all':>10} {'worst set':>10} {'chosen one':>11} {'correlation':>12}")
+    for k, name in enumerate(names):
+        one = f"{int(np.sum(chosen, axis=0)[k])} of {replicates}"
+        mean, worst, correlation = 100 * share[:, k].mean(), 100 * share[:, k].min(), np.mean(slopes, axis=0)[k]
+        print(f"{name:12} {mean:8.1f} % {worst:8.1f} % {one:>11} {correlation:12.2f}")
+
+
+def population(replicates: int) -> None:
+    model = load("bb2121_clinical")
+    true = {("typical", name): model.parameters[name].value for name in PARAMETERS}
+    true |= {("omega", name): model.parameters[name].iiv.omega for name in PARAMETERS}
+    true |= {("sigma", "transgene log"): 0.3, ("sigma", "sbcma_change log"): 0.2}
+    tables, converged = [], 0
+    for replicate in range(replicates):
+        data, _ = synthetic_patients(
+            (*(150e6,) * 20, *(450e6,) * 40), parameters=PARAMETERS, transgene_days=(7, 14, 28, 61, 91, 183),
+            seed=2000 + replicate,
+        )  # fmt: skip
+        fit = estimate_population(data, parameters=PARAMETERS)
+        converged += fit.converged
+        tables.append(fit.table.assign(replicate=replicate))
+    table = pd.concat(tables)
+    print(f"\nPopulations, {replicates} x 60 patients: {converged} of {replicates} converged")
+    print(f"{'estimate':24} {'truth':>7} {'mean':>7} {'SD':>7} {'mean SE':>8} {'held':>9} {'within 30 %':>12}")
+    for (kind, name), own in table.groupby(["kind", "name"], sort=False):
+        truth = true[kind, name]
+        held = int(((own["low"] < truth) & (truth < own["high"])).sum())
+        near = int((np.abs(own["value"] / truth - 1) < 0.3).sum())
+        numbers = (truth, own["value"].mean(), own["value"].std(), own["se"].mean())
+        label = name if kind == "typical" else f"{kind} {name}"
+        print(f"{label:24} {numbers[0]:7.3f} {numbers[1]:7.3f} {numbers[2]:7.3f} {numbers[3]:8.3f} "
+              f"{held:3d} of {replicates} {near:6d} of {replicates}")
+
+
+def seconds() -> None:
+    fit_responses("crb401_synthetic", draws=100)  # compiles, if need be
+    print("\nSeconds of wall clock (of processor), warm")
+    for what, work in (
+        ("33 individual fits, 4 parameters", lambda: fit_responses("crb401_synthetic")),
+        ("population of these 33, 4 parameters", lambda: estimate_population("crb401_synthetic")),
+    ):
+        wall, processor = time.perf_counter(), time.process_time()
+        work()
+        print(f"{what:40} {time.perf_counter() - wall:6.1f} ({time.process_time() - processor:.1f})")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description="Recovery of known truth.")
+    options.add_argument("--replicates", type=int, default=20)
+    options.add_argument("--only", choices=("individual", "population", "time"))
+    given = options.parse_args()
+    if given.only in (None, "time"):
+        seconds()
+    if given.only in (None, "individual"):
+        individual(given.replicates, CategoryRules(), sbcma=True)
+        individual(given.replicates, CategoryRules(), sbcma=False)
+        individual(given.replicates, CategoryRules(progression="baseline"), sbcma=False)
+    if given.only in (None, "population"):
+        population(given.replicates)
+
+
+if __name__ == "__main__":
+    main()
