@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 import cartsim
-from cartsim.analysis import outcome
 from cartsim.schedule import MONTH
+from cartsim.trial import outcome
 
 DOSES = (10e6, 50e6, 150e6, 450e6, 1000e6)
 

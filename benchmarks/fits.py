@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cartsim.analysis.estimation import DataSet, ErrorModel, Fit, Problem, fit, replicate, table_priors
+from cartsim.fitting.pooled import DataSet, ErrorModel, Fit, Problem, fit, replicate, table_priors
 
 NAMES = ["Kexp_max", "EC50_exp", "Kkill_max", "K12", "K21", "Kg", "tau"]
 TABLE_1 = {"Kexp_max": 0.9168, "EC50_exp": 1.15, "Kkill_max": 0.612, "K12": 20304, "K21": 0.3288, "Kg": 0.0888,

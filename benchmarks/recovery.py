@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 
 from cartsim import load
-from cartsim.analysis.individual import PARAMETERS, fit_responses
-from cartsim.analysis.patient_data import CategoryRules
-from cartsim.analysis.saem import estimate_population
-from cartsim.analysis.synthetic import CRB401_DOSES, synthetic_patients
+from cartsim.fitting.individual import PARAMETERS, fit_responses
+from cartsim.fitting.observations import CategoryRules
+from cartsim.fitting.population import estimate_population
+from cartsim.fitting.synthetic import CRB401_DOSES, synthetic_patients
 
 
 def individual(replicates: int, rules: CategoryRules, sbcma: bool) -> None:

@@ -24,8 +24,8 @@ from typing import Any
 def trial(n: int, cores: int) -> dict[str, Any]:
     """One run, in a process of its own."""
     import cartsim
-    from cartsim.analysis import outcome
-    from cartsim.trial import Arm, Trial
+    from cartsim.trial import outcome
+    from cartsim.trial.trial import Arm, Trial
 
     model = cartsim.load("bb2121_clinical")
     cartsim.simulate(model, 128, 450e6, [1.0], n_jobs=cores)  # load machine code, start threads

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 import cartsim
-from cartsim.analysis.phases import phases, typical
-from cartsim.analysis.sensitivity import Range, by_phase, efast, ranges, simulated, sobol
+from cartsim.sensitivity.indices import Range, by_phase, efast, ranges, simulated, sobol
+from cartsim.sensitivity.phases import phases, typical
 
 TEN = ("Kexp_max", "EC50_exp", "Rm", "Kel_e", "Kel_m", "K12", "K21", "Kkill_max", "KC50", "Kg")
 CLAIMS = (("Kel_e", "expansion", "persistence"), ("Rm", "persistence", "expansion"),

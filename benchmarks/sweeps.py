@@ -13,13 +13,13 @@ from typing import Any
 
 import joblib
 
-from cartsim.analysis.dose_response import dose_response
-from cartsim.analysis.regimens import common, compare, retreat
-from cartsim.analysis.selection import select
-from cartsim.analysis.sweep import sweep, sweep_population
-from cartsim.model import load
-from cartsim.parsing import parse_grid
-from cartsim.population import Population
+from cartsim.cli.grammar import parse_grid
+from cartsim.experiments.dose_response import dose_response
+from cartsim.experiments.regimens import common, compare, retreat
+from cartsim.experiments.selection import select
+from cartsim.experiments.sweep import sweep, sweep_population
+from cartsim.model.reader import load
+from cartsim.population.population import Population
 
 
 def timed(what: str, work: Callable[[], Any]) -> None:

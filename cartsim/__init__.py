@@ -9,11 +9,11 @@ that ``import cartsim`` is quick.
 """
 
 from cartsim.errors import InputError
-from cartsim.model import Model, Variability, load
-from cartsim.population import Population, fixed, logitnormal, lognormal, normal, uniform, with_uncertainty
+from cartsim.model.reader import Model, Variability, load
+from cartsim.population.population import Population, fixed, logitnormal, lognormal, normal, uniform, with_uncertainty
 from cartsim.regimen import Infusion, Regimen, Retreatment
-from cartsim.simulate import Simulation, simulate
-from cartsim.trial import Arm, Trial
+from cartsim.simulation import Simulation, simulate
+from cartsim.trial.trial import Arm, Trial
 from cartsim.version import __version__
 
 __all__ = [

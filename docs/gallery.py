@@ -17,14 +17,14 @@ from PIL import Image
 
 import cartsim
 from cartsim import plots
-from cartsim.analysis import outcome
-from cartsim.analysis.outcome import Outcome
-from cartsim.assay import Assay
-from cartsim.conduct import Conduct, Followup
 from cartsim.endpoints.kinetics import LLOQ
 from cartsim.endpoints.response import judge
 from cartsim.plots.style import arm_title
-from cartsim.trial import Arm, Trial
+from cartsim.trial import outcome
+from cartsim.trial.assay import Assay
+from cartsim.trial.conduct import Conduct, Followup
+from cartsim.trial.outcome import Outcome
+from cartsim.trial.trial import Arm, Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cartsim.analysis.outcome import write_whole
-from cartsim.analysis.synthetic import synthetic_patients
+from cartsim.trial.outcome import write_whole
+from cartsim.fitting.synthetic import synthetic_patients
 
 HOW = """33 virtual patients of cartsim's model bb2121_clinical, at doses like those of the first bb2121 trial
 (CRB-401): 3 at 50e6, 8 at 150e6, 19 at 450e6 and 3 at 800e6 cells. Kexp_max, Kkill_max, gamma_m and gamma_b vary
-as in the model file, all else is typical. Made by cartsim.analysis.synthetic.synthetic_patients(), seed 402:
+as in the model file, all else is typical. Made by cartsim.fitting.synthetic.synthetic_patients(), seed 402:
 M-protein and sBCMA with log-normal errors (SD 0.05 and 0.2), responses judged visit by visit from the measured
 M-protein, sBCMA quantified down to 1 % of baseline, follow-up drawn evenly from 6 to 24 months and ended by
 progression.

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from cartsim.assay import Assay
 from cartsim.errors import InputError
+from cartsim.trial.assay import Assay
 
 NAN = float("nan")
 N = 20_000

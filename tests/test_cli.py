@@ -22,7 +22,7 @@ from cartsim.cli import app
 from cartsim.endpoints.kinetics import nca_table
 from cartsim.endpoints.response import respond
 from cartsim.endpoints.rules import IMWG2016
-from cartsim.model import load, names
+from cartsim.model.reader import load, names
 
 CLINICAL = Path(load("bb2121_clinical").path)
 TRIAL = ("trial", "--n", "30", "--dose", "150e6,450e6")
@@ -356,7 +356,7 @@ def test_judge_with_bad_rules(bad, stored, words, says):
 
 
 def test_an_error_of_ours_is_one_line_and_says_so(monkeypatch):
-    monkeypatch.setattr("cartsim.model.names", lambda: 1 / 0)
+    monkeypatch.setattr("cartsim.model.reader.names", lambda: 1 / 0)
     result = call("models")
     assert result.exit_code == 1
     assert re.fullmatch(r"cartsim: ZeroDivisionError: [^\n]*bug of cartsim[^\n]*\n", result.stderr)
@@ -374,7 +374,7 @@ def test_an_error_of_the_machine_is_no_bug(monkeypatch, error, says):
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr("cartsim.model.names", fail)
+    monkeypatch.setattr("cartsim.model.reader.names", fail)
     result = call("models")
     assert result.exit_code == 1
     assert says in result.stderr
@@ -387,7 +387,7 @@ def test_a_failing_trial_leaves_an_earlier_one_as_it_was(tmp_path, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cartsim.analysis.outcome.Outcome.responses", fail)
+    monkeypatch.setattr("cartsim.trial.outcome.Outcome.responses", fail)
     result = call("trial", "--n", "4", "--dose", "450e6", "--out", tmp_path)
     assert result.exit_code == 1
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("pfs.csv", "earlier")]

@@ -11,15 +11,15 @@ from scipy.optimize import curve_fit
 from typer.testing import CliRunner
 
 import cartsim
-from cartsim.analysis import outcome
-from cartsim.analysis.dose_response import BURDENS, DOSES, DoseResponse, dose_response, plateau
-from cartsim.analysis.paired import bootstrap, difference_of_means, difference_of_rates, ratio_of_means
 from cartsim.cli import app
+from cartsim.endpoints.paired import bootstrap, difference_of_means, difference_of_rates, ratio_of_means
 from cartsim.endpoints.rules import SinghLandmark
 from cartsim.errors import InputError
+from cartsim.experiments.dose_response import BURDENS, DOSES, DoseResponse, dose_response, plateau
 from cartsim.plots import sweep as draw
-from cartsim.population import Population, uniform
-from cartsim.trial import Arm, Trial
+from cartsim.population.population import Population, uniform
+from cartsim.trial import outcome
+from cartsim.trial.trial import Arm, Trial
 
 MODEL = cartsim.load("bb2121_clinical")
 X = np.array(DOSES)

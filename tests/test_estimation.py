@@ -11,7 +11,8 @@ import pytest
 from scipy import optimize, stats
 
 from cartsim import load
-from cartsim.analysis.estimation import (
+from cartsim.errors import InputError
+from cartsim.fitting.pooled import (
     DataSet,
     ErrorModel,
     Estimated,
@@ -21,7 +22,6 @@ from cartsim.analysis.estimation import (
     replicate,
     table_priors,
 )
-from cartsim.errors import InputError
 from cartsim.regimen import Regimen
 
 FIGURE_2B = Path(__file__).parents[1].parent / "shared" / "data" / "xenograft_fig2b.csv"

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cartsim.errors import InputError
-from cartsim.expression import MAX_DEPTH, MAX_LENGTH, Expression, parse
+from cartsim.model.expression import MAX_DEPTH, MAX_LENGTH, Expression, parse
 
 VALUES = {"a": 2.0, "b": 3.0, "Kon": 0.25, "x_1": 7.5}
 

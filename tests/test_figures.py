@@ -17,9 +17,9 @@ from typer.testing import CliRunner, Result
 
 import cartsim
 from cartsim import InputError
-from cartsim.analysis.patient_data import example
 from cartsim.cli import app
-from cartsim.figures import FIGURES, Drawn, figure
+from cartsim.fitting.observations import example
+from cartsim.paper import FIGURES, Drawn, figure
 
 POINTS = Path(__file__).parents[1].parent / "shared" / "data" / "xenograft_fig2b.csv"
 needs_points = pytest.mark.skipif(not POINTS.exists(), reason="the points of Figure 2b are not beside the checkout")

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from cartsim.analysis.estimation import DataSet, ErrorModel, Prior, Problem, fit
 from cartsim.cli import app
 from cartsim.errors import InputError
-from cartsim.model import load
+from cartsim.fitting.pooled import DataSet, ErrorModel, Prior, Problem, fit
+from cartsim.model.reader import load
 from cartsim.plots import estimation as plots
 
 TOY = """
@@ -121,7 +121,7 @@ def test_options_reach_the_fit(toy, tmp_path):
 
 
 def test_a_search_without_an_end_is_said(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr("cartsim.analysis.estimation.fit", partial(fit, most=1))
+    monkeypatch.setattr("cartsim.fitting.pooled.fit", partial(fit, most=1))
     result = _call(toy, "--estimate", "k", "--error", "lognormal", "--profiles", "no", "--out", tmp_path)
     assert result.exit_code == 1
     assert "NOT CONVERGED: not converged after 1 evaluations" in result.stdout

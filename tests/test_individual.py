@@ -14,15 +14,15 @@ from scipy.optimize import minimize
 from typer.testing import CliRunner
 
 from cartsim import InputError, load, simulate
-from cartsim.analysis.individual import ERRORS, PARAMETERS, IndividualFits, fit_responses
-from cartsim.analysis.likelihood import ErrorModel
-from cartsim.analysis.patient_data import CategoryRules, example, read_patient_data
-from cartsim.analysis.patient_likelihood import PatientLikelihood, _lowest_before, judged
-from cartsim.analysis.posterior import find_modes, log_normal, sample_posteriors
-from cartsim.analysis.saem import estimate_population
-from cartsim.analysis.synthetic import CRB401_DOSES, synthetic_patients
 from cartsim.cli import app
 from cartsim.endpoints.rules import Response, SinghLandmark
+from cartsim.fitting.errors import ErrorModel
+from cartsim.fitting.individual import ERRORS, PARAMETERS, IndividualFits, fit_responses
+from cartsim.fitting.likelihood import PatientLikelihood, _lowest_before, judged
+from cartsim.fitting.observations import CategoryRules, example, read_patient_data
+from cartsim.fitting.population import estimate_population
+from cartsim.fitting.posterior import find_modes, log_normal, sample_posteriors
+from cartsim.fitting.synthetic import CRB401_DOSES, synthetic_patients
 from cartsim.schedule import MONTH
 
 MODEL = load("bb2121_clinical")
@@ -143,7 +143,7 @@ def test_progression_from_the_nadir_against_simulated_trials(levels: np.ndarray,
 
 
 def _term(own: PatientLikelihood, visit: int) -> float:
-    from cartsim.analysis.patient_likelihood import _category_terms
+    from cartsim.fitting.likelihood import _category_terms
 
     who = np.array([0])
     predicted = own.predict(TYPICAL, who)[0]
@@ -464,7 +464,7 @@ def test_many_rows_go_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     data, truth = synthetic_patients(CRB401_DOSES[:6])
     own, values = likelihood(data), truth[list(PARAMETERS)].to_numpy()
     whole = own(values, np.arange(6))
-    monkeypatch.setattr("cartsim.analysis.patient_likelihood.BLOCK", 4)
+    monkeypatch.setattr("cartsim.fitting.likelihood.BLOCK", 4)
     assert own(values, np.arange(6)) == pytest.approx(whole, rel=1e-12)
 
 

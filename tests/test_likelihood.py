@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cartsim.analysis import likelihood
-from cartsim.analysis.likelihood import SIGMAS, ErrorModel
 from cartsim.errors import InputError
+from cartsim.fitting import errors as likelihood
+from cartsim.fitting.errors import SIGMAS, ErrorModel
 
 PREDICTED = np.array([[0.2, 3.0, 50.0], [0.5, 2.0, 80.0]])  # (candidates, observations)
 OBSERVED = np.array([0.3, 2.5, 61.0])

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cartsim import model as model_module
 from cartsim.cache import cache_dir
 from cartsim.errors import InputError
-from cartsim.model import Model, load, names
+from cartsim.model import reader as model_module
+from cartsim.model.reader import Model, load, names
 
 TEXT = """
 [model]
@@ -497,7 +497,7 @@ def test_units_are_checked_once_for_a_file(write, monkeypatch, tmp_path):
 
 def test_a_checked_model_loads_without_pint():
     load("bb2121_clinical")
-    code = "import sys; from cartsim.model import load; load('bb2121_clinical'); print('pint' in sys.modules)"
+    code = "import sys; from cartsim.model.reader import load; load('bb2121_clinical'); print('pint' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

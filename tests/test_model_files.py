@@ -16,9 +16,9 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq, minimize_scalar
 
-from cartsim.expression import parse
-from cartsim.model import Model, load, names
-from cartsim.units import parse_unit, same_unit
+from cartsim.model.expression import parse
+from cartsim.model.reader import Model, load, names
+from cartsim.model.units import parse_unit, same_unit
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 FIGURE_2B = SHARED / "xenograft_fig2b.csv"

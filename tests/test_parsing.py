@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cartsim.cli.grammar import parse_assignments, parse_doses, parse_grid, parse_times
 from cartsim.errors import InputError
-from cartsim.parsing import parse_assignments, parse_doses, parse_grid, parse_times
 
 
 def test_times_of_numbers_and_inclusive_ranges():

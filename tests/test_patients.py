@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import cartsim.model
+import cartsim.model.reader
 from cartsim.errors import InputError
-from cartsim.population import Population, patients_from_table
+from cartsim.population.population import Population, patients_from_table
 
-MODEL = cartsim.model.load("bb2121_clinical")
+MODEL = cartsim.load("bb2121_clinical")
 
 
 @pytest.fixture

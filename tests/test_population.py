@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-import cartsim.model
+import cartsim.model.reader
 from cartsim.errors import InputError
-from cartsim.population import (
+from cartsim.population.population import (
     Population,
     fixed,
     logitnormal,
@@ -27,7 +27,7 @@ from cartsim.population import (
     with_uncertainty,
 )
 
-MODEL = cartsim.model.load("bb2121_clinical")
+MODEL = cartsim.load("bb2121_clinical")
 N = 20_000
 FIRST = [0.32247376033563346, 0.6414630839846357, 0.5656663988579745]
 KEXP_MAX = 1.3908331518530828
@@ -291,7 +291,7 @@ def test_bad_correlations(correlation, message):
         ({"Pm": lognormal(0.2)}, "does not enter the equations"),
         ({"Kg": lognormal(-0.2)}, "0 or more"),
         ({"Kg": lognormal(math.nan)}, "finite"),
-        ({"Kg": cartsim.model.Variability("cauchy", 1.0)}, "'cauchy' is not known"),
+        ({"Kg": cartsim.Variability("cauchy", 1.0)}, "'cauchy' is not known"),
         ({"Kg": uniform(0.1, 0.1)}, "low below high"),
         ({"Kg": uniform(0.1)}, "finite low and high"),
         ({"Kg": logitnormal(1.0)}, "finite low and high"),

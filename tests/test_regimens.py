@@ -12,19 +12,19 @@ from scipy.linalg import expm
 from typer.testing import CliRunner
 
 import cartsim
-from cartsim.analysis import outcome
-from cartsim.analysis.paired import difference_of_rates
-from cartsim.analysis.regimens import Comparison, Retreated, area_under_survival, common, compare, retreat
 from cartsim.cli import app
+from cartsim.endpoints.paired import difference_of_rates
 from cartsim.endpoints.response import judge
 from cartsim.endpoints.rules import IMWG2016
 from cartsim.endpoints.survival import kaplan_meier
 from cartsim.errors import InputError
+from cartsim.experiments.regimens import Comparison, Retreated, area_under_survival, common, compare, retreat
 from cartsim.plots import sweep as draw
-from cartsim.population import Population
+from cartsim.population.population import Population
 from cartsim.regimen import Infusion, Regimen, Retreatment
-from cartsim.simulate import simulate
-from cartsim.trial import MONTH, Visits
+from cartsim.simulation import simulate
+from cartsim.trial import outcome
+from cartsim.trial.trial import MONTH, Visits
 
 MODEL = cartsim.load("bb2121_clinical")
 LINEAR = cartsim.load(Path(__file__).parent / "models" / "two_doses.toml")

@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cartsim.analysis import outcome
-from cartsim.analysis.outcome import Rules
-from cartsim.analysis.rejudge import describe, read, rejudge
-from cartsim.assay import Assay
-from cartsim.conduct import KARMMA_FOLLOWUP, Conduct
 from cartsim.endpoints.rules import IMWG2016, SinghLandmark
 from cartsim.errors import InputError
-from cartsim.trial import Arm, Trial
+from cartsim.trial import outcome
+from cartsim.trial.assay import Assay
+from cartsim.trial.conduct import KARMMA_FOLLOWUP, Conduct
+from cartsim.trial.outcome import Rules
+from cartsim.trial.stored import describe, read, rejudge
+from cartsim.trial.trial import Arm, Trial
 
 PLAIN = Trial("bb2121_clinical", (Arm(150e6, n=60), Arm(450e6, n=40)))
 SEEN = Trial(

@@ -14,12 +14,12 @@ from scipy.optimize import minimize
 from typer.testing import CliRunner
 
 from cartsim import InputError, load
-from cartsim.analysis import saem as module
-from cartsim.analysis.individual import PARAMETERS
-from cartsim.analysis.likelihood import ErrorModel
-from cartsim.analysis.saem import Population, PopulationFit, estimate_population, saem
-from cartsim.analysis.synthetic import synthetic_patients
 from cartsim.cli import app
+from cartsim.fitting import population as module
+from cartsim.fitting.errors import ErrorModel
+from cartsim.fitting.individual import PARAMETERS
+from cartsim.fitting.population import Population, PopulationFit, estimate_population, saem
+from cartsim.fitting.synthetic import synthetic_patients
 
 SMALL = {"explore": 40, "smooth": 20}
 

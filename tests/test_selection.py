@@ -9,15 +9,15 @@ import pytest
 from scipy.stats import ks_2samp
 
 import cartsim
-from cartsim.analysis import outcome
-from cartsim.analysis import selection as selection_module
-from cartsim.analysis.measures import Measure
-from cartsim.analysis.selection import Selection, select
-from cartsim.analysis.sweep import sweep_population
 from cartsim.errors import InputError
-from cartsim.population import Population, uniform
-from cartsim.simulate import simulate
-from cartsim.trial import Arm, Trial
+from cartsim.experiments import selection as selection_module
+from cartsim.experiments.measures import Measure
+from cartsim.experiments.selection import Selection, select
+from cartsim.experiments.sweep import sweep_population
+from cartsim.population.population import Population, uniform
+from cartsim.simulation import simulate
+from cartsim.trial import outcome
+from cartsim.trial.trial import Arm, Trial
 
 MODEL = cartsim.load("bb2121_clinical")
 EVERYBODY = Population(MODEL, variability={"burden": uniform(5, 95)})

@@ -15,9 +15,12 @@ from typer.testing import CliRunner
 
 import cartsim
 from cartsim import InputError
-from cartsim.analysis import evaluate
-from cartsim.analysis.measures import Measure
-from cartsim.analysis.sensitivity import (
+from cartsim.cli import app
+from cartsim.experiments.measures import Measure
+from cartsim.plots import sensitivity as pictures
+from cartsim.plots import style
+from cartsim.sensitivity import endpoint as evaluate
+from cartsim.sensitivity.indices import (
     FailedRuns,
     Function,
     Range,
@@ -32,9 +35,6 @@ from cartsim.analysis.sensitivity import (
     sobol,
     tornado,
 )
-from cartsim.cli import app
-from cartsim.plots import sensitivity as pictures
-from cartsim.plots import style
 
 pytest.importorskip("SALib")
 

@@ -16,9 +16,11 @@ from scipy.special import erf
 from typer.testing import CliRunner
 
 import cartsim
-from cartsim.analysis import outcome
-from cartsim.analysis import sweep as sweep_module
-from cartsim.analysis.measures import (
+from cartsim.cli import app
+from cartsim.cli.grammar import parse_grid
+from cartsim.errors import InputError
+from cartsim.experiments import sweep as sweep_module
+from cartsim.experiments.measures import (
     HALF_YEAR,
     Measure,
     check_measures,
@@ -27,14 +29,12 @@ from cartsim.analysis.measures import (
     read,
     reading_times,
 )
-from cartsim.analysis.sweep import Sweep, expansion, expansion_note, sweep, sweep_population
-from cartsim.cli import app
-from cartsim.errors import InputError
-from cartsim.parsing import parse_grid
+from cartsim.experiments.sweep import Sweep, expansion, expansion_note, sweep, sweep_population
 from cartsim.plots import sweep as draw
-from cartsim.population import Population, lognormal, uniform
-from cartsim.simulate import simulate
-from cartsim.trial import Arm, Trial
+from cartsim.population.population import Population, lognormal, uniform
+from cartsim.simulation import simulate
+from cartsim.trial import outcome
+from cartsim.trial.trial import Arm, Trial
 
 MODEL = cartsim.load("bb2121_clinical")
 FIGURE4 = {"dose": parse_grid("50e6:800e6:8"), "burden": np.array([5, 10, 20, 35, 50, 65, 80, 95.0])}
@@ -327,7 +327,7 @@ def test_an_interrupted_sweep_goes_on(figure4, tmp_path, monkeypatch):
 
 def test_a_checkpoint_is_found_by_another_process(tmp_path):
     code = (
-        "from cartsim.analysis.sweep import sweep; "
+        "from cartsim.experiments.sweep import sweep; "
         f"sweep('bb2121_clinical', {{'dose': [5e7, 8e8], 'burden': [5, 50]}}, checkpoint={str(tmp_path)!r})"
     )
     path = os.pathsep.join([str(Path(cartsim.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])

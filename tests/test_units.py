@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartsim.errors import InputError
-from cartsim.expression import parse
-from cartsim.units import parse_unit, same_unit, unit_of, unit_text
+from cartsim.model.expression import parse
+from cartsim.model.units import parse_unit, same_unit, unit_of, unit_text
 
 UNITS = {
     name: parse_unit(text, "here") for name, text in {

@@ -15,20 +15,20 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from cartsim.cli.dose_response import dose_response
-from cartsim.cli.figure import figure
-from cartsim.cli.fit import fit
-from cartsim.cli.fit_responses import fit_responses
-from cartsim.cli.judge import judge
-from cartsim.cli.models import models, show
+from cartsim.cli.commands.dose_response import dose_response
+from cartsim.cli.commands.figure import figure
+from cartsim.cli.commands.fit import fit
+from cartsim.cli.commands.fit_responses import fit_responses
+from cartsim.cli.commands.judge import judge
+from cartsim.cli.commands.models import models, show
+from cartsim.cli.commands.population import population
+from cartsim.cli.commands.regimens import regimens
+from cartsim.cli.commands.sensitivity import sensitivity
+from cartsim.cli.commands.simulate import simulate
+from cartsim.cli.commands.sweep import sweep
+from cartsim.cli.commands.tables import nca, respond
+from cartsim.cli.commands.trial import trial
 from cartsim.cli.output import note
-from cartsim.cli.population import population
-from cartsim.cli.regimens import regimens
-from cartsim.cli.sensitivity import sensitivity
-from cartsim.cli.simulate import simulate
-from cartsim.cli.sweep import sweep
-from cartsim.cli.tables import nca, respond
-from cartsim.cli.trial import trial
 from cartsim.errors import InputError
 from cartsim.version import __version__
 

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from cartsim.cli.grammar import parse_assignments
 from cartsim.errors import InputError
-from cartsim.parsing import parse_assignments
 
 if TYPE_CHECKING:
-    from cartsim.analysis.outcome import Rules
-    from cartsim.assay import Assay
-    from cartsim.conduct import Followup
-    from cartsim.model import Model
-    from cartsim.population import Population
+    from cartsim.model.reader import Model
+    from cartsim.population.population import Population
+    from cartsim.trial.assay import Assay
+    from cartsim.trial.conduct import Followup
+    from cartsim.trial.outcome import Rules
 
 
 def population(
@@ -29,7 +29,7 @@ def population(
 
     burden: "50" for all, or "10:90" evenly between; omegas: "Kel_e=0.3"; correlations: "K12,K21=0.5".
     """
-    from cartsim.population import Population, fixed, lognormal, uniform
+    from cartsim.population.population import Population, fixed, lognormal, uniform
 
     variability = {}
     if burden is not None:
@@ -56,7 +56,7 @@ def population(
 
 def assays(texts: Sequence[str]) -> dict[str, Assay]:
     """{"transgene": Assay(cv=0.3, loq=50)} of ["transgene:cv=0.3,loq=50"]."""
-    from cartsim.assay import Assay
+    from cartsim.trial.assay import Assay
 
     known = [field.name for field in fields(Assay)]
     found = {}
@@ -76,7 +76,7 @@ def assays(texts: Sequence[str]) -> dict[str, Assay]:
 
 def followup(text: str | None) -> Followup | None:
     """None, KarMMa's for "karmma", or that of "13.3:0.2:21.2", months."""
-    from cartsim.conduct import KARMMA_FOLLOWUP, Followup
+    from cartsim.trial.conduct import KARMMA_FOLLOWUP, Followup
 
     if text is None:
         return None
@@ -91,8 +91,8 @@ def followup(text: str | None) -> Followup | None:
 
 def rules(texts: Sequence[str], censoring: str, lloq: float) -> Rules:
     """Rules with settings of the response criteria (ife_limit=0.1) and of the landmark bins (cr=-95)."""
-    from cartsim.analysis.outcome import Rules
     from cartsim.endpoints.rules import IMWG2016, SinghLandmark, rules_from
+    from cartsim.trial.outcome import Rules
 
     check_censoring(censoring)
     settings = settings_of(texts)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cartsim.errors import InputError
-from cartsim.simulate import LOOSEST, TIGHTEST
+from cartsim.simulation import LOOSEST, TIGHTEST
 
 
 def _jobs(number: int) -> int:

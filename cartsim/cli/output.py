@@ -115,7 +115,7 @@ def check_file(path: Path | None) -> None:
 
 def write_table(table: pd.DataFrame, path: Path | None) -> None:
     """A table to a .csv or .parquet file, whole or not at all; as CSV to stdout without a path."""
-    from cartsim.analysis.outcome import write_whole
+    from cartsim.trial.outcome import write_whole
 
     if path is None:
         table.to_csv(sys.stdout, index=False, lineterminator="\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cartsim.analysis.outcome import Outcome
+    from cartsim.trial.outcome import Outcome
 
 PICTURES = ("kinetics.png", "biomarkers.png", "spider.png", "responses.png", "pfs.png")
 

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from cartsim.cache import cache_dir
-from cartsim.model import Model
+from cartsim.model.reader import Model
 from cartsim.version import __version__
 
 

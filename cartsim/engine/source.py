@@ -11,7 +11,7 @@ from sympy.printing.pycode import PythonCodePrinter
 from cartsim.engine import symbols, tableau
 from cartsim.engine.elimination import Elimination
 from cartsim.engine.layout import EMPTY_BELOW, LANES, Rows
-from cartsim.model import Model
+from cartsim.model.reader import Model
 from cartsim.version import __version__
 
 _PLAIN = "@njit('{}', error_model='numpy', cache=True, nogil=True)"

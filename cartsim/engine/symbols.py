@@ -13,7 +13,7 @@ from itertools import combinations_with_replacement
 
 import sympy as sp
 
-from cartsim.model import Model
+from cartsim.model.reader import Model
 
 TIME = sp.Symbol("t", real=True)
 

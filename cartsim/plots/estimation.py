@@ -1,4 +1,4 @@
-"""Pictures of a fit: predictions over data, residuals, profiles. Frames of `cartsim.analysis.estimation` in."""
+"""Pictures of a fit: predictions over data, residuals, profiles. Frames of `cartsim.fitting.pooled` in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cartsim.analysis.estimation import Profile
+    from cartsim.fitting.pooled import Profile
 
 WIDE = 30.0  # ratio of largest to smallest from which an axis is logarithmic
 LISTED = 12  # conditions named in a legend

@@ -28,7 +28,7 @@ SMALL = 0.02  # indices below it are one gray group, unless named
 def tornado(table: pd.DataFrame, *, endpoint: str, log: bool = False, note: str = "") -> Figure:
     """The endpoint with each parameter at the ends of its range, the widest at the top.
 
-    table: of `cartsim.analysis.sensitivity.tornado`; endpoint: its name with unit, on a logarithmic axis with
+    table: of `cartsim.sensitivity.indices.tornado`; endpoint: its name with unit, on a logarithmic axis with
     ``log``; note: what the reader must know of the ranges. Raises `InputError` for a table that is another.
     """
     from matplotlib.figure import Figure
@@ -104,7 +104,7 @@ def elasticity_map(
 ) -> Figure:
     """Elasticities along time, a row a parameter: blue lowers the output, red raises it.
 
-    table: of `cartsim.analysis.sensitivity.local` for a curve; slopes: the change of the output itself, for outputs
+    table: of `cartsim.sensitivity.indices.local` for a curve; slopes: the change of the output itself, for outputs
     that pass through 0, where elasticities have no limit; phases: first and last time by name, marked. Parameters
     are ordered by when they matter most; the few values beyond the colors' ends are drawn as these.
     Raises `InputError` for a table that is not along time.
@@ -260,7 +260,7 @@ def convergence(table: pd.DataFrame, *, endpoint: str, named: Sequence[str] = ()
 def responders(table: pd.DataFrame, *, response: str, n: tuple[int, int], auc: float, note: str = "") -> Figure:
     """Left, how far responders and the others lie apart in each parameter; right, odds ratios of response.
 
-    table, auc: of `cartsim.analysis.sensitivity.responders`; n: responders and others; response: what a response is.
+    table, auc: of `cartsim.sensitivity.indices.responders`; n: responders and others; response: what a response is.
     """
     from matplotlib.figure import Figure
 

@@ -129,7 +129,7 @@ def percentiles(values: NDArray[np.float64], levels: Sequence[float]) -> NDArray
 
 def rates(hits: NDArray[Any], n: NDArray[np.int64], level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Shares in percent, and how far their Wilson limits lie below and above (2, shares)."""
-    from cartsim.analysis.outcome import wilson
+    from cartsim.trial.outcome import wilson
 
     share = hits / n
     low, high = wilson(hits, n, level)
@@ -265,7 +265,7 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
     The file is written beside its place and renamed, so that no half of one is ever seen. Raises `InputError`
     for another suffix or a place that cannot be written.
     """
-    from cartsim.analysis.outcome import write_whole
+    from cartsim.trial.outcome import write_whole
 
     path = Path(path)
     suffix = path.suffix.lower()

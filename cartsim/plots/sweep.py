@@ -65,7 +65,7 @@ def contours(
 ) -> Figure:
     """Filled contours with labelled lines over two swept quantities, a panel a column of the grid.
 
-    grid: a row a cell (`cartsim.analysis.sweep.Sweep.table`), a full grid of columns ``x`` and ``y``. names: columns to
+    grid: a row a cell (`cartsim.experiments.sweep.Sweep.table`), a full grid of columns ``x`` and ``y``. names: columns to
     show; by default those of Figure 4 of Singh 2021 as far as they are there, else the first four. labels: of axes and
     panels, for names that are not known here. note: a caption below. Where a value is missing the panel is hatched.
     Raises `InputError` for columns that are not there or cells that make no full grid.
@@ -96,7 +96,7 @@ def rate_contour(
 ) -> Figure:
     """Probability of response and of CR over two swept quantities, from a population's grid.
 
-    grid: as `cartsim.analysis.sweep.sweep_population` makes it. Raises `InputError` as `contours`.
+    grid: as `cartsim.experiments.sweep.sweep_population` makes it. Raises `InputError` as `contours`.
     """
     if "ORR" not in grid or "CR" not in grid:
         raise InputError("rate_contour needs the columns ORR and CR; sweep a population")
@@ -113,7 +113,7 @@ def dose_response(
     """Share of patients in each response category against dose with limits, as Figure 6b of Singh 2021.
 
     responses: {population: table} with columns dose (cells), landmark (months), category, percent, low, high
-    (`cartsim.analysis.dose_response.DoseResponse.responses`); a row of panels a population, a column a landmark.
+    (`cartsim.experiments.dose_response.DoseResponse.responses`); a row of panels a population, a column a landmark.
     claimed: a threshold dose to mark with a dashed line. Raises `InputError` where nothing is given.
     """
     if not responses or not all(len(table) for table in responses.values()):
@@ -165,7 +165,7 @@ def exposure_by_dose(exposures: Mapping[str, pd.DataFrame], *, title: str = "", 
     """Median exposure against dose with the range of half and of nine tenths of the patients, a column a measure.
 
     exposures: {population: table} with columns dose (cells), measure, p5, p25, p50, p75, p95
-    (`cartsim.analysis.dose_response.DoseResponse.exposure`), a row of panels a population.
+    (`cartsim.experiments.dose_response.DoseResponse.exposure`), a row of panels a population.
     """
     if not exposures or not all(len(table) for table in exposures.values()):
         raise InputError("exposure_by_dose: nothing is given; give at least one population")
@@ -199,7 +199,7 @@ def differences(table: pd.DataFrame, *, title: str = "", note: str = "") -> Figu
     """Paired differences with limits: a row an endpoint, a color a regimen, a panel a unit.
 
     table: columns regimen, reference, endpoint, unit (points, months or ratio), difference, low, high
-    (`cartsim.analysis.regimens.Comparison.differences`). Raises `InputError` where nothing is given.
+    (`cartsim.experiments.regimens.Comparison.differences`). Raises `InputError` where nothing is given.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D

@@ -1,0 +1,42 @@
+"""``cartsim figure``: a figure of the paper, drawn anew."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cartsim.cli.output import interruptible, new_table, note, show_tables, whole_folder
+from cartsim.errors import InputError
+
+
+def figure(
+    name: Annotated[str | None, typer.Argument(help="Such as 2a; without a name the figures are listed.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for picture, numbers and caption.")] = Path("."),
+    data: Annotated[
+        Path | None, typer.Option(help="CSV file of measured points, or of patients to fit; the list says which.")
+    ] = None,
+) -> None:
+    """Draw a figure of the paper.
+
+    Prints the caption and writes figure_NAME.png, figure_NAME.csv (what is drawn) and figure_NAME.txt (the
+    caption). Figures are those of Singh et al. 2021, doi:10.1002/psp4.12598.
+    """
+    from cartsim import paper as figures
+
+    if name is None:
+        if data is not None:
+            raise InputError(f"--data {data}: say which figure is to show it")
+        table = new_table("Figures of Singh et al. 2021", "name", "what it shows", "columns of --data")
+        for each, entry in figures.FIGURES.items():
+            table.add_row(each, entry.shows, entry.columns or "none")
+        show_tables(table)
+        return
+    figures.check(name, data)
+    with whole_folder(out, ()) as stage:
+        drawn = interruptible(partial(figures.figure, name, data=data))
+        written = drawn.save(stage, f"figure_{name}")
+    print(drawn.caption)
+    note(f"in {out}: {', '.join(path.name for path in written)}")

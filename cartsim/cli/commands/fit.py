@@ -1,0 +1,299 @@
+"""``cartsim fit``: parameters of a model estimated from a user's own observations."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cartsim.cli.grammar import parse_assignments
+from cartsim.cli.options import Jobs, Name
+from cartsim.cli.output import (
+    interruptible,
+    new_table,
+    note,
+    read_table,
+    show_tables,
+    whole_folder,
+    write_table,
+)
+from cartsim.errors import InputError
+from cartsim.model.model import choices
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cartsim.fitting.pooled import ErrorModel, Estimated, Fit, Prior
+    from cartsim.model.reader import Model
+
+PROFILES = ("all", "others", "none", "no")
+_FILES = ("estimates.csv", "correlation.csv", "starts.csv", "residuals.csv", "predictions.csv", "profiles.csv",
+          "fit.json", "predictions.png", "residuals.png", "profiles.png")  # fmt: skip
+_SUMMARY = ("converged", "message", "objective", "log_likelihood", "aic", "bic", "n_observations", "not_identified",
+            "remarks", "level")  # fmt: skip
+_UNITS = {"day": "days", "h": "hours"}
+_TABLE1 = "table1"
+
+
+def fit(
+    model: Name,
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV file: id, time, output, value; and where they differ between ids dose, variant, covariates."
+        ),
+    ],
+    estimate: Annotated[str, typer.Option(help="Parameters to estimate, with commas between; the rest is fixed.")],
+    error: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[OUTPUT=]KIND",
+            help="additive, proportional, combined or lognormal, of all or of one output; settings behind a colon: "
+            "transgene=lognormal:lloq=50, or add, prop, log to fix an SD. By default proportional.",
+        ),
+    ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(help="table1 (values and RSE of the model file), or the estimates.csv of an earlier fit."),
+    ] = None,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option("--fix", metavar="NAME=VALUE", help="Another value of a parameter that is not estimated."),
+    ] = None,
+    start: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Where the search begins, other than at the model's value."),
+    ] = None,
+    limits: Annotated[list[str] | None, typer.Option(metavar="NAME=LOW:HIGH", help="Limits of an estimate.")] = None,
+    linear: Annotated[
+        str, typer.Option(help="Parameters estimated as they are and not as logarithms, with commas between.")
+    ] = "",
+    dose: Annotated[
+        float | None, typer.Option(help="Cells infused at time 0, where the data have no column dose.")
+    ] = None,
+    starts: Annotated[int, typer.Option(min=1, max=1000, help="Searches, from places around the start.")] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of these places.")] = 2021,
+    profiles: Annotated[
+        str,
+        typer.Option(
+            help="Likelihood profiles with all priors, without the parameter's own (others), without any (none), "
+            "or no profiles (no)."
+        ),
+    ] = "all",
+    level: Annotated[float, typer.Option(help="Of limits of confidence.")] = 0.95,
+    jobs: Jobs = 1,
+    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the PNG pictures.")] = True,
+    out: Annotated[Path, typer.Option(help="Folder for all files; those of an earlier fit are replaced.")] = Path(
+        "fit"
+    ),
+) -> None:
+    """Estimate parameters from observations: table, files, pictures.
+
+    Maximum likelihood on the pooled data of all ids, or maximum posterior with --prior. Prints estimates, relative
+    standard errors and limits; exits with 1, all files written, when the search did not converge.
+    """
+    from cartsim.fitting.pooled import DataSet, Problem
+    from cartsim.fitting.pooled import fit as run
+    from cartsim.model.reader import load
+
+    if profiles not in PROFILES:
+        raise InputError(f"--profiles {profiles}: choose from {', '.join(PROFILES)}")
+    chosen = load(model)
+    wanted = _estimated(estimate, start or [], limits or [], linear)
+    names = [each.name for each in wanted]
+    fixed = parse_assignments(fix or [])
+    for name in fixed:
+        if name in names:
+            raise InputError(f"--fix {name}: it is also to be estimated; leave out one of the two")
+    chosen = chosen.override(fixed)
+    table = _observations(data)
+    dataset = DataSet(chosen.name, chosen, table, _errors(error or [], table, data), dose)
+    problem = Problem([dataset], wanted, _priors(prior, chosen, names))
+
+    def work() -> Fit:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what the fit warns of is in its remarks
+            return run(problem, starts=starts, seed=seed, level=level, n_jobs=jobs)
+
+    with whole_folder(out, _FILES) as stage:
+        found = interruptible(work)
+        show_tables(_table(found), _quality(found))
+        for remark in found.remarks:
+            note(remark)
+        curves = {} if profiles == "no" else interruptible(lambda: found.profiles(priors=profiles, n_jobs=jobs))
+        _write(found, curves, stage, pictures, _UNITS.get(chosen.time, chosen.time))
+        written = sorted(path.name for path in stage.iterdir())
+    note(f"in {out}: {', '.join(written)}")
+    if not found.converged:
+        raise typer.Exit(1)
+
+
+# --- options --------------------------------------------------------------------------------------------
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _estimated(estimate: str, start: Sequence[str], limits: Sequence[str], linear: str) -> list[Estimated]:
+    """What to estimate, with the starts, limits and scales that options give for it."""
+    from cartsim.fitting.pooled import Estimated
+
+    names = _names(estimate)
+    starts, ends = parse_assignments(start), _limits(limits)
+    for option, given in (("--start", starts), ("--limits", ends), ("--linear", _names(linear))):
+        for name in given:
+            if name not in names:
+                raise InputError(f"{option} {name}: it is not estimated{choices(name, names)}")
+    return [
+        Estimated(name, starts.get(name), "linear" if name in _names(linear) else "log", *ends.get(name, (None, None)))
+        for name in names
+    ]
+
+
+def _limits(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """{"Kg": (0.01, 0.2)} of ["Kg=0.01:0.2"]."""
+    found = {}
+    for text in texts:
+        name, _, ends = (part.strip() for part in text.partition("="))
+        try:
+            low, high = (float(end) for end in ends.split(":"))
+        except ValueError:
+            raise InputError(f"--limits {text}: write NAME=LOW:HIGH, such as Kg=0.01:0.2") from None
+        found[name] = (low, high)
+    return found
+
+
+def _errors(texts: Sequence[str], table: pd.DataFrame, file: Path) -> ErrorModel | dict[str, ErrorModel]:
+    """One error model for all outputs, or one for each."""
+    from cartsim.fitting.pooled import ErrorModel
+
+    known = [field.name for field in fields(ErrorModel) if field.name != "kind"]
+    general, own = ErrorModel(), {}
+    for text in texts:
+        head, _, rest = (part.strip() for part in text.partition(":"))
+        output, equals, kind = (part.strip() for part in head.rpartition("="))
+        settings = parse_assignments(_names(rest))
+        for name in settings:
+            if name not in known:
+                raise InputError(f"--error {text}: no setting {name!r}; choose from {', '.join(known)}")
+        model = ErrorModel(kind, **settings)
+        if not equals:
+            general = model
+        else:
+            own[output] = model
+    if not own:
+        return general
+    observed = list(dict.fromkeys(table["output"])) if "output" in table else []
+    for output in own:
+        if output not in observed:
+            raise InputError(f"--error {output}: {file} has no observation of it{choices(output, observed)}")
+    return {output: own.get(output, general) for output in observed}
+
+
+def _priors(prior: str | None, model: Model, names: Iterable[str]) -> dict[str, Prior]:
+    """Priors of those estimated parameters of which the source knows."""
+    from cartsim.fitting.pooled import Prior, table_priors
+
+    if prior is None:
+        return {}
+    if prior == _TABLE1:
+        known = table_priors(model)
+    else:
+        table = read_table(Path(prior))
+        missing = [column for column in ("name", "estimate", "rse") if column not in table]
+        if missing:
+            raise InputError(f"--prior {prior}: no column {', '.join(missing)}; give the estimates.csv of a fit")
+        table = table.dropna(subset=["estimate", "rse"])
+        try:
+            known = {
+                row.name: Prior(float(row.estimate), float(row.rse))
+                for row in table[["name", "estimate", "rse"]].itertuples(index=False)
+                if row.name in names
+            }
+        except ValueError as problem:
+            raise InputError(f"--prior {prior}: {problem}") from None
+    used = {name: known[name] for name in names if name in known}
+    if not used:
+        raise InputError(f"--prior {prior}: it knows nothing of {', '.join(names)}; leave it out")
+    return used
+
+
+def _observations(path: Path) -> pd.DataFrame:
+    """The file's rows; ids, outputs and variants as text."""
+    table = read_table(path)
+    for name in ("id", "output", "variant"):
+        if name in table:
+            table[name] = table[name].str.strip()
+    return table
+
+
+# --- results --------------------------------------------------------------------------------------------
+
+
+def _table(found: Fit) -> Any:
+    heads = ("name", "estimate", "unit", "RSE", f"{100 * found.level:g} % limits", "prior", "shrinkage")
+    view = new_table("Estimates", *heads, right=("estimate", "RSE", "prior", "shrinkage"))
+    for row in found.estimates.to_dict("records"):
+        sure, known = math.isfinite(row["rse"]), math.isfinite(row["prior"])
+        view.add_row(
+            row["name"],
+            f"{row['estimate']:.4g}",
+            row["unit"],
+            f"{100 * row['rse']:.1f} %" if sure else "-",
+            f"{row['low']:.3g} to {row['high']:.3g}" if sure else "-",
+            f"{row['prior']:.3g}" if known else "",
+            f"{100 * row['shrinkage']:.0f} %" if sure and known else "",
+        )
+    return view
+
+
+def _quality(found: Fit) -> str:
+    said = "converged" if found.converged else f"NOT CONVERGED: {found.message}"
+    return (
+        f"{said}; {found.n_observations} observations, log likelihood {found.log_likelihood:.2f}, "
+        f"AIC {found.aic:.2f}, BIC {found.bic:.2f}"
+    )
+
+
+def _write(found: Fit, curves: dict[str, Any], stage: Path, pictures: bool, time: str) -> None:
+    import pandas as pd
+
+    from cartsim.plots import estimation as draw
+    from cartsim.plots import save
+
+    residuals, predictions = found.residuals(), found.predict()
+    write_table(found.estimates, stage / "estimates.csv")
+    write_table(found.correlation.rename_axis("name").reset_index(), stage / "correlation.csv")
+    write_table(found.starts, stage / "starts.csv")
+    write_table(residuals, stage / "residuals.csv")
+    write_table(predictions, stage / "predictions.csv")
+    if curves:
+        parts = [each.curve.assign(name=name) for name, each in curves.items()]
+        write_table(pd.concat(parts, ignore_index=True), stage / "profiles.csv")
+    if pictures:
+        save(draw.predictions(predictions, residuals, time=time), stage / "predictions.png")
+        if not residuals["below"].all():
+            save(draw.residuals(residuals), stage / "residuals.png")
+        if curves:
+            save(draw.profiles(list(curves.values())), stage / "profiles.png")
+    summary = {name: getattr(found, name) for name in _SUMMARY} | {
+        "profiles": {
+            name: {key: _finite(getattr(each, key)) for key in ("low", "high", "identified", "improvement")}
+            for name, each in curves.items()
+        },
+        "made_by": found.made_by,
+    }
+    text = json.dumps({key: _finite(value) for key, value in summary.items()}, indent=2)
+    (stage / "fit.json").write_text(text + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """None for a number that JSON does not have."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,160 @@
+"""``cartsim fit-responses``: every patient of a data set fitted to response categories."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from cartsim.cli.grammar import parse_assignments
+from cartsim.cli.options import Jobs
+from cartsim.cli.output import interruptible, new_table, note, show_tables, whole_folder, write_table
+from cartsim.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cartsim.fitting.errors import ErrorModel
+    from cartsim.fitting.individual import IndividualFits
+    from cartsim.fitting.observations import CategoryRules
+
+_FILES = ("parameters.csv", "shrinkage.csv", "patients.csv", "categories.csv", "pfs.csv", "fits.json", "fits.png",
+          "pfs.png")  # fmt: skip
+
+Data = Annotated[
+    str,
+    typer.Argument(help="CSV file: id, dose, day, category or output and value; or crb401_synthetic, an example."),
+]
+ModelOption = Annotated[str, typer.Option(help="A model's name, or the path of a .toml file.")]
+Bins = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Limit of a category in percent change, such as cr=-95."),
+]
+Progression = Annotated[
+    str, typer.Option(help="PD is a rise above the lowest value so far (nadir) or above the baseline (baseline).")
+]
+PdAbsolute = Annotated[float, typer.Option(help="Least rise in g/L of PD from the nadir; needs the column M0.")]
+Errors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--error",
+        metavar="OUTPUT=KIND[:NAME=SD]",
+        help="additive, proportional, combined or lognormal, of an output or of category: category=lognormal:log=0.1.",
+    ),
+]
+
+
+def fit_responses(
+    data: Data,
+    model: ModelOption = "bb2121_clinical",
+    parameters: Annotated[
+        str | None,
+        typer.Option(help="Fitted for each patient; by default Kexp_max,Kkill_max,gamma_m, and gamma_b with sBCMA."),
+    ] = None,
+    omega: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=SD", help="Variability other than the model file's.")
+    ] = None,
+    bins: Bins = None,
+    progression: Progression = "nadir",
+    pd_absolute: PdAbsolute = 0.0,
+    error: Errors = None,
+    draws: Annotated[int, typer.Option(help="Draws from the posterior of each patient.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of these draws.")] = 2021,
+    jobs: Jobs = 1,
+    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the PNG pictures.")] = True,
+    out: Annotated[Path, typer.Option(help="Folder for all files; those of an earlier run are replaced.")] = Path(
+        "fit-responses"
+    ),
+) -> None:
+    """Fit every patient to response categories: table, files, pictures.
+
+    Individual parameters at the posterior mode, the population's variability being the prior, with posterior
+    intervals; and progression-free survival of the fits against the observed one. Exits with 1, all files
+    written, when a patient's search did not converge.
+    """
+    from cartsim.fitting.individual import fit_responses as run
+
+    rules, errors = category_rules(bins, progression, pd_absolute), error_models(error)
+    names = None if parameters is None else [name.strip() for name in parameters.split(",")]
+    with whole_folder(out, _FILES) as stage:
+        fits = interruptible(
+            lambda: run(
+                data, model, parameters=names, omega=parse_assignments(omega or []), rules=rules, errors=errors,
+                draws=draws, seed=seed, n_jobs=jobs,
+            )
+        )  # fmt: skip
+        show_tables(_summary(fits))
+        for warning in fits.warnings():
+            note(warning)
+        _write(fits, stage, pictures)
+        written = sorted(path.name for path in stage.iterdir())
+    note(f"in {out}: {', '.join(written)}")
+    if not fits.modes.converged.all():
+        raise typer.Exit(1)
+
+
+def category_rules(bins: Sequence[str] | None, progression: str, pd_absolute: float) -> CategoryRules:
+    """The rules of the categories from options."""
+    from cartsim.cli.design import settings_of
+    from cartsim.endpoints.rules import SinghLandmark, rules_from
+    from cartsim.fitting.observations import CategoryRules
+
+    landmark = rules_from("singh_landmark", settings_of(bins))
+    assert isinstance(landmark, SinghLandmark)
+    return CategoryRules(landmark, progression, pd_absolute)
+
+
+def error_models(texts: Sequence[str] | None) -> dict[str, ErrorModel]:
+    """{"category": ErrorModel("lognormal", log=0.1)} of ["category=lognormal:log=0.1"]."""
+    from cartsim.fitting.errors import SIGMAS, ErrorModel
+
+    models = {}
+    for text in texts or ():
+        head, _, rest = text.partition(":")
+        output, equals, kind = (part.strip() for part in head.partition("="))
+        if not (output and equals and kind):
+            raise InputError(f"--error {text}: write OUTPUT=KIND:NAME=SD, such as category=lognormal:log=0.1")
+        settings = parse_assignments([piece for piece in rest.split(",") if piece.strip()])
+        for name in settings:
+            if name not in SIGMAS.get(kind, (name,)):
+                raise InputError(f"--error {text}: {kind} error has {' and '.join(SIGMAS[kind])}, not {name}")
+        models[output] = ErrorModel(kind, **settings)
+    return models
+
+
+def _summary(fits: IndividualFits) -> Table:
+    agreement = fits.patients["agreement"].mean()
+    shown = "" if np.isnan(agreement) else f", {100 * agreement:.0f} % of categories as observed"
+    title = f"{len(fits.data.ids)} patients, {fits.data.observations} observations{shown}; -2LL {fits.minus_2LL:.1f}"
+    columns = ("typical", "omega", "mean eta", "SD of eta", "shrinkage")
+    table = new_table(title, "parameter", *columns, right=columns)
+    for row in fits.shrinkage.itertuples():
+        cells = (row.typical, row.omega, row.mean_eta, row.sd_eta)
+        table.add_row(row.parameter, *(f"{cell:.3g}" for cell in cells), f"{100 * row.shrinkage:.0f} %")
+    return table
+
+
+def _write(fits: IndividualFits, stage: Path, pictures: bool) -> None:
+    from cartsim.fitting.observations import MPROTEIN
+    from cartsim.plots import save
+    from cartsim.plots.individual import fitted_survival, response_fits
+
+    tables = {"parameters": fits.parameters, "shrinkage": fits.shrinkage, "patients": fits.patients}
+    settings = fits.made_by() | {"minus_2LL": fits.minus_2LL, "warnings": fits.warnings()}
+    if fits.data.responses is not None:
+        tables |= {"categories": fits.categories, "pfs": fits.pfs_table()}
+        survival = fits.survival()
+        medians = {f"{group}, {kind}": curve.median.value for (group, kind), curve in survival.items()}
+        settings["median_pfs_months"] = {name: None if np.isnan(m) else m for name, m in medians.items()}
+        if pictures:
+            times = np.arange(0.0, fits.data.last_day() + 2, 2.0)
+            curves, doses = fits.curves(times, [MPROTEIN])[MPROTEIN], fits.data.table["dose"]
+            save(response_fits(times, curves, fits.data.ids, fits.categories, doses=doses), stage / "fits.png")
+            save(fitted_survival(survival), stage / "pfs.png")
+    for name, table in tables.items():
+        write_table(table, stage / f"{name}.csv")
+    (stage / "fits.json").write_text(json.dumps(settings, indent=2) + "\n")

@@ -1,0 +1,117 @@
+"""``cartsim population``: typical values and variability estimated from individual patients."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from cartsim.cli.commands.fit_responses import (
+    Bins,
+    Data,
+    Errors,
+    ModelOption,
+    PdAbsolute,
+    Progression,
+    category_rules,
+    error_models,
+)
+from cartsim.cli.grammar import parse_assignments
+from cartsim.cli.options import Jobs
+from cartsim.cli.output import interruptible, new_table, note, show_tables, whole_folder, write_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cartsim.fitting.population import PopulationFit
+
+_FILES = ("estimates.csv", "trace.csv", "individuals.csv", "population.json", "convergence.png")
+
+
+def population(
+    data: Data,
+    model: ModelOption = "bb2121_clinical",
+    parameters: Annotated[
+        str | None,
+        typer.Option(help="What is estimated; by default Kexp_max,Kkill_max,gamma_m, and gamma_b with sBCMA."),
+    ] = None,
+    fix_mean: Annotated[
+        str, typer.Option(help="Parameters whose typical value is held at the model's, with commas between.")
+    ] = "",
+    full: Annotated[bool, typer.Option("--full", help="Estimate correlations too.")] = False,
+    omega: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=SD", help="Variability at which the search begins.")
+    ] = None,
+    bins: Bins = None,
+    progression: Progression = "nadir",
+    pd_absolute: PdAbsolute = 0.0,
+    error: Errors = None,
+    explore: Annotated[int, typer.Option(help="Iterations with step 1.")] = 150,
+    smooth: Annotated[int, typer.Option(help="Iterations that average.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the Markov chains.")] = 2021,
+    jobs: Jobs = 1,
+    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the PNG picture.")] = True,
+    out: Annotated[Path, typer.Option(help="Folder for all files; those of an earlier run are replaced.")] = Path(
+        "population"
+    ),
+) -> None:
+    """Estimate typical values and variability from individual patients, by SAEM: table, files, picture.
+
+    Categories, measured values and values below a limit ("<50") count together. Error SDs that --error leaves out
+    are estimated, that of categories is held. Exits with 1, all files written, when the fit did not converge.
+    """
+    from cartsim.fitting.population import estimate_population
+
+    rules, errors = category_rules(bins, progression, pd_absolute), error_models(error)
+    names = None if parameters is None else _names(parameters)
+    with whole_folder(out, _FILES) as stage:
+        fit = interruptible(
+            lambda: estimate_population(
+                data, model, parameters=names, fixed_means=_names(fix_mean), full=full,
+                omega=parse_assignments(omega or []), rules=rules, errors=errors, explore=explore, smooth=smooth,
+                seed=seed, n_jobs=jobs,
+            )
+        )  # fmt: skip
+        show_tables(_estimates(fit))
+        for warning in fit.warnings():
+            note(warning)
+        _write(fit, stage, pictures)
+        written = sorted(path.name for path in stage.iterdir())
+    note(f"in {out}: {', '.join(written)}")
+    if not fit.converged:
+        raise typer.Exit(1)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _estimates(fit: PopulationFit) -> Table:
+    likely = f"-2LL {fit.minus_2LL:.1f} (Monte Carlo SE {fit.minus_2LL_se:.1f}), AIC {fit.aic:.1f}"
+    title = f"{fit.likelihood.n} patients; {likely}"
+    table = new_table(title, "estimate", "value", "RSE", "95 % limits", right=("value", "RSE", "95 % limits"))
+    for row in fit.table.itertuples():
+        name = row.name if row.kind == "typical" else f"{row.kind} {row.name}"
+        if np.isnan(row.se):
+            why = "not known" if (row.kind, row.name) in fit.names else "held"
+            table.add_row(name, f"{row.value:.4g}", "", why)
+        else:
+            table.add_row(name, f"{row.value:.4g}", f"{100 * row.rse:.0f} %", f"{row.low:.4g} to {row.high:.4g}")
+    return table
+
+
+def _write(fit: PopulationFit, stage: Path, pictures: bool) -> None:
+    from cartsim.plots import save
+    from cartsim.plots.population import convergence
+
+    write_table(fit.table, stage / "estimates.csv")
+    write_table(fit.trace, stage / "trace.csv")
+    write_table(fit.individuals, stage / "individuals.csv")
+    found = {"minus_2LL": fit.minus_2LL, "minus_2LL_se": fit.minus_2LL_se, "aic": fit.aic, "bic": fit.bic}
+    settings = fit.made_by() | found | {"converged": fit.converged, "warnings": fit.warnings()}
+    (stage / "population.json").write_text(json.dumps(settings, indent=2) + "\n")
+    if pictures:
+        save(convergence(fit.trace, fit.table), stage / "convergence.png")

@@ -1,0 +1,140 @@
+"""``cartsim regimens``: once or twice, split, or again at progression, in the same patients."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings
+from cartsim.cli.output import interruptible, new_table, note, note_failures, show_tables, whole_folder
+from cartsim.errors import InputError
+from cartsim.simulation import RTOL
+
+if TYPE_CHECKING:
+    from cartsim.experiments.regimens import Comparison, Retreated
+    from cartsim.regimen import Regimen
+
+_FILES = ("regimens.csv", "differences.csv", "regimens.json", "differences.png",
+          "retreated.csv", "retreatment.csv", "retreatment_differences.csv", "retreatment.json")  # fmt: skip
+
+
+def regimens(
+    model: Name = "bb2121_clinical",
+    dose: Annotated[float, typer.Option(min=0, help="Cells of the single infusion, the reference.")] = 450e6,
+    give: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=DAY:CELLS,...",
+            help="A regimen to compare, such as split=0:45e6,1:135e6,2:270e6; by default double, split and second.",
+        ),
+    ] = None,
+    burden: Annotated[
+        str | None, typer.Option(help="Marrow plasma cells, percent: 50 for all, or 10:90 evenly between.")
+    ] = None,
+    n: Annotated[int, typer.Option("--n", help="Patients, the same ones under every regimen.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the patients.")] = 2021,
+    retreat: Annotated[
+        bool, typer.Option("--retreat/--no-retreat", help="Also infuse again whoever progresses.")
+    ] = True,
+    retreat_dose: Annotated[
+        str | None, typer.Option(help="Cells at retreatment, with commas between; by default the same and twice it.")
+    ] = None,
+    delay: Annotated[float, typer.Option(help="Days from progression to retreatment.")] = 28.0,
+    set_: Settings = None,
+    rtol: Rtol = RTOL,
+    extinction: Extinction = None,
+    jobs: Jobs = -1,
+    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the picture.")] = True,
+    out: Annotated[Path, typer.Option(help="Folder for all files; those of an earlier run are replaced.")] = Path(
+        "regimens"
+    ),
+) -> None:
+    """Compare regimens with a single infusion in the same patients.
+
+    Paired differences with 95 % limits. Retreatment: whoever progresses is infused again, and judged by the same
+    rules with M-protein at retreatment as the new baseline (dose 0: not retreated).
+    """
+    from cartsim.cli import design
+    from cartsim.cli.grammar import parse_assignments, parse_doses
+    from cartsim.experiments import regimens as analysis
+    from cartsim.model.reader import load
+
+    chosen = load(model).override(parse_assignments(set_ or []))
+    population = design.population(chosen, seed, burden, [], [], "random")
+    compared = _given(dose, give) if give else analysis.common(dose)
+    second = list(parse_doses(retreat_dose)) if retreat_dose is not None else None
+    if retreat:
+        analysis.check_retreatment(dose, second, delay)
+    how: dict[str, Any] = {
+        "n": n,
+        "population": population,
+        "seed": seed,
+        "extinction": extinction,
+        "rtol": rtol,
+        "n_jobs": jobs,
+        "progress": sys.stderr.isatty(),
+    }
+    with whole_folder(out, _FILES) as stage:
+        found = interruptible(lambda: analysis.compare(population.model, compared, **how))
+        show_tables(_differences(found))
+        note_failures(found.outcome.failures(), len(found.outcome.patients))
+        found.save(stage)
+        if retreat:
+            again = interruptible(lambda: analysis.retreat(population.model, dose, second, delay=delay, **how))
+            show_tables(_retreated(again), f"{again.against_karmma()}.")
+            again.save(stage)
+        if pictures:
+            from cartsim.plots import save
+            from cartsim.plots import sweep as draw
+
+            said = f"{n:,} patients. Limits: Bonett and Price for rates, Student for means, bootstrap for months."
+            save(draw.differences(found.differences, note=said), stage / "differences.png")
+        written = sorted(path.name for path in stage.iterdir())
+    note(f"in {out}: {', '.join(written)}")
+
+
+def _given(dose: float, texts: list[str]) -> dict[str, Regimen]:
+    """The single infusion and the regimens of "split=0:45e6,1:405e6"."""
+    from cartsim.regimen import Infusion, Regimen
+
+    found = {"single": Regimen.single(dose)}
+    for text in texts:
+        name, equals, rest = (part.strip() for part in text.partition("="))
+        if not (name and equals and rest) or name in found:
+            raise InputError(f"--give {text}: write NAME=DAY:CELLS,DAY:CELLS, each name (not single) once")
+        try:
+            pairs = [tuple(map(float, piece.split(":"))) for piece in rest.split(",")]
+            found[name] = Regimen(tuple(Infusion(day, cells) for day, cells in pairs))
+        except ValueError as problem:
+            if isinstance(problem, InputError):
+                raise
+            raise InputError(f"--give {text}: write each infusion as DAY:CELLS, such as 0:45e6,1:405e6") from None
+    return found
+
+
+def _differences(found: Comparison) -> Any:
+    names = list(dict.fromkeys(found.differences["regimen"]))
+    heads = ("endpoint", "unit", *names)
+    view = new_table(f"Difference to {found.reference} (95 % limits), same patients", *heads, right=names)
+    for (endpoint, unit), rows in found.differences.groupby(["endpoint", "unit"], sort=False):
+        cells = [f"{row.difference:.3g} ({row.low:.3g} to {row.high:.3g})" for row in rows.itertuples()]
+        view.add_row(str(endpoint), str(unit), *cells)
+    return view
+
+
+def _retreated(again: Retreated) -> Any:
+    heads = ("second dose, 1e6", "n", "responded", "% (95 % limits)", "duration, months", "Cmax, copies/ug")
+    view = new_table("Retreated at progression", *heads, right=heads)
+    for row in again.summary.itertuples():
+        view.add_row(
+            f"{row.second_dose / 1e6:g}",
+            f"{row.n:,}",
+            f"{row.responded:,}",
+            f"{row.percent:.1f} ({row.low:.1f}-{row.high:.1f})",
+            "NE" if row.duration != row.duration else f"{row.duration:.1f}",
+            f"{row.Cmax:,.0f}",
+        )
+    return view

@@ -1,0 +1,303 @@
+"""``cartsim sensitivity``: which parameters decide an endpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cartsim.cli.options import Jobs, Name, Rtol, Settings
+from cartsim.cli.output import interruptible, new_table, note, show_tables, whole_folder, write_table
+from cartsim.errors import InputError
+from cartsim.simulation import RTOL
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cartsim.model.reader import Model
+    from cartsim.sensitivity.indices import Function, Range
+
+_UNITS = {"day": "days", "h": "hours"}
+METHODS = ("sobol", "efast", "local", "responders")
+_TABLES = ("indices.csv", "convergence.csv", "phases.csv", "elasticities.csv", "tornado.csv", "responders.csv",
+           "failures.csv")  # fmt: skip
+_FILES = (*_TABLES, "sensitivity.json", "indices.png", "convergence.png", "tornado.png", "elasticities.png",
+          "responders.png")  # fmt: skip
+
+
+def sensitivity(
+    model: Name,
+    parameters: Annotated[
+        str, typer.Option(help="Names with commas between; NAME=LOW:HIGH for an even range, such as burden=5:95.")
+    ],
+    endpoint: Annotated[
+        str, typer.Option(help="Cmax, Tmax, AUC0-28, mprotein_fall, OUTPUT@DAY, KIND:OUTPUT, or OUTPUT for its curve.")
+    ] = "Cmax",
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "sobol",
+    n: Annotated[
+        int | None,
+        typer.Option("--n", help="Base samples of sobol (a power of two), runs a parameter of efast, or sets."),
+    ] = None,
+    range_: Annotated[
+        str, typer.Option("--range", help="Of parameters without their own: iiv, rse, or factor:2 around typical.")
+    ] = "iiv",
+    dose: Annotated[float | None, typer.Option(help="Cells infused at time 0; by default the model's own.")] = None,
+    set_: Settings = None,
+    times: Annotated[str | None, typer.Option(help="Of a curve, such as 1:21:1,30:360:30.")] = None,
+    horizon: Annotated[float | None, typer.Option(help="Until when highest and lowest values are sought.")] = None,
+    scale: Annotated[str | None, typer.Option(help="log or linear, of the endpoint; by default its own.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="With responders: the endpoint from which on a set responds.")
+    ] = None,
+    failed: Annotated[str, typer.Option(help="With sobol: stop, or drop blocks with failed runs.")] = "stop",
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 2021,
+    rtol: Rtol = RTOL,
+    jobs: Jobs = -1,
+    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the PNG pictures.")] = True,
+    out: Annotated[Path, typer.Option(help="Folder for all files; those of an earlier run are replaced.")] = Path(
+        "sensitivity"
+    ),
+) -> None:
+    """Say which parameters decide an endpoint: table, files, pictures.
+
+    sobol and efast divide the endpoint's variance over the ranges among the parameters (they need the extra
+    cartsim[sensitivity]); local gives elasticities at the typical values and a tornado over the ranges;
+    responders compares sets at or above --threshold with the others.
+    """
+    from cartsim.cli.grammar import parse_assignments, parse_times
+    from cartsim.model.reader import load
+    from cartsim.sensitivity.indices import simulated
+
+    if method not in METHODS:
+        raise InputError(f"--method {method!r} is not known; it is one of {', '.join(METHODS)}")
+    if method == "responders" and threshold is None:
+        raise InputError("--method responders needs --threshold, the endpoint from which on a set responds")
+    chosen = load(model).override(parse_assignments(set_ or []))
+    box = _ranges(chosen, parameters, range_)
+    function = simulated(
+        chosen,
+        endpoint,
+        dose,
+        times=None if times is None else parse_times(times),
+        horizon=horizon,
+        scale=scale,
+        rtol=rtol,
+        n_jobs=jobs,
+    )
+    with whole_folder(out, _FILES) as stage:
+        work: dict[str, Callable[[], Any]] = {
+            "sobol": lambda: _indices(chosen, function, box, "sobol", n, seed, failed, dose, stage, pictures),
+            "efast": lambda: _indices(chosen, function, box, "efast", n, seed, failed, dose, stage, pictures),
+            "local": lambda: _local(chosen, function, box, dose, stage, pictures),
+            "responders": lambda: _responders(function, box, threshold, n, seed, stage, pictures),
+        }
+        settings = interruptible(work[method])
+        settings |= {"ranges": {name: vars(each) for name, each in box.items()}}
+        (stage / "sensitivity.json").write_text(json.dumps(settings, indent=2) + "\n")
+        written = sorted(path.name for path in stage.iterdir())
+    note(f"in {out}: {', '.join(written)}")
+
+
+def _ranges(model: Model, parameters: str, by: str) -> dict[str, Range]:
+    """The ranges of "Kel_e,burden=5:95"."""
+    from cartsim.sensitivity.indices import ranges
+
+    names, given = [], {}
+    for piece in parameters.split(","):
+        name, equals, text = (part.strip() for part in piece.partition("="))
+        names.append(name)
+        if equals:
+            try:
+                low, high = (float(end) for end in text.split(":"))
+            except ValueError:
+                raise InputError(f"--parameters {piece.strip()}: write NAME=LOW:HIGH, such as burden=5:95") from None
+            given[name] = (low, high)
+    kind, _, factor = by.partition(":")
+    try:
+        return ranges(model, names, kind, factor=float(factor or 2), given=given)
+    except ValueError as problem:
+        if isinstance(problem, InputError):
+            raise
+        raise InputError(f"--range {by}: write iiv, rse, factor or factor:2") from None
+
+
+def _label(function: Function) -> str:
+    return function.name if function.unit == "1" else f"{function.name} ({function.unit.replace('ug', 'µg')})"
+
+
+def _time(model: Model) -> str:
+    return _UNITS.get(model.time, model.time)
+
+
+def _course(model: Model, dose: float | None, function: Function) -> tuple[Any, Any, dict[str, tuple[float, float]]]:
+    """The typical patient's curve, and the phases of CAR-T cells where the model has them."""
+    from cartsim.sensitivity.phases import phases, typical
+
+    assert function.times is not None
+    times, curve = typical(model, dose, output=function.name, until=function.times[-1])
+    marked = {"whole time": (float(function.times[0]), float(function.times[-1]))}
+    if "transgene" in model.outputs:
+        try:
+            found = phases(*typical(model, dose, until=function.times[-1]))
+        except InputError as problem:
+            note(f"no phases are marked: {problem}")
+        else:
+            read = function.times
+            held = {name: (a, b) for name, (a, b) in found.items() if ((read >= a) & (read <= b)).sum() > 1}
+            marked = held or marked
+    return times, curve, marked
+
+
+def _indices(
+    model: Model,
+    function: Function,
+    box: dict[str, Range],
+    method: str,
+    n: int | None,
+    seed: int,
+    failed: str,
+    dose: float | None,
+    stage: Path,
+    pictures: bool,
+) -> dict[str, Any]:
+    from cartsim.plots import save
+    from cartsim.plots import sensitivity as draw
+    from cartsim.sensitivity.indices import by_phase, efast, sobol
+
+    if method == "sobol":
+        found = sobol(function, box, 1024 if n is None else n, seed=seed, failed=failed)
+    else:
+        found = efast(function, box, 1025 if n is None else n, seed=seed)
+    if found.dropped:
+        note(f"{found.dropped} of {found.n} Saltelli blocks were left out: {len(found.failures)} runs failed")
+        write_table(found.failures, stage / "failures.csv")
+    write_table(found.table, stage / "indices.csv")
+    limits = ", with 95 % bootstrap limits" if method == "sobol" else ""
+    said = (
+        f"{'Sobol' if method == 'sobol' else 'eFAST'}, n = {found.n:,}, {len(found.samples):,} runs, variance of the "
+        f"{'logarithm' if function.scale == 'log' else 'value itself'}{limits}"
+    )
+    if function.times is None:
+        show_tables(said, _index_table(found.table, _label(function)))
+        if pictures:
+            save(draw.index_bars(found.table, endpoint=_label(function), note=said), stage / "indices.png")
+        if method == "sobol":
+            steps = found.convergence()
+            write_table(steps, stage / "convergence.csv")
+            if pictures:
+                save(draw.convergence(steps, endpoint=_label(function), note=said), stage / "convergence.png")
+        return found.settings()
+    times, curve, marked = _course(model, dose, function)
+    means = by_phase(found.table, marked)
+    write_table(means, stage / "phases.csv")
+    show_tables(f"{_label(function)}, means over time. {said}")
+    for phase, own in means.groupby("phase", sort=False):
+        start, end = marked[str(phase)]
+        show_tables(_index_table(own, f"{phase}, {start:g} to {end:g} {_time(model)}"))
+    if pictures:
+        figure = draw.indices_over_time(
+            found.table, times, curve, marked, endpoint=_label(function), unit=_time(model), note=said
+        )
+        save(figure, stage / "indices.png")
+    return found.settings() | {"phases": marked}
+
+
+def _index_table(table: pd.DataFrame, title: str) -> Any:
+    view = new_table(title, "parameter", "first order", "total order", right=("first order", "total order"))
+    for row in table.sort_values("total", ascending=False, kind="stable").to_dict("records"):
+        cells = []
+        for order in ("first", "total"):
+            low, high = row[f"{order}_low"], row[f"{order}_high"]
+            value, low, high = (f"{number:z.3f}" for number in (row[order], low, high))
+            cells.append(value if low == "nan" else f"{value} ({low} to {high})")
+        view.add_row(row["parameter"], *cells)
+    return view
+
+
+def _local(
+    model: Model, function: Function, box: dict[str, Range], dose: float | None, stage: Path, pictures: bool
+) -> dict[str, Any]:
+    from cartsim.plots import save
+    from cartsim.plots import sensitivity as draw
+    from cartsim.sensitivity.indices import local, tornado
+
+    table = local(function, {name: each.typical for name, each in box.items()})
+    write_table(table, stage / "elasticities.csv")
+    settings = {"method": "local", "endpoint": function.name, "unit": function.unit, **function.made_by}
+    if function.times is not None:
+        _, _, marked = _course(model, dose, function)
+        if pictures:
+            # An output that is not on a log scale, such as a change from baseline, may pass through 0.
+            slopes = function.scale == "linear"
+            figure = draw.elasticity_map(
+                table, endpoint=_label(function), unit=_time(model), slopes=slopes, phases=marked
+            )
+            save(figure, stage / "elasticities.png")
+        return settings | {"phases": marked}
+    swings = tornado(function, box)
+    write_table(swings, stage / "tornado.csv")
+    heads = ("parameter", "elasticity", "range, 5 to 95 %", "endpoint there")
+    view = new_table(_label(function), *heads, right=heads[1:])
+    slopes = table.set_index("parameter")["elasticity"]
+    for row in swings.itertuples():
+        view.add_row(
+            row.parameter,
+            f"{slopes[row.parameter]:z.3f}",
+            f"{row.low:.4g} to {row.high:.4g}",
+            f"{row.at_low:.4g} to {row.at_high:.4g}",
+        )
+    show_tables(view)
+    if pictures:
+        said = "Ends: 5th and 95th percentile of each range (in brackets); the others at their typical values"
+        figure = draw.tornado(swings, endpoint=_label(function), log=function.scale == "log", note=said)
+        save(figure, stage / "tornado.png")
+    return settings
+
+
+def _responders(
+    function: Function,
+    box: dict[str, Range],
+    threshold: float | None,
+    n: int | None,
+    seed: int,
+    stage: Path,
+    pictures: bool,
+) -> dict[str, Any]:
+    from cartsim.plots import save
+    from cartsim.plots import sensitivity as draw
+    from cartsim.sensitivity.indices import filtered
+
+    assert threshold is not None  # sensitivity saw to it
+    found = filtered(function, box, threshold, 2000 if n is None else n, seed=seed)
+    write_table(found.table, stage / "responders.csv")
+    response = f"{function.name} of {threshold:g} or more"
+    heads = ("parameter", "median, responders", "median, others", "KS distance", "adjusted p", "odds ratio of an SD")
+    view = new_table(f"{response}: {found.n_responders:,} against {found.n_others:,}", *heads, right=heads[1:])
+    for row in found.table.itertuples():
+        odds = f"{row.odds_ratio:.3g} ({row.odds_low:.3g} to {row.odds_high:.3g})" if not found.note else "-"
+        view.add_row(
+            row.parameter,
+            f"{row.median_responders:.4g}",
+            f"{row.median_others:.4g}",
+            f"{row.ks:.3f}",
+            f"{row.p_holm:.2g}",
+            odds,
+        )
+    show_tables(view)
+    if found.note:
+        note(found.note)
+    if pictures:
+        sizes = (found.n_responders, found.n_others)
+        figure = draw.responders(found.table, response=response, n=sizes, auc=found.auc, note=found.note)
+        save(figure, stage / "responders.png")
+    return {
+        "method": "responders",
+        "endpoint": function.name,
+        "threshold": threshold,
+        "auc": found.auc,
+        "note": found.note,
+        **function.made_by,
+    }

@@ -1,0 +1,89 @@
+"""``cartsim simulate``: outputs of patients over time, as a long table."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings, TableFile
+from cartsim.cli.output import check_file, interruptible, note_failures, write_table
+from cartsim.errors import InputError
+from cartsim.simulation import RTOL
+
+if TYPE_CHECKING:
+    from cartsim.simulation import Simulation
+
+
+def simulate(
+    model: Name,
+    times: Annotated[str, typer.Option(help="Numbers and ranges start:stop:step, such as 0:30:1,37:640:7.")],
+    dose: Annotated[
+        float | None, typer.Option(help="Cells infused at time 0; by default the model's own dose.")
+    ] = None,
+    patients: Annotated[
+        Path | None,
+        typer.Option(help="CSV file: a row a patient, columns named as parameters, optionally id and dose."),
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", help="So many virtual patients instead.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the virtual patients.")] = 2021,
+    set_: Settings = None,
+    outputs: Annotated[
+        str | None,
+        typer.Option(help="Names of outputs and states, with commas between; by default all outputs."),
+    ] = None,
+    rtol: Rtol = RTOL,
+    extinction: Extinction = None,
+    jobs: Jobs = 1,
+    out: TableFile = None,
+) -> None:
+    """Simulate patients: a long table of outputs.
+
+    The typical patient, those of a file (--patients) or virtual ones (--n). Columns: id, time, outputs.
+    """
+    from cartsim.cli.grammar import parse_assignments, parse_times
+    from cartsim.model.reader import load
+    from cartsim.population.population import Population, patients_from_table
+    from cartsim.regimen import Regimen
+    from cartsim.simulation import simulate as run
+
+    check_file(out)
+    if patients is not None and n is not None:
+        raise InputError("--patients and --n both say who is simulated; give one of the two")
+    chosen = load(model).override(parse_assignments(set_ or []))
+    table = None if patients is None else patients_from_table(chosen, patients)
+    if table is not None and dose is not None and "dose" in table:
+        raise InputError(f"--dose {dose:g} and the dose column of {patients} disagree; give one of the two")
+    work = partial(
+        run,
+        chosen,
+        Population(chosen, seed) if n is not None else table,
+        None if dose is None else Regimen.single(dose),
+        parse_times(times),
+        [name.strip() for name in outputs.split(",")] if outputs is not None else None,
+        n=n,
+        rtol=rtol,
+        extinction=extinction,
+        n_jobs=jobs,
+    )
+    result = interruptible(work)
+    if result.status.any():
+        note_failures(result.failures(), len(result.ids))
+    if out is None:
+        _to_stdout(result)
+    else:
+        write_table(result.frame(), out)
+
+
+def _to_stdout(result: Simulation) -> None:
+    """The same table as ``result.frame()``, without waiting for pandas: half a second."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["id", "time", *result.values])
+    times = result.times.tolist()
+    for patient, values in zip(result.ids, np.stack(list(result.values.values()), axis=1), strict=True):
+        writer.writerows(zip([patient] * len(times), times, *values.tolist(), strict=True))

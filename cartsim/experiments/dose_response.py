@@ -1,0 +1,346 @@
+"""Response and exposure against dose in one population, and where, if anywhere, a plateau begins.
+
+Singh 2021, Figure 6b (doi:10.1002/psp4.12598): response categories at 6 and 21 months against 10e6 to 1,000e6 cells.
+The paper reads a threshold near 150e6 cells from it. The deposited model with the published variability does not show
+one: its response rates are flat from 10e6 cells on. What is found here is reported as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cartsim.endpoints.paired import bootstrap, difference_of_means, difference_of_rates
+from cartsim.endpoints.survival import Estimate
+from cartsim.errors import InputError
+from cartsim.model.reader import Model, Variability, load
+from cartsim.population.population import Population, fixed, logitnormal, uniform
+from cartsim.simulation import RTOL
+from cartsim.tasks import save_tables
+from cartsim.trial.assay import Assay
+from cartsim.trial.conduct import Conduct
+from cartsim.trial.outcome import GROUPS, Rules, run, wilson
+from cartsim.trial.trial import Arm, Trial, Visits
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import ArrayLike, NDArray
+
+DOSES = (10e6, 20e6, 50e6, 100e6, 150e6, 200e6, 300e6, 450e6, 600e6, 800e6, 1000e6)
+CLAIMED_THRESHOLD = 150e6  # Singh 2021, Figure 6b
+
+BURDENS: dict[str, Variability] = {
+    "fixed": fixed(),  # everybody has the model's typical burden, 50 %
+    "uniform": uniform(5, 95),  # the range of Singh 2021, Figure 4
+    # 65 of KarMMa's 128 patients had 50 % or more (Munshi 2021, doi:10.1056/NEJMoa2024850); the SD is assumed and
+    # puts nine tenths of the patients between 8 and 93 %.
+    "karmma": logitnormal(1.5),
+}
+"""Distributions of the tumor burden by name."""
+
+BEGINS = "begins in this range"
+LEAST = 5.0  # percentage points: a smaller rise over the range of doses is called flat
+SHARE = 0.9  # of the greatest effect; the plateau begins where it is reached
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """An Emax curve, rate = E0 + Emax*dose/(ED50 + dose), through response rates (percent), and what it says.
+
+    ``rise``: over the range of doses, in percentage points. ``begins``: the dose with nine tenths of Emax, NaN where
+    ``verdict`` says that no plateau begins in the range. ``fitted`` (d,) is the curve at the doses. Limits are
+    bootstrapped over patients, since the same patients are treated at every dose.
+    """
+
+    e0: float
+    emax: float
+    ed50: float
+    rise: Estimate
+    begins: Estimate
+    verdict: str
+    fitted: NDArray[np.float64]
+
+    @property
+    def found(self) -> bool:
+        """Whether a plateau begins within the range of doses."""
+        return self.verdict == BEGINS
+
+
+@dataclass(frozen=True)
+class DoseResponse:
+    """Response and exposure of the same n patients at every dose.
+
+    ``responses``: dose, landmark (months), category (NE and those of Figure 6), n, count, percent with Wilson limits.
+    ``differences``: landmark, dose and the response rate (PR or CR) there less that at the highest dose, percentage
+    points with paired limits. ``exposure``: dose, measure (Cmax, Tmax, AUC0-28 as sampled), n, mean of the logarithm,
+    percentiles 5, 25, 50, 75, 95. ``slopes``: measure and the exponent b of exposure ~ dose**b within patients, with
+    limits (1 is proportional to dose). ``plateaus``: by landmark. ``failed``: patients without a result, by dose.
+    """
+
+    doses: NDArray[np.float64]
+    responses: pd.DataFrame
+    differences: pd.DataFrame
+    exposure: pd.DataFrame
+    slopes: pd.DataFrame
+    plateaus: dict[float, Plateau]
+    failed: pd.DataFrame
+    made_by: dict[str, Any] = field(default_factory=dict)
+
+    def plateau_table(self) -> pd.DataFrame:
+        """A row a landmark: the curve, its rise and where the plateau begins, with limits, and the verdict."""
+        import pandas as pd
+
+        rows = [
+            {
+                "landmark": landmark,
+                "e0": p.e0,
+                "emax": p.emax,
+                "ed50": p.ed50,
+                "rise": p.rise.value,
+                "rise_low": p.rise.low,
+                "rise_high": p.rise.high,
+                "begins": p.begins.value,
+                "begins_low": p.begins.low,
+                "begins_high": p.begins.high,
+                "verdict": p.verdict,
+            }
+            for landmark, p in self.plateaus.items()
+        ]
+        return pd.DataFrame(rows)
+
+    def threshold(self, dose: float = CLAIMED_THRESHOLD) -> str:
+        """What these rates say of a claimed threshold dose: whether doses below it do worse, in one sentence."""
+        below = self.doses[self.doses < dose]
+        if not below.size:
+            return f"No dose below {dose / 1e6:g}e6 cells was simulated, so a threshold there cannot be judged"
+        said = []
+        for landmark, p in self.plateaus.items():
+            rates = self.responses[(self.responses["landmark"] == landmark)]
+            rates = rates[rates["category"].isin(["PR", "CR"])].groupby("dose")["percent"].sum()
+            low, high = rates[below[0]], rates[self.doses[-1]]
+            shown = "shows" if p.found and p.begins.low <= dose <= p.begins.high else "does not show"
+            said.append(
+                f"month {landmark:g} {shown} it ({low:.1f} % at {below[0] / 1e6:g}e6, {high:.1f} % at "
+                f"{self.doses[-1] / 1e6:g}e6; plateau {p.verdict})"
+            )
+        return f"A threshold near {dose / 1e6:g}e6 cells: " + "; ".join(said)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Every table by the name of its file."""
+        return {
+            "responses.csv": self.responses,
+            "differences.csv": self.differences,
+            "exposure.csv": self.exposure,
+            "slopes.csv": self.slopes,
+            "plateaus.csv": self.plateau_table(),
+        }
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write responses.csv, differences.csv, exposure.csv, slopes.csv, plateaus.csv and dose_response.json."""
+        about = {"made_by": self.made_by, "threshold": self.threshold()}
+        return save_tables(folder, self.tables(), ("dose_response.json", about))
+
+
+def dose_response(
+    model: str | Path | Model,
+    doses: Sequence[float] = DOSES,
+    *,
+    n: int = 1000,
+    burden: str | Variability = "fixed",
+    landmarks: Sequence[float] = (6.0, 21.0),
+    population: Population | None = None,
+    rules: Rules = Rules(),  # noqa: B008 (frozen)
+    visits: Visits = Visits(),  # noqa: B008 (frozen)
+    assays: Mapping[str, Assay] | None = None,
+    conduct: Conduct = Conduct(),  # noqa: B008 (frozen)
+    extinction: float | None = None,
+    seed: int = 2021,
+    resamples: int = 500,
+    rtol: float = RTOL,
+    n_jobs: int = -1,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
+) -> DoseResponse:
+    """Treat the same n patients with each dose and judge them at landmarks (months) against baseline.
+
+    doses: cells, two or more, increasing. burden: a name of `BURDENS` or a distribution, for everybody's tumor burden
+    (not with a ``population`` of your own, which has its own). The other arguments are those of
+    `cartsim.trial.trial.Trial`; ``resamples`` is the number of bootstrap samples behind the limits of the plateau.
+
+    Raises InputError, before any work, for doses, landmarks or names that cannot be.
+    """
+    import numpy as np
+    import pandas as pd
+
+    model = load(model)
+    given = _doses(doses)
+    population = _population(model, population, burden, seed)
+    trial = Trial(
+        population.model,
+        tuple(Arm(dose, n=n) for dose in given.tolist()),
+        population,
+        replace(visits, landmarks=tuple(float(month) for month in landmarks)),
+        dict(assays or {}),
+        conduct,
+        seed,
+        rtol,
+        extinction,
+        curves=0,
+    )
+    judged = run(trial, rules, n_jobs=n_jobs, progress=progress, checkpoint=checkpoint, keep_visits=False)
+    dose_of = {arm.name: dose for arm, dose in zip(trial.arms, given.tolist(), strict=True)}
+    patients = judged.patients.assign(dose=judged.patients["arm"].map(dose_of).astype(float))
+    shape = (len(given), n)
+    responses, differences, plateaus = [], [], {}
+    for month in trial.visits.landmarks:
+        codes = patients[f"month_{month:g}"].astype(str).to_numpy().reshape(shape)
+        responded = np.isin(codes, ("PR", "CR"))
+        for dose, row in zip(given, codes, strict=True):
+            responses += [(dose, month, category, n, int((row == category).sum())) for category in ("NE", *GROUPS)]
+        for dose, row in zip(given[:-1], responded[:-1], strict=True):
+            d = difference_of_rates(row, responded[-1])
+            differences.append((month, dose, given[-1], d.value, d.low, d.high))
+        plateaus[month] = plateau(given, responded.T, resamples=resamples, seed=seed)
+    table = pd.DataFrame(responses, columns=["dose", "landmark", "category", "n", "count"])
+    low, high = wilson(table["count"].to_numpy(), table["n"].to_numpy())
+    table = table.assign(percent=100 * table["count"] / table["n"], low=100 * low, high=100 * high)
+    shown = burden if isinstance(burden, str) else repr(burden)
+    return DoseResponse(
+        doses=given,
+        responses=table,
+        differences=pd.DataFrame(differences, columns=["landmark", "dose", "reference", "difference", "low", "high"]),
+        exposure=_exposure(patients, given),
+        slopes=_slopes(patients, given, shape),
+        plateaus=plateaus,
+        failed=judged.failures(),
+        made_by=judged.made_by | {"burden": shown, "n": n, "rules": repr(rules)},
+    )
+
+
+def plateau(
+    doses: ArrayLike, responded: ArrayLike, *, resamples: int = 500, seed: int = 2021, level: float = 0.95
+) -> Plateau:
+    """Where response stops rising with dose: responded (n, d), true or false, of the same patients at d doses.
+
+    An Emax curve is fitted by least squares to the d rates, for each ED50 on a fine logarithmic grid (a hundredth of
+    the lowest to a hundred times the highest dose), and again to each of ``resamples`` bootstrap samples of patients.
+    No plateau is claimed where the rise over the range is surely below `LEAST` points (flat), where its limits
+    include 0, or where nine tenths of Emax lie beyond the highest dose.
+    """
+    import numpy as np
+
+    x, y = _doses(doses), np.asarray(responded, float)
+    if y.ndim != 2 or y.shape[1] != len(x) or len(y) == 0:
+        raise InputError(f"responses of shape {y.shape} at {len(x)} doses; give (patients, doses)")
+    if len(x) < 3:
+        nothing = Estimate(np.nan, np.nan, np.nan, level=level)
+        rates = 100 * y.mean(axis=0)
+        rise = Estimate(float(rates[-1] - rates[0]), np.nan, np.nan, level=level)
+        return Plateau(np.nan, np.nan, np.nan, rise, nothing, "not fitted: fewer than three doses", rates)
+    curve = _EmaxFit(x)
+
+    def fit(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        e0, emax, ed50 = curve(100 * y[rows].mean(axis=0))
+        effect = x / (ed50 + x)
+        return np.array([e0, emax, ed50, emax * (effect[-1] - effect[0]), ed50 * SHARE / (1 - SHARE)])
+
+    value, low, high = bootstrap(fit, len(y), times=resamples, seed=seed, level=level)
+    e0, emax, ed50, rise, begins = value
+    limits = Estimate(float(rise), float(low[3]), float(high[3]), level=level)
+    if limits.low > -LEAST and limits.high < LEAST:
+        verdict = f"none in this range: flat within {LEAST:g} percentage points"
+    elif limits.low <= 0 <= limits.high:
+        verdict = "none in this range: no rise or fall is shown"
+    elif begins > x[-1]:
+        verdict = "none in this range: still changing at the highest dose"
+    elif begins < x[0]:
+        verdict = "none in this range: reached below the lowest dose"
+    else:
+        verdict = BEGINS
+    start = (float(begins), float(low[4]), float(high[4])) if verdict == BEGINS else (np.nan,) * 3
+    return Plateau(
+        float(e0), float(emax), float(ed50), limits, Estimate(*start, level=level), verdict, e0 + emax * x / (ed50 + x)
+    )
+
+
+class _EmaxFit:
+    """Least squares for E0, Emax and ED50: linear in the first two for every ED50 of a grid."""
+
+    def __init__(self, doses: NDArray[np.float64]) -> None:
+        import numpy as np
+
+        positive = doses[doses > 0]
+        self.ed50 = np.geomspace(positive[0] / 100, 100 * positive[-1], 1200)
+        effect = doses / (self.ed50[:, None] + doses)
+        self.mean = effect.mean(axis=1)
+        self.effect = effect - self.mean[:, None]
+        self.size = (self.effect**2).sum(axis=1)
+
+    def __call__(self, rates: NDArray[np.float64]) -> tuple[float, float, float]:
+        middle = rates.mean()
+        emax = self.effect @ (rates - middle) / self.size
+        best = int((emax**2 * self.size).argmax())  # the most that is explained
+        return float(middle - emax[best] * self.mean[best]), float(emax[best]), float(self.ed50[best])
+
+
+def _doses(doses: ArrayLike) -> NDArray[np.float64]:
+    import numpy as np
+
+    try:
+        given = np.asarray(doses, float)
+    except (TypeError, ValueError):
+        raise InputError(f"doses are {doses!r}; give numbers of cells") from None
+    if given.ndim != 1 or given.size < 2 or not np.isfinite(given).all() or given[0] < 0:
+        raise InputError(f"doses are {given.tolist()}; give two or more finite numbers of cells, none negative")
+    if (np.diff(given) <= 0).any():
+        raise InputError(f"doses {', '.join(f'{d:g}' for d in given)} do not increase; sort them, each given once")
+    return given
+
+
+def _population(model: Model, population: Population | None, burden: str | Variability, seed: int) -> Population:
+    if population is not None:
+        if burden != "fixed":
+            raise InputError("a population has its own burden; give it there, or give a burden and no population")
+        if population.model.digest != model.digest:
+            raise InputError("the population was made for another model; make it with Population(model)")
+        return population
+    if isinstance(burden, str):
+        if burden not in BURDENS:
+            raise InputError(f"burden {burden!r} is not known; it is one of {', '.join(BURDENS)}, or a distribution")
+        burden = BURDENS[burden]
+    return Population(model, seed, {"burden": burden})
+
+
+def _exposure(patients: pd.DataFrame, doses: NDArray[np.float64]) -> pd.DataFrame:
+    import numpy as np
+    import pandas as pd
+
+    rows = []
+    for dose in doses:
+        group = patients[patients["dose"] == dose]
+        for name in ("Cmax", "Tmax", "AUC0-28"):
+            values = group[name].dropna().to_numpy(float)
+            levels = np.percentile(values, [5, 25, 50, 75, 95]) if values.size else np.full(5, np.nan)
+            above = values[values > 0]
+            rows.append((dose, name, values.size, np.log(above).mean() if above.size else np.nan, *levels))
+    return pd.DataFrame(rows, columns=["dose", "measure", "n", "mean_log", "p5", "p25", "p50", "p75", "p95"])
+
+
+def _slopes(patients: pd.DataFrame, doses: NDArray[np.float64], shape: tuple[int, int]) -> pd.DataFrame:
+    """The exponent of dose in each patient's exposure, averaged over patients with Student limits."""
+    import numpy as np
+    import pandas as pd
+
+    positive = doses > 0
+    x = np.log(doses[positive]) - np.log(doses[positive]).mean()
+    rows = []
+    for name in ("Cmax", "AUC0-28"):
+        values = patients[name].to_numpy(float).reshape(shape)[positive]
+        complete = (values > 0).all(axis=0)  # quantifiable at every dose
+        slope = x @ np.log(values[:, complete]) / (x @ x)
+        b = difference_of_means(slope, np.zeros(slope.size)) if slope.size else Estimate(np.nan, np.nan, np.nan)
+        rows.append((name, int(complete.sum()), b.value, b.low, b.high))
+    return pd.DataFrame(rows, columns=["measure", "n", "exponent", "low", "high"])

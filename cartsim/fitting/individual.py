@@ -1,0 +1,367 @@
+"""Individual fits from response categories, as Figure 5 of Singh 2021 (doi:10.1002/psp4.12598) has them.
+
+The paper fits each patient of the first bb2121 trial to the sequence of IMWG categories in its swimmer plot, with the
+typical parameters held at those of the cell kinetics. Here every patient's parameters are those at the mode of the
+posterior (MAP): the prior is the population's log-normal distribution, typical values and omegas from the model file;
+the likelihood is interval-censored, see `cartsim.fitting.likelihood`. The posterior's moments and intervals
+come from importance sampling, since a posterior from intervals is not normal: where all visits are alike, a parameter
+is bounded on one side only. All patients are fitted at once, a call of `simulate` per step.
+
+What the paper does not say: the error of M-protein (here log-normal with an SD of 0.05, an assay's coefficient of
+variation), the cut-off of CR, and from where progression counts (see `CategoryRules`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cartsim.endpoints.rules import Response
+from cartsim.endpoints.survival import KaplanMeier, TimeToEvent, kaplan_meier, progression_free_survival
+from cartsim.errors import InputError
+from cartsim.fitting.errors import ErrorModel
+from cartsim.fitting.likelihood import PatientLikelihood, error_models, judged
+from cartsim.fitting.observations import CategoryRules, PatientData, read_patient_data
+from cartsim.fitting.posterior import Modes, Sample, find_modes, log_normal, sample_posteriors
+from cartsim.model.reader import Model, load
+from cartsim.schedule import MONTH
+from cartsim.simulation import Simulation, made_by, simulate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.signedinteger[Any]]
+
+ERRORS = {
+    "category": ErrorModel("lognormal", log=0.05),
+    "": ErrorModel("lognormal", log=0.2),
+}
+"""Error models by default: of M-protein behind the categories, and of any measured output."""
+
+PARAMETERS = ("Kexp_max", "Kkill_max", "gamma_m")
+LOW_DOSE = 150e6  # cells; Figure 5b parts the patients there
+FEW_DRAWS = 100  # effective draws below which posterior intervals are too rough to report without a word
+
+
+@dataclass(frozen=True)
+class IndividualFits:
+    """Fits of n patients in d parameters.
+
+    likelihood: the data and how probable they are; typical, omega (d,): the prior; modes, sample: the posteriors of
+    eta, a patient's log deviation from the typical value in omegas.
+    """
+
+    likelihood: PatientLikelihood
+    typical: Floats
+    omega: Floats
+    modes: Modes
+    sample: Sample
+    seed: int
+
+    @property
+    def data(self) -> PatientData:
+        return self.likelihood.data
+
+    def values(self, eta: Floats) -> Floats:
+        """Parameters (..., d) at eta (..., d)."""
+        return self.typical * np.exp(self.omega * eta)
+
+    @cached_property
+    def parameters(self) -> pd.DataFrame:
+        """A row a patient and parameter.
+
+        ``estimate`` at the mode; ``rse`` posterior SD of the logarithm, nearly the relative standard error; ``low``,
+        ``high`` the 95 % posterior interval; ``eta`` the mode in omegas from the typical value; ``shrinkage`` the
+        posterior variance over the prior's: 1 where the data say nothing.
+        """
+        import pandas as pd
+
+        low, high = self.values(self.sample.quantiles((0.025, 0.975)))
+        variance = np.diagonal(self.sample.covariance(), axis1=1, axis2=2)
+        n, d = self.modes.eta.shape
+        return pd.DataFrame(
+            {
+                "id": np.repeat(self.data.ids, d),
+                "dose": np.repeat(self.data.table["dose"].to_numpy(), d),
+                "parameter": np.tile(np.array(self.likelihood.parameters), n),
+                "estimate": self.values(self.modes.eta).ravel(),
+                "rse": (self.omega * np.sqrt(variance)).ravel(),
+                "low": low.ravel(),
+                "high": high.ravel(),
+                "eta": self.modes.eta.ravel(),
+                "shrinkage": variance.ravel(),
+            }
+        )
+
+    @cached_property
+    def patients(self) -> pd.DataFrame:
+        """A row a patient: id, dose, observations, agreement (share of categories that the fit has too),
+        log_likelihood at the mode, log_evidence (over the prior), ess (effective draws), converged."""
+        import pandas as pd
+
+        categories = self.categories
+        agreement = (categories["observed"] == categories["fitted"]).groupby(categories["id"]).mean()
+        observations = sum(series.known.sum(axis=1) for series in self.data.series)
+        return pd.DataFrame(
+            {
+                "id": self.data.ids,
+                "dose": self.data.table["dose"],
+                "observations": observations,
+                "agreement": agreement.reindex(self.data.ids).to_numpy(),
+                "log_likelihood": self.modes.log_density - log_normal(self.modes.eta),
+                "log_evidence": self.sample.log_evidence,
+                "ess": self.sample.ess,
+                "converged": self.modes.converged,
+            }
+        )
+
+    @property
+    def shrinkage(self) -> pd.DataFrame:
+        """By parameter: typical, omega, mean_eta, sd_eta (omegas), and eta shrinkage 1 - sd_eta (Savic 2009)."""
+        import pandas as pd
+
+        sd = self.modes.eta.std(axis=0, ddof=1) if len(self.modes.eta) > 1 else np.full(len(self.omega), np.nan)
+        return pd.DataFrame(
+            {
+                "parameter": self.likelihood.parameters,
+                "typical": self.typical,
+                "omega": self.omega,
+                "mean_eta": self.modes.eta.mean(axis=0),
+                "sd_eta": sd,
+                "shrinkage": 1 - sd,
+            }
+        )
+
+    @property
+    def minus_2LL(self) -> float:
+        """-2 log likelihood of all data under the population (the individual parameters integrated out)."""
+        return -2 * float(self.sample.log_evidence.sum())
+
+    def warnings(self) -> list[str]:
+        """What the reader must know: searches that did not converge, posteriors with few effective draws."""
+        said = []
+        for wrong, what in (
+            (~self.modes.converged, "the search for the mode did not converge"),
+            (self.sample.ess < FEW_DRAWS, f"fewer than {FEW_DRAWS} effective draws, so intervals are rough"),
+        ):
+            if wrong.any():
+                who = ", ".join(map(str, self.data.ids[wrong]))
+                said.append(f"{wrong.sum()} of {len(wrong)} patients (id {who}): {what}")
+        return said
+
+    def curves(self, times: ArrayLike, outputs: Sequence[str] | None = None) -> Simulation:
+        """All patients at their modes, simulated at ``times`` (days); ``values[output]`` is (n, times)."""
+        fitted = self.values(self.modes.eta)
+        table = self.data.table.assign(**dict(zip(self.likelihood.parameters, fitted.T, strict=True)))
+        names = list(dict.fromkeys(series.output for series in self.data.series)) if outputs is None else outputs
+        return simulate(self.likelihood.model, table.assign(id=self.data.ids), None, times, names)
+
+    @cached_property
+    def categories(self) -> pd.DataFrame:
+        """A row an assessment: id, day, observed and fitted category, ``change`` (M-protein of the fit, percent from
+        baseline), and from ``low`` to ``high`` what changes the observed category stands for, given the fit's nadir."""
+        import pandas as pd
+
+        columns = ["id", "day", "observed", "fitted", "change", "low", "high"]
+        series = self.data.responses
+        if series is None or series.category is None:
+            return pd.DataFrame(columns=columns)
+        everyone = np.arange(len(self.data.ids))
+        levels = self.likelihood.predict(self.values(self.modes.eta), everyone)[self.data.series.index(series)]
+        codes, limit = judged(levels, series.category, self.data.rules, self._M0)
+        low, high = series.low, series.high
+        if self.data.rules.progression == "nadir":
+            progressed = series.category == Response.PD
+            low, high = np.where(progressed, limit, low), np.where(progressed, high, np.minimum(high, limit))
+        row, visit = np.nonzero(series.known)
+        names = np.array([category.name for category in Response])
+        cells = (
+            self.data.ids[row],
+            series.days[row, visit],
+            names[series.category[row, visit]],
+            names[codes[row, visit]],
+            *(100 * (x[row, visit] - 1) for x in (levels, np.maximum(low, 0), high)),
+        )
+        return pd.DataFrame(dict(zip(columns, cells, strict=True)))
+
+    def representatives(self) -> list[Any]:
+        """Ids of one patient for each best observed category, the one with the most assessments; worst first."""
+        best = self.categories.assign(code=[Response[name] for name in self.categories["observed"]]).groupby("id")
+        table = best["code"].agg(["max", "size"]).sort_values(["max", "size"], ascending=[True, False], kind="stable")
+        return list(table[~table["max"].duplicated()].index)
+
+    @property
+    def _M0(self) -> Floats | None:
+        return self.data.table["M0"].to_numpy() if "M0" in self.data.table else None
+
+    def pfs(self) -> dict[str, TimeToEvent]:
+        """Progression-free survival in days, "observed" and "fitted", by one rule.
+
+        The event is the first visit in PD; visits that are NE count as missed (FDA censoring). The fitted curve is
+        judged at the patient's own visits; where the patient progressed, also at the visits that others have later,
+        so that a fit may progress later than its patient did.
+        """
+        series = self.data.responses
+        if series is None or series.category is None:
+            raise InputError("progression-free survival needs response categories; the data have none")
+        calendar = np.unique(series.days[np.isfinite(series.days)])
+        n = len(self.data.ids)
+        observed = np.zeros((n, len(calendar)), np.int8)
+        planned = np.zeros(observed.shape, bool)
+        row, visit = np.nonzero(np.isfinite(series.days))
+        place = np.searchsorted(calendar, series.days[row, visit])
+        observed[row, place], planned[row, place] = series.category[row, visit], True
+        progressed = (observed == Response.PD).any(axis=1)
+        later = progressed[:, None] & (calendar > np.nanmax(series.days, axis=1)[:, None])
+
+        levels = 1 + self.curves(calendar, [series.output])[series.output] / 100
+        assessed = (observed != Response.NE) | later
+        fitted, _ = judged(levels, np.where(assessed, Response.SD, Response.NE), self.data.rules, self._M0)
+        return {
+            "observed": _time_to_progression(calendar, planned, observed),
+            "fitted": _time_to_progression(calendar, planned | later, fitted),
+        }
+
+    def survival(self, split: float = LOW_DOSE) -> dict[tuple[str, str], KaplanMeier]:
+        """Kaplan-Meier curves in months by dose group and "observed" or "fitted", as Figure 5b."""
+        dose = self.data.table["dose"].to_numpy()
+        groups = {f"< {split / 1e6:g}e6": dose < split, f"≥ {split / 1e6:g}e6": dose >= split}
+        return {
+            (group, kind): kaplan_meier(pfs.time[rows] / MONTH, pfs.event[rows])
+            for group, rows in groups.items()
+            if rows.any()
+            for kind, pfs in self.pfs().items()
+        }
+
+    def pfs_table(self) -> pd.DataFrame:
+        """A row a patient: id, dose, and time (days), event, reason, observed and fitted."""
+        import pandas as pd
+
+        table = pd.DataFrame({"id": self.data.ids, "dose": self.data.table["dose"]})
+        for kind, pfs in self.pfs().items():
+            table[[f"{kind}_time", f"{kind}_event", f"{kind}_reason"]] = pfs.frame()[["time", "event", "reason"]]
+        return table
+
+    def made_by(self) -> dict[str, Any]:
+        """Model, settings and versions behind the fits."""
+        likelihood = self.likelihood
+        return made_by(
+            likelihood.model,
+            seed=self.seed,
+            parameters=", ".join(likelihood.parameters),
+            errors=str(likelihood.errors),
+            rules=repr(self.data.rules),
+            draws=self.sample.weight.shape[1],
+        )
+
+
+def fit_responses(
+    source: str | Path | pd.DataFrame,
+    model: str | Path | Model = "bb2121_clinical",
+    *,
+    parameters: Sequence[str] | None = None,
+    omega: Mapping[str, float] | None = None,
+    rules: CategoryRules = CategoryRules(),  # noqa: B008 (frozen)
+    errors: Mapping[str, ErrorModel] | None = None,
+    draws: int = 1000,
+    seed: int = 2021,
+    n_jobs: int = 1,
+) -> IndividualFits:
+    """Fit every patient of a data set, see `cartsim.fitting.observations` for its form.
+
+    source: a CSV file, a frame, or the name of a packaged example ("crb401_synthetic").
+    parameters: estimated for each patient, the others typical; by default Kexp_max, Kkill_max and gamma_m, and
+        gamma_b where the data have sBCMA. omega: SDs of the log that replace those of the model file.
+    errors: error models by output, of categories by "category", all with fixed SDs; `ERRORS` for those not given.
+    draws: of each patient's posterior; about half of them are effective.
+
+    Raises `InputError` for bad data, unknown parameters, and those without log-normal variability. A search that does
+    not converge is marked, not raised: see `IndividualFits.warnings`.
+    """
+    chosen = load(model)
+    data = read_patient_data(source, chosen, rules)
+    names = chosen_parameters(parameters, data)
+    typical, sd = lognormal_prior(chosen, names, data, omega)
+    models = error_models(data, chosen, errors, ERRORS)
+    for name, error in models.items():
+        if any(getattr(error, sigma) is None for sigma in error.sigmas):
+            raise InputError(f"the error model of {name} leaves an SD open; individual fits need its number")
+    if not draws >= FEW_DRAWS:
+        raise InputError(f"{draws} draws; give {FEW_DRAWS} or more")
+    likelihood = PatientLikelihood(data, chosen, names, models, n_jobs=n_jobs)
+
+    def target(eta: Floats, who: Ints) -> Floats:
+        return likelihood(typical * np.exp(sd * eta), who) + log_normal(eta)
+
+    modes = find_modes(target, likelihood.n, len(names))
+    refuse_impossible(data, np.isfinite(target(modes.eta, np.arange(likelihood.n))))
+    sample = sample_posteriors(target, modes.eta, modes.covariance, seed, draws=draws)
+    return IndividualFits(likelihood, typical, sd, modes, sample, seed)
+
+
+def chosen_parameters(parameters: Sequence[str] | None, data: PatientData) -> tuple[str, ...]:
+    """The parameters asked for, or by default those of Singh 2021: gamma_b only where the data have sBCMA."""
+    if parameters is not None:
+        return tuple(parameters)
+    sbcma = any(series.output in ("sbcma_change", "sBCMA") for series in data.series)
+    return (*PARAMETERS, "gamma_b") if sbcma else PARAMETERS
+
+
+def refuse_impossible(data: PatientData, possible: NDArray[np.bool_]) -> None:
+    """Raise `InputError` for patients whose data no parameters that were tried can bring about."""
+    if not possible.all():
+        who = ", ".join(map(str, data.ids[~possible][:10]))
+        raise InputError(
+            f"data of id {who} are impossible whatever the parameters, such as transgene without a dose; "
+            "correct them or leave the patient out"
+        )
+
+
+def lognormal_prior(
+    model: Model, names: Sequence[str], data: PatientData, omega: Mapping[str, float] | None = None
+) -> tuple[Floats, Floats]:
+    """Typical values and omegas of parameters that vary log-normally; refuses what cannot be estimated."""
+    from cartsim.population.patients import check_name
+
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"parameters {', '.join(names) or '(none)'}: name at least one, each once")
+    for name in omega or {}:
+        if name not in names:
+            raise InputError(f"an omega of {name}, which is not estimated; the parameters are {', '.join(names)}")
+    typical, sd = [], []
+    for name in names:
+        check_name(model, name, "parameters")
+        parameter = model.parameters[name]
+        if name in data.table:
+            raise InputError(f"{name} is a column of the data and so known; leave it out of the parameters")
+        if parameter.value is None or parameter.value <= 0:
+            raise InputError(f"{name} has no positive typical value to vary about; override it or leave it out")
+        iiv = parameter.iiv
+        given = (omega or {}).get(name, iiv.omega if iiv and iiv.distribution == "lognormal" else 0.0)
+        if not (np.isfinite(given) and given > 0):
+            raise InputError(f"{name} has no log-normal variability above 0; give its omega or leave it out")
+        typical.append(parameter.value)
+        sd.append(given)
+    return np.array(typical), np.array(sd)
+
+
+def _time_to_progression(
+    calendar: Floats, planned: NDArray[np.bool_], category: NDArray[np.int8]
+) -> TimeToEvent:
+    """PFS from categories (n, v) on a common calendar (v,), of which each patient has the planned visits."""
+    order = np.argsort(~planned, axis=1, kind="stable")  # a patient's own visits first, then padding
+    mine = np.take_along_axis(planned, order, axis=1)
+    days = np.where(mine, calendar[order], np.nan)
+    codes = np.take_along_axis(category, order, axis=1)
+    progressed = mine & (codes == Response.PD)
+    first = np.where(progressed, days, np.inf).min(axis=1)
+    return progression_free_survival(
+        days, mine & (codes != Response.NE), np.where(np.isfinite(first), first, np.nan)
+    )

@@ -1,0 +1,94 @@
+"""Synthetic data sets of individual patients, with the truth behind them: for examples, tests and recovery studies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cartsim.endpoints.rules import Response
+from cartsim.fitting.likelihood import judged
+from cartsim.fitting.observations import MPROTEIN, CategoryRules
+from cartsim.model.reader import Model, load
+from cartsim.population.population import Population, fixed, uniforms
+from cartsim.schedule import KARMMA_RESPONSE, MONTH
+from cartsim.simulation import simulate
+from cartsim.trial.assay import Assay
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+
+CRB401_DOSES = (*(50e6,) * 3, *(150e6,) * 8, *(450e6,) * 19, *(800e6,) * 3)
+"""Doses like those of the first bb2121 trial (CRB-401), 33 patients."""
+
+SBCMA_LIMIT = 0.01  # of baseline: sBCMA below it is reported as "<-99" percent
+
+
+def synthetic_patients(
+    doses: Sequence[float] = CRB401_DOSES,
+    *,
+    model: str | Model = "bb2121_clinical",
+    parameters: Sequence[str] = ("Kexp_max", "Kkill_max", "gamma_m", "gamma_b"),
+    days: ArrayLike = KARMMA_RESPONSE,
+    follow_up: tuple[float, float] = (6 * MONTH, 24 * MONTH),
+    mprotein_cv: float = 0.05,
+    sbcma_days: ArrayLike = (28.0, 2 * MONTH, 3 * MONTH),
+    sbcma_cv: float = 0.2,
+    transgene_days: ArrayLike = (),
+    transgene_cv: float = 0.3,
+    transgene_lloq: float = 50.0,
+    rules: CategoryRules = CategoryRules(),  # noqa: B008 (frozen)
+    seed: int = 402,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Observations in the form that `read_patient_data` takes, and the true parameters: a row a patient.
+
+    Only ``parameters`` vary, as the model file has it. M-protein is measured with a log-normal error at ``days`` (from
+    infusion) up to the end of each patient's follow-up, drawn evenly from ``follow_up``, and judged by ``rules``
+    from the measured values, as a trial does; the first PD is the last assessment. sBCMA is measured as a level
+    and given as percent change, the transgene in copies/ug, both with a limit of quantification.
+    """
+    import pandas as pd
+
+    chosen = load(model)
+    n = len(doses)
+    others = {name: fixed() for name, p in chosen.parameters.items() if p.iiv and name not in parameters}
+    truth = Population(chosen, seed, others).table(0, n).reset_index()
+    truth.insert(1, "dose", np.asarray(doses, float))
+    every = np.unique(np.concatenate([np.asarray(d, float) for d in (days, sbcma_days, transgene_days)]))
+    run = simulate(chosen, truth, None, every, [MPROTEIN, "sbcma_change", "transgene"])
+
+    def measured(output: str, at: ArrayLike, cv: float) -> tuple[Floats, Floats]:
+        at = np.asarray(at, float)
+        values = run[output][:, np.searchsorted(every, at)]
+        levels = 1 + values / 100 if output.endswith("_change") else values
+        return at, Assay(cv=cv).measure(np.maximum(levels, 0), seed=seed, name=output, start=0, days=at)
+
+    visits, mprotein = measured(MPROTEIN, days, mprotein_cv)
+    end = follow_up[0] + (follow_up[1] - follow_up[0]) * uniforms(seed, "follow-up", 0, n)
+    codes, _ = judged(mprotein, np.full(mprotein.shape, Response.SD, np.int8), rules)
+    rows: list[tuple[int, float, float, str, str, str]] = []
+    for i in range(n):
+        own = (i, float(doses[i]))
+        for day, code in zip(visits, codes[i], strict=True):
+            if day > end[i]:
+                break
+            rows.append((*own, day, Response(code).name, "", ""))
+            if code == Response.PD:
+                break
+    for output, at, cv, limit in (
+        ("sbcma_change", sbcma_days, sbcma_cv, SBCMA_LIMIT),
+        ("transgene", transgene_days, transgene_cv, transgene_lloq),
+    ):
+        sampled, values = measured(output, at, cv)
+        for i, j in np.ndindex(*values.shape):
+            known = max(float(values[i, j]), limit)
+            shown = f"{100 * (known - 1):.6g}" if output.endswith("_change") else f"{known:.6g}"
+            text = shown if values[i, j] >= limit else f"<{shown}"
+            rows.append((i, float(doses[i]), float(sampled[j]), "", output, text))
+    data = pd.DataFrame(rows, columns=["id", "dose", "day", "category", "output", "value"])
+    data = data.sort_values(["id", "day"], kind="stable", ignore_index=True)
+    return data, truth

@@ -1,0 +1,266 @@
+"""What a model is: its parameters, states, outputs and dosing, frozen, and the values patients give it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import reprlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+import numpy as np
+
+from cartsim.errors import InputError
+from cartsim.model.expression import Expression
+
+DISTRIBUTIONS = ("lognormal", "normal", "logitnormal", "uniform")
+TABLE_COLUMNS = frozenset({"id", "arm", "dose", "time"})  # columns of patient tables that no model may claim
+
+
+@dataclass(frozen=True)
+class Variability:
+    """How a parameter varies between patients.
+
+    distribution: lognormal (omega is the SD of the logarithm), normal (SD in the parameter's unit),
+    logitnormal (SD of the logit between low and high) or uniform (between low and high, no omega);
+    rse: relative standard error of omega, as a fraction.
+    """
+
+    distribution: str
+    omega: float = 0.0
+    low: float | None = None
+    high: float | None = None
+    rse: float | None = None
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number of the model: parameter, covariate, constant, or a published one the equations do not use.
+
+    value: typical value, None for a derived parameter, whose `expression` gives it from the others;
+    low, high: inclusive limits; rse: relative standard error as a fraction.
+    """
+
+    name: str
+    value: float | None
+    expression: Expression | None
+    unit: str
+    iiv: Variability | None
+    rse: float | None
+    low: float | None
+    high: float | None
+    source: str
+    doc: str
+    role: str
+
+
+@dataclass(frozen=True)
+class State:
+    """One differential equation.
+
+    scale: "log" (integrated as its logarithm; exactly zero while absent) or "linear"; initial: formula of
+    parameters; seed: value an absent log pool gets at a dose (in file order, each formula seeing the dose and
+    the seeds before it); rate: time derivative in the state's own unit; negligible: size of a linear state
+    below which relative accuracy no longer matters; ceiling: a patient above it ends early; volume: name of
+    the parameter that makes cells of the state (cells = state * volume), for the extinction option.
+    """
+
+    name: str
+    unit: str
+    scale: str
+    initial: Expression
+    seed: Expression | None
+    rate: Expression
+    negligible: float
+    ceiling: float | None
+    volume: str | None
+    doc: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """A quantity computed from states and parameters."""
+
+    name: str
+    unit: str
+    value: Expression
+    doc: str
+
+
+@dataclass(frozen=True)
+class Dosing:
+    """Where a dose goes: `state` rises by dose * per_dose. dose: the default, in `unit`."""
+
+    state: str
+    per_dose: Expression
+    dose: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checked model. Treat its dictionaries as read-only; `override` and `variant` make new models.
+
+    parameters: constants, parameters and covariates in file order; definitions: each after those it uses;
+    unused: published values that do not enter the equations; variants: named sets of parameter values;
+    digest: SHA-256 of what defines the mathematics, the same whatever values the parameters take;
+    path: the file it was read from.
+    """
+
+    name: str
+    source: str
+    doc: str
+    time: str
+    parameters: dict[str, Parameter]
+    states: dict[str, State]
+    definitions: dict[str, Expression]
+    outputs: dict[str, Output]
+    dosing: Dosing | None
+    variants: dict[str, dict[str, float]]
+    digest: str
+    path: str
+    unused: dict[str, Parameter] = field(default_factory=dict)
+
+    def override(self, values: Mapping[str, float]) -> Model:
+        """The model with new typical values. A derived parameter given a number keeps that number.
+
+        values: {name of a parameter, covariate or constant: number}.
+        Raises InputError for an unknown name or a value outside the parameter's limits.
+        """
+        changed = dict(self.parameters)
+        for name, value in values.items():
+            self._known(name)
+            number = finite_number(value, name)
+            changed[name] = replace(changed[name], value=number, expression=None)
+            check_typical_value(changed[name])
+        model = replace(self, parameters=changed)
+        model.values({}, 1)  # derived parameters may leave their limits
+        return model
+
+    def variant(self, name: str) -> Model:
+        """The model with the values of a named variant. Raises InputError for an unknown one."""
+        if name not in self.variants:
+            raise InputError(f"model {self.name!r} has no variant {name!r}{choices(name, self.variants)}")
+        return self.override(self.variants[name])
+
+    def values(self, table: Mapping[str, Any], n: int) -> np.ndarray:
+        """Every parameter of every patient.
+
+        table: columns (arrays of length n, or single numbers) named as parameters, as a data frame or a
+        dictionary; columns id, arm, dose and time are left alone; n: number of patients.
+        A parameter without a column has its typical value, a derived one follows from the others.
+        Returns float64 of shape (n, len(parameters)), columns in the order of `parameters`.
+        Raises InputError for an unknown column, wrong length, a value that is not finite or outside limits.
+        """
+        given = [name for name in table if name not in TABLE_COLUMNS]
+        for name in given:
+            self._known(name)
+        values: dict[str, np.ndarray] = {}
+        for name in self._order():
+            parameter = self.parameters[name]
+            if name in given:
+                column = _column(table[name], name, n)
+            elif parameter.expression is not None:
+                column = np.broadcast_to(parameter.expression.evaluate(values), n)
+            else:
+                column = np.full(n, parameter.value)
+            values[name] = column
+            _check_column(column, parameter)
+        return np.column_stack([values[name] for name in self.parameters]).astype(np.float64, copy=False)
+
+    def _order(self) -> tuple[str, ...]:
+        derived = {p.name: p.expression for p in self.parameters.values() if p.expression is not None}
+        if not derived:
+            return tuple(self.parameters)
+        return (*(n for n in self.parameters if n not in derived), *in_order(derived, self.name))
+
+    def _known(self, name: str) -> None:
+        if name in self.parameters:
+            return
+        if name in self.unused:
+            raise InputError(f"{name!r} does not enter the equations of model {self.name!r}: "
+                             f"{self.unused[name].doc or 'recorded only'}; leave it out")
+        raise InputError(f"model {self.name!r} has no parameter {name!r}{choices(name, self.parameters)}")
+
+
+def in_order(formulas: Mapping[str, Expression], where: str) -> list[str]:
+    """Names in an order in which each formula comes after those it uses."""
+    graph = TopologicalSorter({n: sorted(f.names & formulas.keys()) for n, f in formulas.items()})
+    try:
+        return list(graph.static_order())
+    except CycleError as problem:
+        raise InputError(f"{where}: circular: {' -> '.join(problem.args[1])}; break the circle") from None
+
+
+def finite_number(value: Any, where: str) -> float:
+    """The value as a float; raises InputError unless it is a finite number."""
+    try:
+        number = math.nan if isinstance(value, (bool, str)) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{where}: must be a finite number, not {shown(value)}")
+    return number
+
+
+def check_typical_value(parameter: Parameter) -> None:
+    """A typical value within its limits, and one that its variability can act on."""
+    name, value, iiv = parameter.name, parameter.value, parameter.iiv
+    if value is None:
+        return  # derived: checked when it is computed
+    _check_column(np.array([value]), parameter)
+    if iiv is None:
+        return
+    if iiv.distribution == "lognormal" and value <= 0:
+        raise InputError(f"{name} = {value:g} varies lognormally, so its value must be above 0")
+    if iiv.distribution in ("logitnormal", "uniform"):
+        low = parameter.low if iiv.low is None else iiv.low
+        high = parameter.high if iiv.high is None else iiv.high
+        if low is None or high is None:
+            raise InputError(f"{name}: a {iiv.distribution} distribution needs low and high")
+        if not low < value < high:
+            raise InputError(f"{name} = {value:g} must lie between the limits {low:g} and {high:g} of its "
+                             f"{iiv.distribution} distribution")
+
+
+def _column(column: Any, name: str, n: int) -> np.ndarray:
+    try:
+        values = np.asarray(column, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"column {name!r} must hold numbers only") from None
+    if values.shape not in ((), (n,)):
+        raise InputError(f"column {name!r} has shape {values.shape}, expected {n} values, one per patient")
+    return np.broadcast_to(values, n)
+
+
+def _check_column(values: np.ndarray, parameter: Parameter) -> None:
+    low = -math.inf if parameter.low is None else parameter.low
+    high = math.inf if parameter.high is None else parameter.high
+    wrong = ~(np.isfinite(values) & (values >= low) & (values <= high))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        patient = f" (patient row {row})" if values.size > 1 else ""
+        if not np.isfinite(values[row]):
+            allowed = "a finite number"
+        elif math.isinf(high):
+            allowed = f"{low:g} or more"
+        else:
+            allowed = f"{high:g} or less" if math.isinf(low) else f"{low:g} to {high:g}"
+        unit = "" if parameter.unit == "1" else f" {parameter.unit}"
+        raise InputError(f"{parameter.name} = {values[row]:g}{unit}{patient} is not allowed; give {allowed}")
+
+
+def choices(name: str, known: Iterable[str]) -> str:
+    """The end of an error message: the known names that come closest, or all of them."""
+    spelled = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(str(name).lower(), spelled, n=3)
+    if close:
+        return f"; did you mean {' or '.join(spelled[each] for each in close)}?"
+    return f"; choose from {', '.join(spelled.values())}" if spelled else ""
+
+
+def shown(value: Any) -> str:
+    """Any value for a message, cut to a line."""
+    return reprlib.repr(value)

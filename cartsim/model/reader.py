@@ -1,0 +1,405 @@
+"""Model files: found, read, checked and frozen into a `Model`.
+
+One TOML file holds one model whole. Everything a formula, a unit or a name can get wrong is an InputError
+that names the file, the entry and the mend, raised before anything is simulated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import keyword
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from cartsim.cache import cache_dir
+from cartsim.errors import InputError
+from cartsim.model import expression, units
+from cartsim.model import model as specification
+from cartsim.model.expression import FUNCTIONS, Expression, parse
+from cartsim.model.model import (
+    DISTRIBUTIONS,
+    TABLE_COLUMNS,
+    Dosing,
+    Model,
+    Output,
+    Parameter,
+    State,
+    Variability,
+    check_typical_value,
+    choices,
+    finite_number,
+    in_order,
+    shown,
+)
+
+__all__ = ["DISTRIBUTIONS", "Dosing", "Model", "Output", "Parameter", "State", "Variability", "load", "names"]
+
+RESERVED = FUNCTIONS | TABLE_COLUMNS
+MAX_BYTES = 1_000_000
+
+
+# --- finding -----------------------------------------------------------------------------------------
+
+
+def load(name_or_path: str | Path | Model) -> Model:
+    """Read and check a model.
+
+    name_or_path: a shipped model ("bb2121_clinical"), a file ending in .toml, either with ":variant"
+    behind it ("bb2121_invitro:Daudi"); a Model is returned as it is.
+    Raises InputError when there is no such model or anything in the file is wrong.
+    """
+    if isinstance(name_or_path, Model):
+        return name_or_path
+    text, variant = str(name_or_path), None
+    if not text.endswith(".toml") and ":" in text:
+        text, variant = text.rsplit(":", 1)
+    path = Path(text) if text.endswith(".toml") else _folder() / f"{text}.toml"
+    if not text.endswith(".toml") and text not in names():
+        raise InputError(f"no model {text!r}{choices(text, names())} (a model of your own: the path of its "
+                         ".toml file)")
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as problem:  # ValueError: no path at all, such as one with a null byte
+        reason = getattr(problem, "strerror", None) or problem
+        raise InputError(f"cannot read the model file {text!r}: {reason}") from None
+    model = _build(_toml(content, path.name), path)
+    _check_units_once(model, content, path.name)
+    return model if variant is None else model.variant(variant)
+
+
+def names() -> list[str]:
+    """Names of the shipped models."""
+    return sorted(path.stem for path in _folder().glob("*.toml"))
+
+
+def _folder() -> Path:
+    """The shipped models: inside the package when installed, beside it in a source checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "models"
+    return inside if inside.is_dir() else package.parent / "models"
+
+
+def _toml(content: bytes, file: str) -> dict[str, Any]:
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{file}: {len(content)} bytes, at most {MAX_BYTES} are read")
+    try:
+        return tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise InputError(f"{file}: not a TOML file ({problem})") from None
+
+
+# --- reading -----------------------------------------------------------------------------------------
+
+_SECTIONS = {
+    "model": True, "constants": False, "parameters": True, "covariates": False, "definitions": False,
+    "states": True, "outputs": False, "dosing": False, "variants": False, "unused": False,
+}
+_ROLES = {"constants": "constant", "parameters": "parameter", "covariates": "covariate"}
+
+
+def _build(raw: dict[str, Any], path: Path) -> Model:
+    file = path.name
+    sections = _fields(raw, file, [s for s, needed in _SECTIONS.items() if needed], _SECTIONS)
+    head = _fields(sections["model"], f"{file}: [model]", ("name", "source", "time"), ("doc",))
+    head = {key: _text(value, f"{file}: model.{key}") for key, value in head.items()}
+    taken: dict[str, str] = {}
+
+    def entries(section: str) -> Iterable[tuple[str, Any, str]]:
+        table = sections.get(section, {})
+        if not isinstance(table, dict):
+            raise InputError(f"{file}: {section} must be a table: write [{section}.NAME]")
+        for name, entry in table.items():
+            where = f"{file}: {section}.{name if name.isprintable() else repr(name)}"
+            if section != "variants":
+                _claim(name, where, taken)
+            yield name, entry, where
+
+    parameters = {n: _parameter(n, e, w, role)
+                  for section, role in _ROLES.items() for n, e, w in entries(section)}
+    unused = {n: _parameter(n, e, w, "unused") for n, e, w in entries("unused")}
+    definitions = {n: parse(e, w) for n, e, w in entries("definitions")}
+    states = {n: _state(n, e, w) for n, e, w in entries("states")}
+    outputs = {n: _output(n, e, w) for n, e, w in entries("outputs")}
+    dosing = _dosing(sections["dosing"], f"{file}: dosing") if "dosing" in sections else None
+    if not states:
+        raise InputError(f"{file}: [states] is empty; a model has at least one state")
+    _check_names(parameters, definitions, states, outputs, dosing, file)
+    definitions = {n: definitions[n] for n in in_order(definitions, f"{file}: definitions")}
+
+    variants = {}
+    for name, entry, where in entries("variants"):
+        if not isinstance(entry, dict):
+            raise InputError(f"{where}: a variant is a table of parameter values")
+        variants[name] = {key: finite_number(value, f"{where}.{key}") for key, value in entry.items()}
+
+    model = Model(
+        name=head["name"], source=head["source"], doc=head.get("doc", ""), time=head["time"],
+        parameters=parameters, states=states, definitions=definitions, outputs=outputs, dosing=dosing,
+        variants=variants, digest=_digest(parameters, definitions, states, outputs, dosing),
+        path=str(path), unused=unused,
+    )
+    _check_typical(model, file)
+    return model
+
+
+def _parameter(name: str, entry: Any, where: str, role: str) -> Parameter:
+    entry = _fields(entry, where, ("value", "unit", "source"), ("doc", "rse", "iiv", "low", "high"))
+    value, formula = entry["value"], None
+    if isinstance(value, str):
+        if role in ("constant", "unused"):
+            raise InputError(f"{where}.value: must be a number here, not {shown(value)}")
+        formula, value = parse(value, f"{where}.value"), None
+    else:
+        value = finite_number(value, f"{where}.value")
+    return Parameter(
+        name=name, value=value, expression=formula, unit=_text(entry["unit"], f"{where}.unit"),
+        iiv=_variability(entry["iiv"], f"{where}.iiv") if "iiv" in entry else None,
+        rse=_positive(entry, "rse", where), low=_optional(entry, "low", where),
+        high=_optional(entry, "high", where), source=_text(entry["source"], f"{where}.source"),
+        doc=_text(entry.get("doc", ""), f"{where}.doc", empty=True), role=role,
+    )
+
+
+def _variability(entry: Any, where: str) -> Variability:
+    entry = _fields(entry, where, ("distribution",), ("omega", "low", "high", "rse"))
+    distribution = entry["distribution"]
+    if distribution not in DISTRIBUTIONS:
+        raise InputError(f"{where}.distribution: {shown(distribution)} is not one of "
+                         f"{', '.join(DISTRIBUTIONS)}")
+    omega = finite_number(entry.get("omega", 0.0), f"{where}.omega")
+    if omega < 0:
+        raise InputError(f"{where}.omega: {omega:g} is negative; omega is a standard deviation, 0 or more")
+    if distribution != "uniform" and "omega" not in entry:
+        raise InputError(f"{where}: a {distribution} distribution needs omega")
+    if distribution == "uniform" and "omega" in entry:
+        raise InputError(f"{where}: a uniform distribution has low and high, no omega")
+    if distribution in ("lognormal", "normal") and entry.keys() & {"low", "high"}:
+        raise InputError(f"{where}: a {distribution} distribution has no low or high; leave them out")
+    return Variability(distribution, omega, _optional(entry, "low", where), _optional(entry, "high", where),
+                       _positive(entry, "rse", where))
+
+
+def _state(name: str, entry: Any, where: str) -> State:
+    entry = _fields(entry, where, ("unit", "scale", "initial", "rate"),
+                    ("seed", "negligible", "ceiling", "volume", "doc"))
+    scale = entry["scale"]
+    if scale not in ("log", "linear"):
+        raise InputError(f"{where}.scale: {shown(scale)} is not one of log, linear")
+    initial = parse(entry["initial"], f"{where}.initial")
+    seed = parse(entry["seed"], f"{where}.seed") if "seed" in entry else None
+    negligible = _positive(entry, "negligible", where)
+    ceiling = _positive(entry, "ceiling", where)
+    if scale == "log" and _plain_number(initial) == 0 and seed is None:
+        raise InputError(f"{where}: a log-scaled state that starts at 0 needs a seed, "
+                         "the value it gets at the first dose")
+    if scale == "log" and negligible is not None:
+        raise InputError(f"{where}.negligible: only for linear states, a logarithm is always relative")
+    if scale == "linear" and seed is not None:
+        raise InputError(f"{where}.seed: only for log-scaled states, a linear one may be 0; leave it out")
+    if scale == "linear" and negligible is None:
+        raise InputError(f"{where}: a linear state needs negligible, the size (in {entry['unit']}) below "
+                         "which relative accuracy no longer matters")
+    return State(
+        name=name, unit=_text(entry["unit"], f"{where}.unit"), scale=scale, initial=initial, seed=seed,
+        rate=parse(entry["rate"], f"{where}.rate"), negligible=negligible or 0.0, ceiling=ceiling,
+        volume=_text(entry["volume"], f"{where}.volume") if "volume" in entry else None,
+        doc=_text(entry.get("doc", ""), f"{where}.doc", empty=True),
+    )
+
+
+def _output(name: str, entry: Any, where: str) -> Output:
+    entry = _fields(entry, where, ("unit", "value"), ("doc",))
+    return Output(name, _text(entry["unit"], f"{where}.unit"), parse(entry["value"], f"{where}.value"),
+                  _text(entry.get("doc", ""), f"{where}.doc", empty=True))
+
+
+def _dosing(entry: Any, where: str) -> Dosing:
+    entry = _fields(entry, where, ("state", "per_dose", "dose", "unit"), ())
+    dose = finite_number(entry["dose"], f"{where}.dose")
+    if dose < 0:
+        raise InputError(f"{where}.dose: {dose:g} is negative; give 0 or more")
+    return Dosing(_text(entry["state"], f"{where}.state"), parse(entry["per_dose"], f"{where}.per_dose"),
+                  dose, _text(entry["unit"], f"{where}.unit"))
+
+
+def _fields(entry: Any, where: str, needed: Iterable[str], allowed: Iterable[str]) -> dict[str, Any]:
+    """The entry itself, once it is a table with all of `needed` and nothing beyond `allowed`."""
+    if not isinstance(entry, dict):
+        raise InputError(f"{where}: must be a table with {', '.join(needed)}, not {shown(entry)}")
+    every = [*needed, *(key for key in allowed if key not in needed)]
+    for key in entry:
+        if key not in every:
+            raise InputError(f"{where}: unknown entry {key!r}{choices(key, every)}")
+    missing = [key for key in needed if key not in entry]
+    if missing:
+        it = "it" if len(missing) == 1 else "them"
+        raise InputError(f"{where}: {', '.join(missing)} missing; add {it}")
+    return entry
+
+
+def _text(value: Any, where: str, *, empty: bool = False) -> str:
+    if not isinstance(value, str) or not (value.strip() or empty):
+        raise InputError(f"{where}: must be text, not {shown(value)}")
+    return " ".join(value.split())
+
+
+def _optional(entry: dict[str, Any], key: str, where: str) -> float | None:
+    return finite_number(entry[key], f"{where}.{key}") if key in entry else None
+
+
+def _positive(entry: dict[str, Any], key: str, where: str) -> float | None:
+    number = _optional(entry, key, where)
+    if number is not None and number <= 0:
+        raise InputError(f"{where}.{key}: {number:g} must be above 0")
+    return number
+
+
+def _claim(name: str, where: str, taken: dict[str, str]) -> None:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name) or "__" in name or keyword.iskeyword(name):
+        raise InputError(f"{where}: {name!r} cannot be a name; use letters, digits and single underscores, "
+                         "a letter first")
+    if name in RESERVED:
+        raise InputError(f"{where}: the name {name!r} is taken by cartsim; choose another")
+    if name in taken:
+        raise InputError(f"{where}: the name {name!r} is taken by {taken[name].split(': ')[1]}; "
+                         "names are unique in a model")
+    taken[name] = where
+
+
+def _plain_number(formula: Expression) -> float | None:
+    return None if formula.names else float(formula.evaluate({}))
+
+
+# --- checking ----------------------------------------------------------------------------------------
+
+
+def _check_names(parameters: dict[str, Parameter], definitions: dict[str, Expression],
+                 states: dict[str, State], outputs: dict[str, Output], dosing: Dosing | None,
+                 file: str) -> None:
+    """Every name in every formula stands for something that may be used there."""
+    everything = {*parameters, *definitions, *states, "time"}
+    moving = {*states, "time"}  # what changes during a simulation, definitions with it
+    for name in in_order(definitions, f"{file}: definitions"):
+        if definitions[name].names & moving:
+            moving.add(name)
+    fixed = everything - moving
+
+    def check(formula: Expression | None, allowed: set[str], where: str, what: str) -> None:
+        for name in sorted(formula.names - allowed) if formula is not None else ():
+            if name in everything:
+                raise InputError(f"{file}: {where}: {name!r} cannot be used here, only {what}")
+            raise InputError(f"{file}: {where}: undefined name {name!r}{choices(name, allowed)}")
+
+    for p in parameters.values():
+        check(p.expression, set(parameters), f"{p.role}s.{p.name}.value", "parameters and covariates")
+    in_order({p.name: p.expression for p in parameters.values() if p.expression is not None}, file)
+    for name, formula in definitions.items():
+        check(formula, everything, f"definitions.{name}", "")
+    for s in states.values():
+        check(s.initial, fixed, f"states.{s.name}.initial", "what does not change with time")
+        check(s.rate, everything, f"states.{s.name}.rate", "")
+        check(s.seed, everything, f"states.{s.name}.seed", "")
+        if s.volume is not None and s.volume not in parameters:
+            raise InputError(f"{file}: states.{s.name}.volume: no parameter {s.volume!r}"
+                             f"{choices(s.volume, parameters)}")
+    for o in outputs.values():
+        check(o.value, everything, f"outputs.{o.name}.value", "")
+    if dosing is not None:
+        if dosing.state not in states:
+            raise InputError(f"{file}: dosing.state: no state {dosing.state!r}"
+                             f"{choices(dosing.state, states)}")
+        check(dosing.per_dose, fixed, "dosing.per_dose", "what does not change with time")
+
+
+def _check_typical(model: Model, file: str) -> None:
+    """Typical values, variability and variants stay within the limits the file itself gives."""
+    try:
+        for parameter in (*model.parameters.values(), *model.unused.values()):
+            check_typical_value(parameter)
+        model.values({}, 1)
+        for name in model.variants:
+            model.variant(name)
+    except InputError as problem:
+        raise InputError(f"{file}: {problem}") from None
+
+
+def _digest(parameters: dict[str, Parameter], definitions: dict[str, Expression], states: dict[str, State],
+            outputs: dict[str, Output], dosing: Dosing | None) -> str:
+    """Of the mathematics only: no values, units or words, so that new values need no new machine code."""
+
+    def text(formula: Expression | None) -> str | None:
+        return None if formula is None else formula.text
+
+    mathematics = [
+        [(p.name, text(p.expression)) for p in parameters.values()],
+        [(name, text(formula)) for name, formula in definitions.items()],
+        [(s.name, s.scale, text(s.initial), text(s.seed), text(s.rate), s.negligible, s.ceiling, s.volume)
+         for s in states.values()],
+        [(o.name, text(o.value)) for o in outputs.values()],
+        None if dosing is None else (dosing.state, text(dosing.per_dose)),
+    ]
+    return hashlib.sha256(json.dumps(mathematics).encode()).hexdigest()
+
+
+# --- units -------------------------------------------------------------------------------------------
+
+
+def _check_units_once(model: Model, content: bytes, file: str) -> None:
+    """Check units unless this very file has passed this very code before: pint is slow to import."""
+    key = hashlib.sha256(content)
+    for module in (expression, units, specification):
+        key.update(Path(module.__file__ or "").read_bytes())
+    key.update(Path(__file__).read_bytes())
+    mark = cache_dir() / f"units-{key.hexdigest()[:32]}"
+    if not mark.exists():
+        _check_units(model, file)
+        try:
+            mark.touch()
+        except OSError:
+            return  # nothing is lost but time
+
+
+def _check_units(model: Model, file: str) -> None:
+    """Every formula has the unit of its entry; raises InputError for the first that has not."""
+    time = units.parse_unit(model.time, f"{file}: model.time")
+    if time.dimensionality != {"[time]": 1}:
+        raise InputError(f"{file}: model.time: {model.time!r} is no unit of time; use s, min, h, day or week")
+    known: dict[str, Any] = {"time": time}
+    for p in (*model.parameters.values(), *model.unused.values()):
+        known[p.name] = units.parse_unit(p.unit, f"{file}: {p.name}.unit")
+    for s in model.states.values():
+        known[s.name] = units.parse_unit(s.unit, f"{file}: states.{s.name}.unit")
+    for name, formula in model.definitions.items():
+        known[name] = units.unit_of(formula, known, f"{file}: definitions.{name}")
+
+    def expect(formula: Expression | None, wanted: Any, where: str) -> None:
+        if formula is None:
+            return
+        found = units.unit_of(formula, known, f"{file}: {where}")
+        if not units.same_unit(found, wanted):
+            raise InputError(f"{file}: {where}: {formula.text!r} has unit {units.unit_text(found)}, "
+                             f"wanted is {units.unit_text(wanted)}; correct it, or multiply by a constant of "
+                             f"{units.unit_text(wanted / found)}")
+
+    def expect_or_number(formula: Expression | None, wanted: Any, where: str) -> None:
+        if formula is not None and formula.names:  # a bare number is in the unit of its entry
+            expect(formula, wanted, where)
+
+    for p in model.parameters.values():
+        expect_or_number(p.expression, known[p.name], f"{p.role}s.{p.name}.value")
+    for s in model.states.values():
+        expect_or_number(s.initial, known[s.name], f"states.{s.name}.initial")
+        expect_or_number(s.seed, known[s.name], f"states.{s.name}.seed")
+        expect(s.rate, known[s.name] / time, f"states.{s.name}.rate")
+        if s.volume is not None:
+            cells = parse(f"{s.name}*{s.volume}", file)
+            expect(cells, units.parse_unit("cell", file), f"states.{s.name}.volume")
+    for o in model.outputs.values():
+        expect(o.value, units.parse_unit(o.unit, f"{file}: outputs.{o.name}.unit"), f"outputs.{o.name}.value")
+    if model.dosing is not None:
+        dose = units.parse_unit(model.dosing.unit, f"{file}: dosing.unit")
+        expect(model.dosing.per_dose, known[model.dosing.state] / dose, "dosing.per_dose")

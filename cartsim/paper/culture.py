@@ -1,0 +1,140 @@
+"""Figure 2a: viability of six cell lines after 4 hours with CAR-T cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cartsim.paper.drawn import Drawn, observations, paragraphs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+HOURS = 4.0
+RATIOS = np.unique(np.round(np.concatenate([np.geomspace(0.1, 10, 41), [1, 2, 4, 10]]), 6))
+WELLS = (50.0, 100.0, 200.0)  # uL: usual in 96-well plates, the middle one the model's own
+LEVELS = (5, 25, 50, 75, 95)
+COLOR = "#0072B2"
+
+
+def figure_2a(data: str | Path | None = None) -> Drawn:
+    """Viability against effector to target ratio, the band of Kkill_max's variability, and the wells' volumes.
+
+    data: CSV file of measured viability, columns line, ET and viability (percent).
+
+    The table holds a row for each line, volume (MV, uL), ratio (ET) and percentile of Kkill_max, with
+    viability and cytolysis in percent at 4 hours; measured points have no MV and no percentile.
+    """
+    import pandas as pd
+
+    from cartsim.model.reader import load
+
+    model = load("bb2121_invitro")
+    lines = model.variants
+    seen = None if data is None else observations(data, {"line": tuple(lines)}, ("ET", "viability"))
+    table = _simulated()
+    figure = _picture(table, seen, {line: values["Ag_tumor"] for line, values in lines.items()})
+    iiv = model.parameters["Kkill_max"].iiv
+    assert iiv is not None  # the model file has it
+    caption = _caption(table, iiv.omega)
+    if seen is not None:
+        seen = seen.assign(cytolysis=100 - seen["viability"], source="observed")
+        table = pd.concat([table, seen], ignore_index=True)
+    return Drawn(figure, table, caption)
+
+
+def _simulated() -> pd.DataFrame:
+    """Every line, ratio, volume and percentile as a patient of one simulation."""
+    import pandas as pd
+    from scipy.special import ndtri
+
+    from cartsim.model.reader import load
+    from cartsim.simulation import simulate
+
+    model = load("bb2121_invitro")
+    kill = model.parameters["Kkill_max"]
+    assert kill.value is not None
+    assert kill.iiv is not None
+    own = model.parameters["MV"].value
+    # Viability only falls with Kkill_max, so its percentiles are those at the percentiles of Kkill_max.
+    curves = [(volume, 50) for volume in WELLS] + [(own, level) for level in LEVELS if level != 50]
+    rows = [
+        {"line": line, **values, "MV": volume, "percentile": level, "ET": ratio}
+        for line, values in model.variants.items()
+        for volume, level in curves
+        for ratio in RATIOS
+    ]
+    table = pd.DataFrame(rows)
+    table["Kkill_max"] = kill.value * np.exp(kill.iiv.omega * ndtri(table["percentile"] / 100))
+    run = simulate(model, table.drop(columns=["line", "percentile"]), times=[HOURS], outputs=["viability", "cytolysis"])
+    return table.assign(viability=run["viability"][:, 0], cytolysis=run["cytolysis"][:, 0], source="simulated")
+
+
+def _picture(table: pd.DataFrame, seen: pd.DataFrame | None, antigen: dict[str, float]) -> Figure:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    from cartsim.plots.style import INK, heading, legend_below, outer_labels, panels
+
+    figure, axes = panels(len(antigen), columns=3, height=2.6, sharex=True, sharey=True)
+    for i, (axis, (line, receptors)) in enumerate(zip(axes, antigen.items(), strict=True)):
+        rows = table[table["line"] == line]
+
+        def curve(volume: float, level: int, rows: pd.DataFrame = rows) -> Any:
+            return rows[(rows["MV"] == volume) & (rows["percentile"] == level)]["viability"]
+
+        own = WELLS[1]
+        axis.fill_between(RATIOS, curve(own, 5), curve(own, 95), color=COLOR, alpha=0.18, lw=0)
+        axis.fill_between(RATIOS, curve(own, 25), curve(own, 75), color=COLOR, alpha=0.30, lw=0)
+        axis.plot(RATIOS, curve(own, 50), color=COLOR, lw=1.8)
+        axis.plot(RATIOS, curve(WELLS[0], 50), color=INK, lw=1, ls=":")
+        axis.plot(RATIOS, curve(WELLS[-1], 50), color=INK, lw=1, ls="--")
+        if seen is not None:
+            points = seen[seen["line"] == line]
+            axis.plot(points["ET"], points["viability"], "o", color=INK, ms=4, mec="white", mew=0.5)
+        axis.set_title(f"a{i + 1}  {line}, {receptors:,.0f} BCMA/cell", fontsize=10)
+    axes[0].set_xscale("log")
+    axes[0].set_xticks([0.1, 0.3, 1, 3, 10], ["0.1", "0.3", "1", "3", "10"])
+    axes[0].minorticks_off()
+    axes[0].set_xlim(RATIOS[0], RATIOS[-1])
+    axes[0].set_ylim(0, 103)
+    outer_labels(axes, "Effector to target ratio (E:T)", "Viability at 4 h\n(% of cells alone)")
+    handles: list[Any] = [
+        Line2D([], [], color=COLOR, lw=1.8, label="typical value, well of 100 µL"),
+        Patch(color=COLOR, alpha=0.45, lw=0, label="25–75 percentiles"),
+        Patch(color=COLOR, alpha=0.18, lw=0, label="5–95 percentiles"),
+        Line2D([], [], color=INK, lw=1, ls=":", label="50 µL"),
+        Line2D([], [], color=INK, lw=1, ls="--", label="200 µL"),
+    ]
+    if seen is not None:
+        handles.append(Line2D([], [], color=INK, ls="", marker="o", ms=4, label="observed"))
+    legend_below(figure, handles)
+    heading(figure, "Viability of BCMA-expressing cell lines after 4 hours with CAR-T cells")
+    return figure
+
+
+def _caption(table: pd.DataFrame, omega: float) -> str:
+    typical = table[table["percentile"] == 50].pivot(index=["line", "ET"], columns="MV", values="cytolysis")
+    small, own, large = (typical[volume].unstack("ET") for volume in WELLS)
+    whole = (large.columns >= 1).nonzero()[0]  # the ratios of the published experiment
+    spread = []
+    for line in table["line"].unique():
+        gain, loss = ((x.loc[line] - y.loc[line]).iloc[whole].max() for x, y in ((small, own), (own, large)))
+        spread.append(f"{line} +{gain:.1f}/−{loss:.1f}")
+    low = (own - large).loc["K562-BCMA"].max()
+    return paragraphs(
+        f"""Figure 2a. Tumor cells alive after {HOURS:g} hours with CAR-T cells, as percent of those in a well
+        without CAR-T cells (cytolysis is 100 minus that), by effector to target ratio and cell line, in order of
+        BCMA receptors per cell. Model bb2121_invitro with the published values, nothing fitted.""",
+        f"""Lines: one Kkill_max for all cell lines. Bands: its variability (log-normal, omega {omega:g}). The paper
+        estimated that variability between the cell lines, because killing did not follow receptor density; so what
+        was observed of a line is to be looked for within its band, not on the line drawn.""",
+        f"""Well volume: not published. The lines are for {WELLS[1]:g} µL, dotted for {WELLS[0]:g} and dashed for
+        {WELLS[-1]:g} µL; only cells per volume matters. From E:T 1 to 10, {WELLS[0]:g} µL in place of
+        {WELLS[1]:g} µL raises and {WELLS[-1]:g} µL lowers cytolysis by at most (percentage points):
+        {"; ".join(spread)}. Below E:T 1 even the line with most receptors depends on it (K562-BCMA up to
+        −{low:.0f}).""",
+    )

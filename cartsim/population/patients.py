@@ -1,0 +1,128 @@
+"""A user's own patients: a frame or a CSV file, checked name by name and number by number."""
+
+from __future__ import annotations
+
+import math
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cartsim.errors import InputError
+from cartsim.model.reader import Model
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+def patients_from_table(model: Model, source: pd.DataFrame | str | Path) -> pd.DataFrame:
+    """Patients of a frame or a CSV file: a row a patient, columns named as parameters or covariates.
+
+    The columns `id` (else patients are numbered from 0) and `dose` (cells) are optional. Returns the checked
+    numbers, in the units of the model file, index `id`.
+    Raises `InputError` for a file that is missing, empty or not a table, unknown or repeated columns,
+    repeated ids, anything that is not a finite number, and values outside the range that the model allows.
+    """
+    import pandas as pd
+
+    where, table = _read(source)
+    if table.empty:
+        raise InputError(f"{where}: no patients; give a header line and a row for each patient")
+    repeated = table.columns[table.columns.duplicated()]
+    if len(repeated):
+        raise InputError(f"{where}: the column {repeated[0]} is there twice; give it once")
+    ids = _ids(where, table.pop("id")) if "id" in table else pd.RangeIndex(len(table), name="id")
+    columns = {}
+    for name in table.columns:
+        low: float | None = 0.0
+        high: float | None = None
+        if name != "dose":
+            check_name(model, name, where, also=("id", "dose"))
+            low, high = model.parameters[name].low, model.parameters[name].high
+        values = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype="float64")
+        wrong = outside(values, low, high)
+        if wrong.any():
+            row = wrong.argmax()
+            raise InputError(
+                f"{where}: {name} in row {row + 1} (id {ids[row]}) is {table[name].iloc[row]!r}; "
+                f"it must be {allowed(low, high)}"
+            )
+        columns[name] = values
+    return pd.DataFrame(columns, index=ids)
+
+
+def check_name(model: Model, name: str, where: str, also: tuple[str, ...] = ()) -> None:
+    """Refuse what is not a parameter or covariate of the model; `also` are further names to suggest."""
+    parameter = model.parameters.get(name)
+    if parameter is not None and parameter.role != "constant":
+        return
+    if parameter is not None:
+        raise InputError(
+            f"{where}: {name} is a constant; only parameters and covariates differ between patients"
+        )
+    if name in model.unused:
+        raise InputError(f"{where}: {name} does not enter the equations of {model.name}; leave it out")
+    known = [p.name for p in model.parameters.values() if p.role != "constant"]
+    close = get_close_matches(str(name), [*known, *also], n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join([*known, *also])}"
+    raise InputError(f"{where}: no parameter or covariate {str(name)!r}; {hint}")
+
+
+def outside(values: NDArray[np.float64], low: float | None, high: float | None) -> NDArray[np.bool_]:
+    """Which of the values are not finite or not within low..high."""
+    import numpy as np
+
+    lowest, highest = -math.inf if low is None else low, math.inf if high is None else high
+    return ~(np.isfinite(values) & (values >= lowest) & (values <= highest))
+
+
+def allowed(low: float | None, high: float | None) -> str:
+    """What `outside` lets pass, in words."""
+    if low is not None and high is not None:
+        return f"a finite number from {low:g} to {high:g}"
+    if low is not None:
+        return f"a finite number, {low:g} or more"
+    return "a finite number" if high is None else f"a finite number, {high:g} or less"
+
+
+def _read(source: pd.DataFrame | str | Path) -> tuple[str, pd.DataFrame]:
+    """What to call the source in messages, and its table; that of a file is all text."""
+    import pandas as pd
+
+    if isinstance(source, pd.DataFrame):
+        return "patients", source.reset_index() if source.index.name == "id" else source.copy()
+    where = f"patients file {source}"
+    try:
+        # Without a header: pandas would rename a repeated column, which is to be reported.
+        lines = pd.read_csv(
+            source, header=None, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig"
+        )
+    except FileNotFoundError:
+        raise InputError(f"{where}: there is no such file") from None
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{where}: empty; give a header line and a row for each patient") from None
+    except (pd.errors.ParserError, UnicodeError, OSError) as error:
+        raise InputError(f"{where}: cannot be read as a table: {' '.join(str(error).split())}") from None
+    table = lines.iloc[1:].reset_index(drop=True)
+    table.columns = pd.Index([str(name).strip() for name in lines.iloc[0]])
+    return where, table
+
+
+def _ids(where: str, given: pd.Series[Any]) -> pd.Index[Any]:
+    """The patients' ids: whole numbers if all of them are, else text."""
+    import pandas as pd
+
+    text = given.astype(str).str.strip()
+    missing = given.isna() | (text == "")
+    if missing.any():
+        raise InputError(f"{where}: row {missing.argmax() + 1} has no id; give every patient one, or none")
+    repeated = text.duplicated()
+    if repeated.any():
+        row = repeated.argmax()
+        first = (text == text.iloc[row]).argmax()
+        raise InputError(
+            f"{where}: rows {first + 1} and {row + 1} have the same id {text.iloc[row]}; ids must differ"
+        )
+    whole = text.str.fullmatch(r"0|[1-9]\d{0,17}").all()
+    return pd.Index(text.astype("int64") if whole else text, name="id")

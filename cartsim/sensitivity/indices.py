@@ -1,0 +1,411 @@
+"""What decides the outcome: elasticities, tornado, Sobol and eFAST indices, responders against the others.
+
+Every analysis asks a `Function`: a table of parameter sets in (a row a set, a column a parameter), a number
+or a curve for each out. `simulated` makes one of a model; any other function of a table does as well.
+
+    >>> cmax = simulated("bb2121_clinical", "Cmax")
+    >>> found = sobol(cmax, ranges(cmax.model, ["Kexp_max", "Kel_e", "K12"]))
+    >>> found.table
+
+Sobol and eFAST indices are computed by SALib (the extra ``cartsim[sensitivity]``). They divide the variance
+of the output, so its scale matters: what spreads over powers of ten between sets (Cmax, AUC, transgene) is
+taken as its logarithm, for otherwise a few highest values make up all variance and no affordable sample
+converges. Every result says which scale it is on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cartsim.errors import InputError
+from cartsim.sensitivity.endpoint import FailedRuns, Function, as_function, refuse_failed, simulated
+from cartsim.sensitivity.phases import by_phase, phases
+from cartsim.sensitivity.ranges import Range, ranges
+from cartsim.sensitivity.responders import Responders, filtered, responders
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "FailedRuns",
+    "Function",
+    "Indices",
+    "Range",
+    "Responders",
+    "by_phase",
+    "efast",
+    "filtered",
+    "local",
+    "phases",
+    "ranges",
+    "responders",
+    "simulated",
+    "sobol",
+    "tornado",
+]
+
+LEVEL = 0.95
+RESAMPLES = 100  # bootstrap samples behind the limits of Sobol indices
+HARMONICS = 4  # of eFAST's frequencies; SALib's M
+FEWEST = 16  # base samples of Sobol's method, fewest
+
+
+# --- one at a time -----------------------------------------------------------------------------------
+
+
+def local(function: Function | Callable, typical: Mapping[str, float], *, step: float = 0.01) -> pd.DataFrame:
+    """Local sensitivities: central differences on the logarithm of each parameter, all sets in one call.
+
+    typical: the value of each parameter to be varied, not 0; step: of the logarithm, one way. Returns a row a
+    parameter (and time): ``parameter``, ``time`` for a curve, ``elasticity`` (percent change of the output
+    for one percent of the parameter; NaN where the output is 0 or changes sign), ``slope`` (change of the
+    output, in its unit, for a change of the logarithm by 1). The error is of the order of step**2. Raises
+    `InputError` for a parameter at 0 and `FailedRuns` for runs that failed.
+    """
+    import pandas as pd
+
+    function = as_function(function)
+    names = list(typical)
+    if not names:
+        raise InputError("no parameters are named; name at least one to vary")
+    if not 0 < step <= 0.5:
+        raise InputError(f"the step is {step}; give a number above 0, at most 0.5")
+    for name, value in typical.items():
+        if not np.isfinite(value) or value == 0:
+            raise InputError(f"{name} = {value:g} has no elasticity; name parameters that are not 0")
+    base = np.array([typical[name] for name in names], float)
+    up = base * np.exp(step * np.eye(len(names)))
+    down = base * np.exp(-step * np.eye(len(names)))
+    table = pd.DataFrame(np.vstack([up, down]), columns=names)
+    values = function(table)
+    refuse_failed(function, table, values)
+    above, below = values.reshape(2, len(names), -1)
+    slope = (above - below) / (2 * step)
+    same = (above != 0) & (np.sign(above) == np.sign(below))
+    ratio = np.where(same, above, 1.0) / np.where(same, below, 1.0)
+    elasticity = np.where(same, np.log(ratio) / (2 * step), np.nan)
+    return _long(function, names, {"elasticity": elasticity, "slope": slope})
+
+
+def tornado(
+    function: Function | Callable, ranges: Mapping[str, Range], *, ends: tuple[float, float] = (0.05, 0.95)
+) -> pd.DataFrame:
+    """The endpoint with each parameter in turn at the ends of its range and the others typical.
+
+    ends: shares of the range's distribution. Returns a row a parameter, the widest on the function's scale
+    first: ``parameter``, ``low`` and ``high`` (its values), ``at_low`` and ``at_high`` (the endpoint there),
+    ``typical`` (the endpoint). Raises `InputError` for a curve and `FailedRuns` for runs that failed.
+    """
+    import pandas as pd
+
+    function = as_function(function)
+    if function.times is not None:
+        raise InputError(f"{function.name} is a curve; a tornado shows one number a set, such as OUTPUT@DAY")
+    if not 0 <= ends[0] < ends[1] <= 1:
+        raise InputError(f"ends are {ends}; give two shares from 0 to 1, the lower first")
+    names = _names(function, ranges)
+    base = np.array([ranges[name].typical for name in names])
+    rows = np.tile(base, (2 * len(names) + 1, 1))
+    for i, name in enumerate(names):
+        rows[[2 * i + 1, 2 * i + 2], i] = ranges[name].at(ends)
+    table = pd.DataFrame(rows, columns=names)
+    values = function(table)
+    refuse_failed(function, table, values)
+    each = np.arange(len(names))
+    found = pd.DataFrame(
+        {
+            "parameter": names,
+            "low": rows[2 * each + 1, each],
+            "high": rows[2 * each + 2, each],
+            "at_low": values[1::2],
+            "at_high": values[2::2],
+            "typical": values[0],
+        }
+    )
+    scaled = _scaled(function, values)[:, 0]
+    width = np.ptp([scaled[1::2], scaled[2::2], np.full(len(names), scaled[0])], axis=0)  # the typical value too
+    return found.iloc[np.argsort(-width, kind="stable")].reset_index(drop=True)
+
+
+# --- all at once -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Indices:
+    """First and total order indices.
+
+    table: a row a parameter (and time): ``time`` for a curve, ``parameter``, ``first``, ``first_low``,
+    ``first_high``, ``total``, ``total_low``, ``total_high``. Estimates can lie slightly below 0 or above 1.
+    Limits are of the `level`, by bootstrap; NaN for eFAST, which has none that hold. All are NaN at times at
+    which the output is constant. n: base samples (Sobol) or runs a parameter (eFAST); dropped: Sobol blocks
+    left out since a run of theirs had failed, which ``failures`` lists. samples, values: the parameter sets
+    kept and what the function returned for them, (runs,) or (runs, m).
+    """
+
+    table: pd.DataFrame
+    method: str
+    function: Function
+    n: int
+    seed: int
+    level: float
+    dropped: int
+    failures: pd.DataFrame
+    samples: pd.DataFrame
+    values: NDArray[np.float64]
+
+    def ranking(self, order: str = "total") -> list[str]:
+        """Parameters, the most important first, by the mean index over times."""
+        means = self.table.groupby("parameter", sort=False)[order].mean()
+        return list(means.sort_values(ascending=False, kind="stable").index)
+
+    def settings(self) -> dict[str, Any]:
+        """What the result came from: method, endpoint, scale, sizes, seed, and the versions that computed it."""
+        return {
+            "method": self.method,
+            "endpoint": self.function.name,
+            "unit": self.function.unit,
+            "scale": self.function.scale,
+            "parameters": list(self.samples.columns),
+            "n": self.n,
+            "runs": len(self.samples),
+            "dropped_blocks": self.dropped,
+            "seed": self.seed,
+            "SALib": version("SALib"),
+            **self.function.made_by,
+        }
+
+    def convergence(self, time: float | None = None) -> pd.DataFrame:
+        """Sobol indices from the first 16, 32, 64, ... base samples: ``n`` and the columns of `table`.
+
+        No run is repeated, since a Sobol sequence grows by appending. For a curve, of the reading at
+        ``time``. Raises `InputError` for eFAST, whose curves have no beginning, and a time that was not read.
+        """
+        import pandas as pd
+
+        if self.method != "sobol":
+            raise InputError("eFAST indices cannot be had from part of the runs; repeat the analysis with other n")
+        values, times = self.values, self.function.times
+        if times is not None:
+            if time is None or time not in times:
+                raise InputError(f"time {time} was not read; choose one of {', '.join(f'{t:g}' for t in times)}")
+            values = values[:, np.flatnonzero(times == time)[0]]
+        names, block = list(self.samples.columns), self.samples.shape[1] + 2
+        blocks = len(self.samples) // block
+        sizes = [size for size in 2 ** np.arange(4, 31) if size < blocks] + [blocks]
+        alone = replace(self.function, times=None)
+        parts = []
+        for size in sizes:
+            found = _sobol_indices(alone, names, values[: size * block], self.seed, self.level)
+            parts.append(found.assign(n=size))
+        return pd.concat(parts, ignore_index=True)
+
+
+def sobol(
+    function: Function | Callable,
+    ranges: Mapping[str, Range],
+    n: int = 1024,
+    *,
+    seed: int = 2021,
+    failed: str = "stop",
+    level: float = LEVEL,
+) -> Indices:
+    """First and total order Sobol indices of a number or a curve, with confidence limits, from n*(D + 2) runs.
+
+    Saltelli's design on scrambled Sobol points and the estimators of Saltelli 2010
+    (doi:10.1016/j.cpc.2009.09.018), both SALib's, over independent `ranges` of D parameters. n: base samples,
+    a power of two. The same seed gives the same points, the first n of them also in a larger sample. failed:
+    "stop" raises `FailedRuns` if any run has no finite result, "drop" leaves out the whole Saltelli block of
+    each such run, which tilts the ranges toward what can be simulated: see ``Indices.dropped``. Raises
+    `InputError` before any run for a bad n, seed or ranges or where no parameter can change the output, and
+    after them where the output is constant.
+    """
+
+    _salib()
+    from SALib.sample.sobol import sample
+
+    function = as_function(function)
+    names = _names(function, ranges)
+    if not _whole(n) or n < FEWEST or n & (n - 1):
+        raise InputError(f"n is {n}; Sobol's method needs a power of two, {FEWEST} or more, such as 1024")
+    if failed not in ("stop", "drop"):
+        raise InputError(f"failed is {failed!r}; it is 'stop' or 'drop'")
+    _check_seed_and_level(seed, level)
+    points = sample(_problem(names), int(n), calc_second_order=False, seed=seed)
+    table = _table(ranges, points)
+    values = function(table)
+    bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    failures = table[bad]
+    if failed == "stop":
+        refuse_failed(function, table, values, hint="; or set failed='drop' to leave out their blocks")
+    block = len(names) + 2
+    lost = bad.reshape(n, block).any(axis=1)
+    if n - lost.sum() < FEWEST:
+        raise FailedRuns(
+            f"{function.name}: only {n - lost.sum()} of {n} Saltelli blocks are without a failed run; "
+            f"at least {FEWEST} are needed: narrow the ranges",
+            failures,
+        )
+    keep = np.repeat(~lost, block)
+    table, values = table[keep].reset_index(drop=True), values[keep]
+    _refuse_constant(function, values)
+    found = _sobol_indices(function, names, values, seed, level)
+    return Indices(found, "sobol", function, n, seed, level, int(lost.sum()), failures, table, values)
+
+
+def efast(
+    function: Function | Callable, ranges: Mapping[str, Range], n: int = 1025, *, seed: int = 2021
+) -> Indices:
+    """First and total order indices by the extended Fourier amplitude sensitivity test, from n*D runs.
+
+    Saltelli, Tarantola and Chan 1999 (doi:10.1080/00401706.1999.10485594), by SALib, with four harmonics. n:
+    runs on the search curve of each parameter, above 64; from 128*(D - 1) on the other parameters have a
+    frequency each. There are no limits: the bootstrap that SALib offers breaks the curve and does not hold,
+    as it says itself. Raises as `sobol`; a failed run always stops it, since a search curve is only of use as
+    a whole.
+    """
+    _salib()
+    from SALib.analyze.fast import compute_orders
+    from SALib.sample.fast_sampler import sample
+
+    function = as_function(function)
+    names = _names(function, ranges)
+    fewest = 4 * HARMONICS**2 + 1
+    if not _whole(n) or n < fewest:
+        raise InputError(f"n is {n}; eFAST needs a whole number, {fewest} or more runs a parameter")
+    _check_seed_and_level(seed, LEVEL)
+    table = _table(ranges, sample(_problem(names), int(n), M=HARMONICS, seed=seed))
+    values = function(table)
+    refuse_failed(function, table, values)
+    _refuse_constant(function, values)
+    scaled = _scaled(function, values)
+    omega = (n - 1) // (2 * HARMONICS)
+    found = np.full((2, len(names), scaled.shape[1]), np.nan)
+    for k in np.flatnonzero(~_constant(function, values)):
+        for i in range(len(names)):
+            found[:, i, k] = compute_orders(scaled[i * n : (i + 1) * n, k], n, HARMONICS, omega)
+    none = np.full_like(found[0], np.nan)
+    columns = {"first": found[0], "first_low": none, "first_high": none}
+    columns |= {"total": found[1], "total_low": none, "total_high": none}
+    indices = _long(function, names, columns)
+    return Indices(indices, "efast", function, n, seed, np.nan, 0, table[:0], table, values)
+
+
+def _salib() -> None:
+    """Raise where SALib is missing, before anything is simulated."""
+    try:
+        import SALib  # noqa: F401
+    except ImportError:
+        raise InputError(
+            "Sobol and eFAST indices need the package SALib; install it with pip install 'cartsim[sensitivity]'"
+        ) from None
+
+
+def _problem(names: list[str]) -> dict[str, Any]:
+    """What SALib is to sample: shares of each range's distribution."""
+    return {"num_vars": len(names), "names": names, "bounds": [[0.0, 1.0]] * len(names)}
+
+
+def _table(ranges: Mapping[str, Range], points: NDArray[np.float64]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame({name: each.at(points[:, i]) for i, (name, each) in enumerate(ranges.items())})
+
+
+def _sobol_indices(
+    function: Function, names: list[str], values: NDArray[np.float64], seed: int, level: float
+) -> pd.DataFrame:
+    from SALib.analyze.sobol import analyze
+
+    scaled = _scaled(function, values)
+    columns = {
+        f"{order}{end}": np.full((len(names), scaled.shape[1]), np.nan)
+        for order in ("first", "total")
+        for end in ("", "_low", "_high")
+    }
+    for k in np.flatnonzero(~_constant(function, values)):
+        # SALib takes a seed of 0 for none.
+        found = analyze(
+            _problem(names),
+            scaled[:, k],
+            calc_second_order=False,
+            num_resamples=RESAMPLES,
+            conf_level=level,
+            seed=seed + 1,
+        )
+        for order, key in (("first", "S1"), ("total", "ST")):
+            columns[order][:, k] = found[key]
+            columns[f"{order}_low"][:, k] = found[key] - found[f"{key}_conf"]
+            columns[f"{order}_high"][:, k] = found[key] + found[f"{key}_conf"]
+    return _long(function, names, columns)
+
+
+# --- shared ------------------------------------------------------------------------------------------
+
+
+def _names(function: Function, ranges: Mapping[str, Range]) -> list[str]:
+    """The varied parameters, once it is sure that there are some and that the output can depend on them."""
+    names = list(ranges)
+    if not names:
+        raise InputError("no parameters are named; name at least one to vary")
+    if function.reached is not None and not function.reached & set(names):
+        raise InputError(
+            f"{function.name} is constant: it depends on none of {', '.join(names)}; "
+            f"it depends on {', '.join(sorted(function.reached))}"
+        )
+    return names
+
+
+def _whole(n: Any) -> bool:
+    return isinstance(n, int | np.integer) and not isinstance(n, bool)
+
+
+def _check_seed_and_level(seed: int, level: float) -> None:
+    if not _whole(seed) or seed < 0:
+        raise InputError(f"the seed is {seed!r}; give a whole number, 0 or more")
+    if not 0 < level < 1:
+        raise InputError(f"the level is {level}; give a share between 0 and 1, such as 0.95")
+
+
+def _constant(function: Function, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """At which times, (m,), the output does not vary beyond its accuracy."""
+    values = values.reshape(len(values), -1)
+    return np.ptp(values, axis=0) <= function.accuracy * np.abs(values).max(axis=0)
+
+
+def _refuse_constant(function: Function, values: NDArray[np.float64]) -> None:
+    if _constant(function, values).all():
+        raise InputError(
+            f"{function.name} is constant, {values.flat[0]:g} in all {len(values)} runs, so its indices are not "
+            "defined; vary other parameters, or over wider ranges"
+        )
+
+
+def _scaled(function: Function, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values on the function's scale, (runs, m)."""
+    values = values.reshape(len(values), -1)
+    if function.scale == "linear":
+        return values
+    wrong = int((values <= 0).any(axis=1).sum())
+    if wrong:
+        raise InputError(
+            f"{function.name} is 0 or negative in {wrong} of {len(values)} runs, so it has no logarithm; "
+            "set scale='linear'"
+        )
+    return np.log(values)
+
+
+def _long(function: Function, names: Sequence[str], columns: Mapping[str, NDArray[Any]]) -> pd.DataFrame:
+    """Columns (parameters, m) as a table with a row a parameter and time."""
+    import pandas as pd
+
+    times = function.times
+    keys: dict[str, Any] = {"parameter": np.repeat(names, 1 if times is None else len(times))}
+    if times is not None:
+        keys["time"] = np.tile(times, len(names))
+    return pd.DataFrame(keys | {name: values.reshape(-1) for name, values in columns.items()})
