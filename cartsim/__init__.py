@@ -10,7 +10,9 @@ that ``import cartsim`` is quick.
 
 from cartsim.errors import InputError
 from cartsim.model.reader import Model, Variability, load
-from cartsim.population.population import Population, fixed, logitnormal, lognormal, normal, uniform, with_uncertainty
+from cartsim.population.population import Population
+from cartsim.population.uncertainty import with_uncertainty
+from cartsim.population.variability import fixed, logitnormal, lognormal, normal, uniform
 from cartsim.regimen import Infusion, Regimen, Retreatment
 from cartsim.simulation import Simulation, simulate
 from cartsim.trial.trial import Arm, Trial

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from cartsim.errors import InputError
 from cartsim.model.reader import Model, load
-from cartsim.population.population import Population, patients_from_table
+from cartsim.population.patients import patients_from_table
+from cartsim.population.population import Population
 from cartsim.regimen import Regimen
 from cartsim.version import __version__
 

@@ -17,7 +17,8 @@ from cartsim.endpoints.rules import SinghLandmark
 from cartsim.errors import InputError
 from cartsim.experiments.dose_response import BURDENS, DOSES, DoseResponse, dose_response, plateau
 from cartsim.plots import sweep as draw
-from cartsim.population.population import Population, uniform
+from cartsim.population.population import Population
+from cartsim.population.variability import uniform
 from cartsim.trial import outcome
 from cartsim.trial.trial import Arm, Trial
 

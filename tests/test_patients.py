@@ -8,7 +8,8 @@ import pytest
 
 import cartsim.model.reader
 from cartsim.errors import InputError
-from cartsim.population.population import Population, patients_from_table
+from cartsim.population.patients import patients_from_table
+from cartsim.population.population import Population
 
 MODEL = cartsim.load("bb2121_clinical")
 

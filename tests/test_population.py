@@ -16,16 +16,10 @@ from scipy import stats
 
 import cartsim.model.reader
 from cartsim.errors import InputError
-from cartsim.population.population import (
-    Population,
-    fixed,
-    logitnormal,
-    lognormal,
-    normal,
-    uniform,
-    uniforms,
-    with_uncertainty,
-)
+from cartsim.population.draws import uniforms
+from cartsim.population.population import Population
+from cartsim.population.uncertainty import with_uncertainty
+from cartsim.population.variability import fixed, logitnormal, lognormal, normal, uniform
 
 MODEL = cartsim.load("bb2121_clinical")
 N = 20_000

@@ -14,7 +14,8 @@ from cartsim.experiments import selection as selection_module
 from cartsim.experiments.measures import Measure
 from cartsim.experiments.selection import Selection, select
 from cartsim.experiments.sweep import sweep_population
-from cartsim.population.population import Population, uniform
+from cartsim.population.population import Population
+from cartsim.population.variability import uniform
 from cartsim.simulation import simulate
 from cartsim.trial import outcome
 from cartsim.trial.trial import Arm, Trial

@@ -31,7 +31,8 @@ from cartsim.experiments.measures import (
 )
 from cartsim.experiments.sweep import Sweep, expansion, expansion_note, sweep, sweep_population
 from cartsim.plots import sweep as draw
-from cartsim.population.population import Population, lognormal, uniform
+from cartsim.population.population import Population
+from cartsim.population.variability import lognormal, uniform
 from cartsim.simulation import simulate
 from cartsim.trial import outcome
 from cartsim.trial.trial import Arm, Trial

@@ -29,7 +29,8 @@ def population(
 
     burden: "50" for all, or "10:90" evenly between; omegas: "Kel_e=0.3"; correlations: "K12,K21=0.5".
     """
-    from cartsim.population.population import Population, fixed, lognormal, uniform
+    from cartsim.population.population import Population
+    from cartsim.population.variability import fixed, lognormal, uniform
 
     variability = {}
     if burden is not None:

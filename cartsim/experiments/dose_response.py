@@ -16,7 +16,8 @@ from cartsim.endpoints.paired import bootstrap, difference_of_means, difference_
 from cartsim.endpoints.survival import Estimate
 from cartsim.errors import InputError
 from cartsim.model.reader import Model, Variability, load
-from cartsim.population.population import Population, fixed, logitnormal, uniform
+from cartsim.population.population import Population
+from cartsim.population.variability import fixed, logitnormal, uniform
 from cartsim.simulation import RTOL
 from cartsim.tasks import save_tables
 from cartsim.trial.assay import Assay

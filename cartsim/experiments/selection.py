@@ -21,7 +21,8 @@ from cartsim.experiments.measures import (
     read,
     reading_times,
 )
-from cartsim.population.population import Population, uniforms
+from cartsim.population.draws import uniforms
+from cartsim.population.population import Population
 from cartsim.simulation import RTOL, simulate
 from cartsim.tasks import run_pieces
 

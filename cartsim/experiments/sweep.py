@@ -24,7 +24,8 @@ from cartsim.experiments.measures import (
 )
 from cartsim.model.reader import Model, load
 from cartsim.population.patients import allowed, check_name, outside
-from cartsim.population.population import Population, fixed
+from cartsim.population.population import Population
+from cartsim.population.variability import fixed
 from cartsim.simulation import RTOL, made_by, simulate
 from cartsim.tasks import run_pieces, save_tables
 from cartsim.trial.assay import Assay

@@ -12,7 +12,9 @@ from cartsim.endpoints.rules import Response
 from cartsim.fitting.likelihood import judged
 from cartsim.fitting.observations import MPROTEIN, CategoryRules
 from cartsim.model.reader import Model, load
-from cartsim.population.population import Population, fixed, uniforms
+from cartsim.population.draws import uniforms
+from cartsim.population.population import Population
+from cartsim.population.variability import fixed
 from cartsim.schedule import KARMMA_RESPONSE, MONTH
 from cartsim.simulation import simulate
 from cartsim.trial.assay import Assay

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from cartsim.errors import InputError
 from cartsim.model.reader import Model, Parameter, Variability
 from cartsim.population.patients import allowed, check_name, outside
-from cartsim.population.population import _spread
+from cartsim.population.variability import spread
 
 # Distributions without ends are cut to this central part, from -3.29 to 3.29 standard deviations: eFAST reads
 # a distribution at its very ends, and single draws from beyond would decide a variance.
@@ -64,7 +64,7 @@ class Range:
 
         score = ndtri((1 - COVERAGE) / 2 + COVERAGE * u)
         variability = Variability(self.distribution, self.omega, self.low, self.high)
-        return np.asarray(_spread("range", variability, self.typical, score))
+        return np.asarray(spread("range", variability, self.typical, score))
 
 
 def ranges(

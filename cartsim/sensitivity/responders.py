@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError
-from cartsim.population.population import uniforms
+from cartsim.population.draws import uniforms
 from cartsim.sensitivity.endpoint import Function, refuse_failed
 from cartsim.sensitivity.ranges import Range
 

@@ -1,6 +1,6 @@
 """What an assay reports of a true concentration: error, rounding, limits of detection and quantification.
 
-The error belongs to the patient and the day alone (see `cartsim.population.population.uniforms`), so that arms share it
+The error belongs to the patient and the day alone (see `cartsim.population.draws.uniforms`), so that arms share it
 and another visit, another patient or another size of chunk changes no measurement.
 """
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError
 from cartsim.model.model import finite_number
-from cartsim.population.population import uniforms
+from cartsim.population.draws import uniforms
 
 BELOW = {"zero": 0.0, "half": 0.5, "limit": 1.0}
 """What is reported below the limit of quantification, in multiples of it."""

@@ -1,6 +1,6 @@
 """How a trial goes for each patient: visits missed, dropout, new therapy, death, and the data cut-off.
 
-All is drawn by address (see `cartsim.population.population.uniforms`). The arm, the chunk and the other arguments are
+All is drawn by address (see `cartsim.population.draws.uniforms`). The arm, the chunk and the other arguments are
 no part of it, so arms stay comparable, and adding deaths changes no dropout.
 """
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError
 from cartsim.model.model import finite_number
-from cartsim.population.population import uniforms
+from cartsim.population.draws import uniforms
 from cartsim.schedule import MONTH
 
 

@@ -48,7 +48,8 @@ def simulate(
     """
     from cartsim.cli.grammar import parse_assignments, parse_times
     from cartsim.model.reader import load
-    from cartsim.population.population import Population, patients_from_table
+    from cartsim.population.patients import patients_from_table
+    from cartsim.population.population import Population
     from cartsim.regimen import Regimen
     from cartsim.simulation import simulate as run
 
