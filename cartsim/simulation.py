@@ -1,47 +1,51 @@
-"""simulate(model, patients, regimen, times, outputs) -> Simulation: every patient's outputs at every time."""
+"""From a model or patients, a dose and times to every patient's outputs."""
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from cartsim.errors import InputError
-from cartsim.model.reader import Model, load
-from cartsim.population.patients import patients_from_table
+from cartsim.model.model import Model, choices
+from cartsim.model.reader import load
+from cartsim.population.patients import Patients
 from cartsim.population.population import Population
+from cartsim.provenance import made_by
 from cartsim.regimen import Regimen
-from cartsim.version import __version__
+from cartsim.results import Result
+from cartsim.solver import Solver
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import ArrayLike, NDArray
-
-    from cartsim.engine.rodas import Trajectories
-
-RTOL = 1e-6
-LOOSEST, TIGHTEST = (
-    1e-4,
-    1e-11,
-)  # looser than this, rare patients come out wrong; tighter, rounding takes over
 
 
-@dataclass(frozen=True)
-class Simulation:
-    """Outputs of all patients, how each one's integration ended, and what made them.
+@dataclass(frozen=True, repr=False, eq=False)
+class Simulation(Result):
+    """Outputs of n patients at m times, how each one's integration ended, and what made them.
 
-    ``values[name]`` is an array (patients, times), NaN for a patient that failed (or from the time on at which its
-    tumor outgrew every limit). ``ids`` (n,), ``times`` (m,) in the model's time unit, ``status`` (n,) codes of
-    :class:`cartsim.engine.rodas.Status`, ``steps`` (n,) integration steps, ``retreated`` (n,) the time of the first
-    conditional infusion or NaN. ``made_by`` holds model, seed, settings and versions.
+    Attributes
+    ----------
+    values
+        By output or state, arrays (n, m) in the model's units, NaN for a patient that failed (or from the time on at
+        which its tumor outgrew every limit).
+    times
+        (m,) in the model's time unit.
+    ids, status, steps, retreated
+        (n,) Each patient's id, code of `cartsim.engine.rodas.Status`, integration steps, and time of the first
+        conditional infusion (NaN for none).
+    given
+        A row a patient: what it was treated with (``dose``, the first infusion in cells) and its own parameters and
+        covariates.
     """
 
+    what = "simulation"
     model: Model
     ids: NDArray[Any]
     times: NDArray[np.float64]
@@ -49,38 +53,109 @@ class Simulation:
     status: NDArray[np.int64]
     steps: NDArray[np.int64]
     retreated: NDArray[np.float64]
+    given: pd.DataFrame
     made_by: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, output: str) -> NDArray[np.float64]:
-        """The array (patients, times) of one output."""
+        """The array (n, m) of one output."""
         if output not in self.values:
             raise InputError(f"no output {output!r} in this simulation; it holds {', '.join(self.values)}")
         return self.values[output]
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def keys(self) -> list[str]:
+        """Names of the outputs and states that were read."""
+        return list(self.values)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self.keys()
+
+    @cached_property
     def frame(self) -> pd.DataFrame:
-        """Long table: ``id``, ``time`` and a column for each output."""
-        import numpy as np
+        """Long table: ``id``, ``time``, a column an output, then ``dose`` and what each patient was given."""
         import pandas as pd
 
-        n, m = len(self.ids), len(self.times)
-        columns = {"id": np.repeat(self.ids, m), "time": np.tile(self.times, n)}
-        return pd.DataFrame(columns | {name: values.reshape(-1) for name, values in self.values.items()})
+        m = len(self.times)
+        columns = {"id": np.repeat(self.ids, m), "time": np.tile(self.times, len(self))}
+        columns |= {name: values.reshape(-1) for name, values in self.values.items()}
+        columns |= {name: np.repeat(self.given[name].to_numpy(), m) for name in self.given if name not in columns}
+        return pd.DataFrame(columns)
 
+    @cached_property
     def patients(self) -> pd.DataFrame:
-        """How each patient went: ``id``, ``status``, ``steps``, ``retreated``."""
+        """How each patient went: ``id``, ``status``, ``steps``, ``retreated``, then what it was given."""
         import pandas as pd
 
         from cartsim.engine.rodas import Status
 
         names = [Status(code).name for code in self.status]
-        return pd.DataFrame(
-            {"id": self.ids, "status": names, "steps": self.steps, "retreated": self.retreated}
-        )
+        went = pd.DataFrame({"id": self.ids, "status": names, "steps": self.steps, "retreated": self.retreated})
+        return pd.concat([went, self.given.reset_index(drop=True).drop(columns="id", errors="ignore")], axis=1)
 
+    @property
     def failures(self) -> pd.DataFrame:
-        """The patients whose integration did not reach the last time."""
-        patients = self.patients()
-        return patients[patients["status"] != "ok"].reset_index(drop=True)
+        """The patients whose integration did not reach the last time, or that have outputs that are not finite."""
+        return self.patients[self.patients["status"] != "ok"].reset_index(drop=True)
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """A row an output: its unit, and the median over patients of its first, lowest, highest and last value."""
+        import pandas as pd
+
+        rows = []
+        for name, values in self.values.items():
+            known = values[np.isfinite(values).all(axis=1)]
+            picked = (
+                (known[:, 0], known.min(axis=1), known.max(axis=1), known[:, -1]) if len(known) else ([np.nan],) * 4
+            )
+            unit = (self.model.outputs | self.model.states)[name].unit
+            rows.append((name, unit, len(known), *(float(np.median(each)) for each in picked)))
+        return pd.DataFrame(rows, columns=["output", "unit", "patients", "first", "lowest", "highest", "last"])
+
+    def quantiles(
+        self, levels: Sequence[float] = (0.05, 0.5, 0.95), *, by: str | None = None
+    ) -> pd.DataFrame:
+        """Quantiles over patients.
+
+        Parameters
+        ----------
+        levels
+            Between 0 and 1.
+        by
+            A column of `patients`, such as "dose": quantiles of each of its groups.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``by`` if given, ``time``, ``output``, and a column a level (``q05``, ``q50``, ...); patients that failed
+            are left out.
+        """
+        import pandas as pd
+
+        if not len(levels) or not all(0 <= level <= 1 for level in levels):
+            raise InputError(f"levels {tuple(levels)}: give numbers from 0 to 1, such as 0.05, 0.5 and 0.95")
+        names = [f"q{100 * level:04.1f}".replace(".0", "") for level in levels]
+        if by is None:
+            groups: dict[Any, NDArray[Any]] = {None: np.arange(len(self))}
+        elif by in self.patients:
+            groups = self.patients.groupby(by, observed=True, sort=True).indices
+        else:
+            raise InputError(f"no column {by!r} to group by{choices(by, self.patients.columns)}")
+        parts = []
+        for key, rows in groups.items():
+            for name, values in self.values.items():
+                known = values[rows][np.isfinite(values[rows]).all(axis=1)]
+                cut = np.quantile(known, levels, axis=0) if len(known) else np.full((len(levels), len(self.times)), np.nan)
+                table = pd.DataFrame({"time": self.times, "output": name} | dict(zip(names, cut, strict=True)))
+                if by is not None:
+                    table.insert(0, by, key)
+                parts.append(table)
+        return pd.concat(parts, ignore_index=True)
 
     def to_xarray(self) -> Any:
         """An xarray Dataset with dimensions ``id`` and ``time`` (needs xarray, an optional extra)."""
@@ -91,110 +166,129 @@ class Simulation:
         data = {name: (("id", "time"), values) for name, values in self.values.items()}
         return xarray.Dataset(data, coords={"id": self.ids, "time": self.times})
 
+    def _title(self) -> str:
+        patients = "the typical patient" if len(self) == 1 else f"{len(self):,} patients"
+        span = f"{len(self.times)} times from {self.times[0]:g} to {self.times[-1]:g} {self.model.time}"
+        return f"simulation of {self.model.name}: {patients}, {span}"
+
 
 def simulate(
-    model: str | Path | Model,
-    patients: int | Population | pd.DataFrame | Mapping[str, ArrayLike] | str | Path | None = None,
-    regimen: float | Regimen | None = None,
+    who: str | Path | Model | Population | Patients,
+    dose: float | Regimen | None = None,
     times: ArrayLike | None = None,
     outputs: Sequence[str] | None = None,
     *,
     n: int | None = None,
-    rtol: float = RTOL,
-    extinction: float | None = None,
+    solver: Solver = Solver(),  # noqa: B008 (frozen)
     n_jobs: int = 1,
-    max_steps: int = 20_000,
-    announce: Callable[[str], None] | None = None,
 ) -> Simulation:
-    """Simulate patients under a regimen.
+    """Simulate the typical patient, virtual patients or a user's own.
 
-    model: a packaged model's name, a path to a ``.toml`` file, or a :class:`Model`.
-    patients: nothing (the typical patient), a number of virtual patients drawn by the model's own variability, a
-        :class:`Population` together with ``n``, or a table (data frame, mapping of columns, CSV file) with a row a
-        patient and columns named as parameters or covariates, optionally ``id`` and ``dose``.
-    regimen: a dose at time 0 or a :class:`Regimen`; else each patient's ``dose`` column, else the model's own dose.
-    times: where to read the outputs, increasing, from 0, in the model's time unit.
-    outputs: names of outputs and states; all outputs of the model file if not given.
-    rtol: relative tolerance, 1e-4 to 1e-11; log-scaled states keep it however small they become.
-    extinction: cells below which a pool is gone until the next dose; by default none ever is.
-    n_jobs: threads among which the patients are shared.
+    Parameters
+    ----------
+    who
+        A model (its typical patient), its name or the path of its file; a `Population` together with ``n``; or
+        `Patients`.
+    dose
+        Cells infused at time 0, or a `Regimen`; else each patient's own dose, else the model's.
+    times
+        Where outputs are read, increasing, from 0, in the model's time unit.
+    outputs
+        Names of outputs and states; all outputs of the model file if not given.
+    n
+        How many virtual patients of a population.
+    solver
+        Tolerance, extinction, steps.
+    n_jobs
+        Threads among which the patients are shared, -1 for all cores.
 
-    Raises InputError before any work for bad input. A patient whose integration fails does not raise: it has its
-    status, and NaN for its outputs.
+    Raises
+    ------
+    InputError
+        For bad input, before any work. A patient whose integration fails does not raise: it has its status, and NaN for
+        its outputs.
+
+    Examples
+    --------
+    >>> import cartsim as cs
+    >>> sim = cs.simulate("bb2121_clinical", dose=450e6, times=range(1, 365))
+    >>> float(sim["transgene"].max().round(-2))
+    35600.0
     """
-    import numpy as np
-
-    from cartsim.engine.rodas import Trajectories
-
-    model = load(model)
-    if isinstance(patients, Population):
-        if patients.model.digest != model.digest:
-            raise InputError("the population was made for another model; make it with Population(model)")
-        model = patients.model  # with the values that its patients were drawn around
-    table, ids, own_dose, seed = _table(model, patients, n)
-    times = _times(times)
-    names = _outputs(model, outputs)
-    if not (isinstance(rtol, (int, float)) and TIGHTEST <= rtol <= LOOSEST):
-        raise InputError(f"rtol is {rtol}; give a number from {TIGHTEST:g} to {LOOSEST:g} (default {RTOL:g})")
-    if extinction is not None and not (math.isfinite(extinction) and extinction >= 0):
-        raise InputError(f"extinction is {extinction}; give a number of cells, 0 or more")
-    regimen = _regimen(model, regimen, own_dose)
-    parameters = model.values(table, len(ids))
-    dose_times, dose_amounts = _schedule(model, regimen, len(ids), own_dose)
-    integrate = _integrator(
-        model, regimen, times, names, extinction, rtol, max_steps, announce if announce else _say
+    times = checked_times(times)
+    if not isinstance(solver, Solver):
+        raise InputError(f"solver is {solver!r}; give a Solver, such as Solver(rtol=1e-8)")
+    model, table, own_dose, seed = _whom(who, n)
+    return simulate_rows(
+        model, table, dose, times, outputs, own_dose=own_dose, seed=seed, solver=solver, n_jobs=n_jobs
     )
 
-    shares = min(max(1, n_jobs if n_jobs > 0 else _cores()), max(1, len(ids) // 64))
-    edges = np.linspace(0, len(ids), shares + 1).astype(int)
+
+def simulate_rows(
+    model: Model,
+    table: pd.DataFrame,
+    dose: float | Regimen | None,
+    times: NDArray[np.float64],
+    outputs: Sequence[str] | None,
+    *,
+    own_dose: NDArray[np.float64] | None = None,
+    seed: int | None = None,
+    solver: Solver = Solver(),  # noqa: B008 (frozen)
+    n_jobs: int = 1,
+) -> Simulation:
+    """Simulate the rows of a table, index ``id``; `simulate` with everything looked up."""
+    from cartsim.engine.ensemble import Ensemble
+    from cartsim.engine.rodas import Trajectories
+
+    names = _outputs(model, outputs)
+    regimen = _regimen(model, dose, own_dose)
+    n = len(table)
+    parameters = model.values(table, n)
+    dose_times, dose_amounts = _schedule(model, regimen, n, own_dose)
+    ensemble = Ensemble(model, regimen, times, names, solver)
+    shares = min(max(1, n_jobs if n_jobs > 0 else _cores()), max(1, n // 64))
+    edges = np.linspace(0, n, shares + 1).astype(int)
     parts = [slice(a, b) for a, b in pairwise(edges)]
-    found = Trajectories.empty(len(names), len(ids), len(times))
+    found = Trajectories.empty(len(names), n, len(times))
     if shares == 1:
-        integrate(parameters, dose_times, dose_amounts, found)
+        ensemble.integrate(parameters, dose_times, dose_amounts, found)
     else:
         from joblib import Parallel, delayed
 
         Parallel(n_jobs=shares, prefer="threads")(
-            delayed(integrate)(parameters[part], dose_times, dose_amounts[part], found.part(part)) for part in parts
+            delayed(ensemble.integrate)(parameters[part], dose_times, dose_amounts[part], found.part(part))
+            for part in parts
         )
+    given = table.drop(columns="dose", errors="ignore")
+    given.insert(0, "dose", dose_amounts[:, 0] if dose_amounts.shape[1] else 0.0)
     return Simulation(
         model=model,
-        ids=ids,
+        ids=table.index.to_numpy(),
         times=times,
         values=dict(zip(names, found.outputs, strict=True)),
         status=found.status,
         steps=found.steps,
         retreated=found.retreated,
-        made_by=made_by(model, seed=seed, rtol=rtol, extinction=extinction, regimen=regimen),
+        given=given,
+        made_by=made_by(model, seed=seed, rtol=solver.rtol, extinction=solver.extinction, regimen=regimen),
     )
 
 
-def made_by(model: Model, **settings: Any) -> dict[str, Any]:
-    """What a result came from: model, settings and the versions that computed it."""
-    return {
-        "model": model.name,
-        "model_file": Path(model.path).name,
-        "model_digest": model.digest,
-        "values": {name: p.value for name, p in model.parameters.items() if p.value is not None},
-        "cartsim": __version__,
-        "numpy": _version("numpy"),
-        "numba": _version("numba"),
-        **{
-            name: value if isinstance(value, (int, float, str, type(None))) else repr(value)
-            for name, value in settings.items()
-        },
-    }
+def _whom(who: Any, n: Any) -> tuple[Model, pd.DataFrame, NDArray[np.float64] | None, int | None]:
+    """The model, the patients as a table (index ``id``), their own doses, and the seed of virtual ones."""
+    import pandas as pd
 
-
-@cache
-def _version(package: str) -> str:
-    from importlib.metadata import version
-
-    return version(package)
-
-
-def _say(message: str) -> None:
-    print(f"cartsim: {message}", file=sys.stderr)
+    if isinstance(who, Population):
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+            raise InputError(f"{n} virtual patients; say how many of the population with n, 1 or more")
+        return who.model, who.table(0, int(n)), None, who.seed
+    if n is not None:
+        raise InputError("n goes with a Population: a model has one typical patient, Patients as many as their rows")
+    if isinstance(who, Patients):
+        return who.model, who.rows.drop(columns="dose", errors="ignore"), who.dose, None
+    if isinstance(who, (Mapping, pd.DataFrame)):
+        raise InputError("a table of patients needs its model; give Patients(model, table)")
+    return load(who), pd.DataFrame(index=pd.RangeIndex(1, name="id")), None, None
 
 
 def _cores() -> int:
@@ -203,38 +297,10 @@ def _cores() -> int:
     return int(cpu_count())
 
 
-def _table(
-    model: Model, patients: Any, n: int | None
-) -> tuple[Any, NDArray[Any], NDArray[np.float64] | None, int | None]:
-    """Patients in any of their forms as columns, ids, own doses and (for virtual ones) the seed."""
-    import numpy as np
-
-    if isinstance(patients, (int, np.integer)) and not isinstance(patients, bool):
-        patients, n = Population(model), int(patients)
-    if isinstance(patients, Population):
-        if n is None or n < 1:
-            raise InputError(f"{n} virtual patients; say how many with n, 1 or more")
-        frame = patients.table(0, n)
-        return frame, frame.index.to_numpy(), None, patients.seed
-    if n is not None:
-        raise InputError("n goes with a Population; a table of patients has as many as its rows")
-    if patients is None:
-        return {}, np.zeros(1, np.int64), None, None
-    if isinstance(patients, Mapping):
-        import pandas as pd
-
-        patients = pd.DataFrame({name: np.atleast_1d(column) for name, column in patients.items()})
-    frame = patients_from_table(model, patients)
-    ids = frame["id"].to_numpy() if "id" in frame.columns else frame.index.to_numpy()
-    dose = frame["dose"].to_numpy(float) if "dose" in frame.columns else None
-    return frame, ids, dose, None
-
-
-def _times(times: Any) -> NDArray[np.float64]:
-    import numpy as np
-
+def checked_times(times: Any) -> NDArray[np.float64]:
+    """Times as an increasing array from 0. Raises `InputError` for anything else."""
     if times is None:
-        raise InputError("give the times at which to read the outputs, for example range(0, 365)")
+        raise InputError("give the times at which to read the outputs, for example times=range(0, 365)")
     try:
         values = np.atleast_1d(np.asarray(times, float))
     except (TypeError, ValueError):
@@ -260,18 +326,18 @@ def _outputs(model: Model, outputs: Sequence[str] | None) -> list[str]:
     return names
 
 
-def _regimen(model: Model, regimen: Any, own_dose: Any) -> Regimen:
-    if isinstance(regimen, Regimen):
-        return regimen
-    if regimen is None:
+def _regimen(model: Model, dose: Any, own_dose: Any) -> Regimen:
+    if isinstance(dose, Regimen):
+        return dose
+    if dose is None:
         if own_dose is not None:
             return Regimen.single()
         return Regimen.single(model.dosing.dose) if model.dosing else Regimen.none()
     try:
-        dose = float(regimen)
+        cells = float(dose)
     except (TypeError, ValueError):
-        raise InputError(f"the regimen is {regimen!r}; give a dose in cells or a Regimen") from None
-    return Regimen.single(dose)
+        raise InputError(f"the dose is {dose!r}; give cells or a Regimen") from None
+    return Regimen.single(cells)
 
 
 def _schedule(model: Model, regimen: Regimen, n: int, own_dose: Any) -> tuple[Any, Any]:
@@ -280,93 +346,3 @@ def _schedule(model: Model, regimen: Regimen, n: int, own_dose: Any) -> tuple[An
     if any(infusion.amount is None for infusion in regimen.doses) and own_dose is None and model.dosing:
         own_dose = model.dosing.dose
     return regimen.schedule(n, own_dose)
-
-
-def _integrator(
-    model: Model,
-    regimen: Regimen,
-    times: NDArray[np.float64],
-    names: list[str],
-    extinction: float | None,
-    rtol: float,
-    max_steps: int,
-    announce: Callable[[str], None],
-) -> Callable[[Any, Any, Any, Trajectories], None]:
-    """The engine with everything but the patients filled in."""
-    import numpy as np
-
-    from cartsim.engine import kernel, rodas
-
-    states = list(model.states)
-    compiled = kernel.compile_model(model, announce)
-    every = [*model.outputs, *states]
-    columns = np.array([names.index(name) if name in names else -1 for name in every], np.int64)
-    needed = np.array(sorted(states.index(s) for s in _states_read(model, names)), np.int64)
-    log_scaled = np.array([s.scale == "log" for s in model.states.values()])
-    retreatment = None
-    rule = regimen.retreatment
-    if rule is not None:
-        if rule.state not in model.states:
-            raise InputError(
-                f"retreatment watches {rule.state!r}; it can watch the states {', '.join(states)}"
-            )
-        retreatment = rodas.Retreatment(
-            state=states.index(rule.state),
-            factor=rule.above_nadir if rule.above_nadir is not None else -math.inf,
-            above=rule.above if rule.above is not None else -math.inf,
-            earliest=rule.earliest,
-            delay=rule.delay,
-            maximum=rule.maximum,
-        )
-
-    def integrate(parameters: Any, dose_times: Any, dose_amounts: Any, into: Trajectories) -> None:
-        limits = None
-        if extinction:
-            place = list(model.parameters).index
-            limits = np.zeros((len(parameters), len(states)))
-            for i, state in enumerate(model.states.values()):
-                if state.volume is not None:
-                    limits[:, i] = extinction / parameters[:, place(state.volume)]
-        amounts = None
-        if rule is not None:
-            amounts = dose_amounts[:, 0] if rule.dose is None else np.full(len(parameters), rule.dose)
-        rodas.integrate(
-            compiled,
-            parameters,
-            dose_times,
-            dose_amounts,
-            times,
-            columns,
-            into,
-            log_scaled=log_scaled,
-            negligible=np.array([s.negligible for s in model.states.values()]),
-            ceilings=np.array([s.ceiling or np.inf for s in model.states.values()]),
-            needed=needed,
-            seeded=any(s.seed is not None for s in model.states.values()),
-            extinction=limits,
-            retreatment=retreatment,
-            retreatment_amounts=amounts,
-            rtol=rtol,
-            max_steps=max_steps,
-        )
-
-    return integrate
-
-
-def _states_read(model: Model, names: Sequence[str]) -> set[str]:
-    """The states from which the named outputs are computed."""
-    read: set[str] = set()
-    waiting = list(names)
-    done: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name in done:
-            continue
-        done.add(name)
-        if name in model.states:
-            read.add(name)
-        elif name in model.outputs:
-            waiting.extend(model.outputs[name].value.names)
-        elif name in model.definitions:
-            waiting.extend(model.definitions[name].names)
-    return read

@@ -7,28 +7,31 @@ one: its response rates are flat from 10e6 cells on. What is found here is repor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from cartsim.endpoints.paired import bootstrap, difference_of_means, difference_of_rates
+from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.survival import Estimate
 from cartsim.errors import InputError
-from cartsim.model.reader import Model, Variability, load
+from cartsim.model.model import Model, Variability
+from cartsim.model.reader import load
+from cartsim.population.patients import Patients
 from cartsim.population.population import Population
 from cartsim.population.variability import fixed, logitnormal, uniform
-from cartsim.simulation import RTOL
-from cartsim.tasks import save_tables
-from cartsim.trial.assay import Assay
-from cartsim.trial.conduct import Conduct
-from cartsim.trial.outcome import GROUPS, Rules, run, wilson
-from cartsim.trial.trial import Arm, Trial, Visits
+from cartsim.results import Result
+from cartsim.solver import Solver
+from cartsim.trial.outcome import GROUPS
+from cartsim.trial.protocol import Protocol
+from cartsim.trial.trial import Trial
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import ArrayLike, NDArray
 
 DOSES = (10e6, 20e6, 50e6, 100e6, 150e6, 200e6, 300e6, 450e6, 600e6, 800e6, 1000e6)
 CLAIMED_THRESHOLD = 150e6  # Singh 2021, Figure 6b
@@ -70,17 +73,29 @@ class Plateau:
         return self.verdict == BEGINS
 
 
-@dataclass(frozen=True)
-class DoseResponse:
+@dataclass(frozen=True, repr=False, eq=False)
+class DoseResponse(Result):
     """Response and exposure of the same n patients at every dose.
 
-    ``responses``: dose, landmark (months), category (NE and those of Figure 6), n, count, percent with Wilson limits.
-    ``differences``: landmark, dose and the response rate (PR or CR) there less that at the highest dose, percentage
-    points with paired limits. ``exposure``: dose, measure (Cmax, Tmax, AUC0-28 as sampled), n, mean of the logarithm,
-    percentiles 5, 25, 50, 75, 95. ``slopes``: measure and the exponent b of exposure ~ dose**b within patients, with
-    limits (1 is proportional to dose). ``plateaus``: by landmark. ``failed``: patients without a result, by dose.
+    Attributes
+    ----------
+    responses
+        dose, landmark (months), category (NE and those of Figure 6), n, count, percent with Wilson limits. Also
+        ``frame``.
+    differences
+        landmark, dose and the response rate (PR or CR) there less that at the highest dose, percentage points with
+        paired limits.
+    exposure
+        dose, measure (Cmax, Tmax, AUC0-28 as sampled), n, mean of the logarithm, percentiles 5, 25, 50, 75, 95.
+    slopes
+        measure and the exponent b of exposure ~ dose**b within patients, with limits (1 is proportional to dose).
+    plateaus
+        By landmark.
+    failed
+        Patients without a result, by arm. Also ``failures``.
     """
 
+    what = "dose-response"
     doses: NDArray[np.float64]
     responses: pd.DataFrame
     differences: pd.DataFrame
@@ -89,6 +104,24 @@ class DoseResponse:
     plateaus: dict[float, Plateau]
     failed: pd.DataFrame
     made_by: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Response rates by dose, landmark and category."""
+        return self.responses
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """Patients without a result, by arm."""
+        return self.failed
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row a dose and landmark: the response rate (PR or CR), percent, and median Cmax."""
+        rates = self.responses[self.responses["category"].isin(["PR", "CR"])]
+        rates = rates.groupby(["dose", "landmark"], as_index=False)["percent"].sum()
+        peaks = self.exposure[self.exposure["measure"] == "Cmax"].set_index("dose")["p50"]
+        return rates.assign(Cmax=rates["dose"].map(peaks))
 
     def plateau_table(self) -> pd.DataFrame:
         """A row a landmark: the curve, its rise and where the plateau begins, with limits, and the verdict."""
@@ -139,64 +172,49 @@ class DoseResponse:
             "plateaus.csv": self.plateau_table(),
         }
 
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write responses.csv, differences.csv, exposure.csv, slopes.csv, plateaus.csv and dose_response.json."""
-        about = {"made_by": self.made_by, "threshold": self.threshold()}
-        return save_tables(folder, self.tables(), ("dose_response.json", about))
+    def about(self) -> dict[str, Any]:
+        """What dose_response.json holds."""
+        return {"made_by": self.made_by, "threshold": self.threshold()}
 
 
 def dose_response(
-    model: str | Path | Model,
+    population: Population | Patients,
     doses: Sequence[float] = DOSES,
     *,
-    n: int = 1000,
-    burden: str | Variability = "fixed",
-    landmarks: Sequence[float] = (6.0, 21.0),
-    population: Population | None = None,
-    rules: Rules = Rules(),  # noqa: B008 (frozen)
-    visits: Visits = Visits(),  # noqa: B008 (frozen)
-    assays: Mapping[str, Assay] | None = None,
-    conduct: Conduct = Conduct(),  # noqa: B008 (frozen)
-    extinction: float | None = None,
-    seed: int = 2021,
-    resamples: int = 500,
-    rtol: float = RTOL,
+    n: int | None = None,
+    protocol: Protocol = Protocol(),  # noqa: B008 (frozen)
+    solver: Solver = Solver(),  # noqa: B008 (frozen)
     n_jobs: int = -1,
     progress: bool = False,
     checkpoint: str | Path | None = None,
 ) -> DoseResponse:
-    """Treat the same n patients with each dose and judge them at landmarks (months) against baseline.
+    """Treat the same n patients with each dose and judge them at the protocol's landmarks (months) against baseline.
 
-    doses: cells, two or more, increasing. burden: a name of `BURDENS` or a distribution, for everybody's tumor burden
-    (not with a ``population`` of your own, which has its own). The other arguments are those of
-    `cartsim.trial.trial.Trial`; ``resamples`` is the number of bootstrap samples behind the limits of the plateau.
+    Parameters
+    ----------
+    population
+        Who is treated; `with_burden` makes one of a named distribution of the tumor burden.
+    doses
+        Cells, two or more, increasing.
+    n, protocol, solver, n_jobs, progress, checkpoint
+        As for `cartsim.Trial` and its `run`.
 
-    Raises InputError, before any work, for doses, landmarks or names that cannot be.
+    Raises
+    ------
+    InputError
+        Before any work, for doses or patients that cannot be.
     """
-    import numpy as np
     import pandas as pd
 
-    model = load(model)
     given = _doses(doses)
-    population = _population(model, population, burden, seed)
-    trial = Trial(
-        population.model,
-        tuple(Arm(dose, n=n) for dose in given.tolist()),
-        population,
-        replace(visits, landmarks=tuple(float(month) for month in landmarks)),
-        dict(assays or {}),
-        conduct,
-        seed,
-        rtol,
-        extinction,
-        curves=0,
-    )
-    judged = run(trial, rules, n_jobs=n_jobs, progress=progress, checkpoint=checkpoint, keep_visits=False)
+    trial = Trial(population, given.tolist(), n, protocol, solver, curves=0)
+    judged = trial.run(n_jobs=n_jobs, progress=progress, checkpoint=checkpoint, keep_visits=False)
+    n, seed = trial.n or 0, population.seed
     dose_of = {arm.name: dose for arm, dose in zip(trial.arms, given.tolist(), strict=True)}
     patients = judged.patients.assign(dose=judged.patients["arm"].map(dose_of).astype(float))
     shape = (len(given), n)
     responses, differences, plateaus = [], [], {}
-    for month in trial.visits.landmarks:
+    for month in protocol.visits.landmarks:
         codes = patients[f"month_{month:g}"].astype(str).to_numpy().reshape(shape)
         responded = np.isin(codes, ("PR", "CR"))
         for dose, row in zip(given, codes, strict=True):
@@ -204,11 +222,10 @@ def dose_response(
         for dose, row in zip(given[:-1], responded[:-1], strict=True):
             d = difference_of_rates(row, responded[-1])
             differences.append((month, dose, given[-1], d.value, d.low, d.high))
-        plateaus[month] = plateau(given, responded.T, resamples=resamples, seed=seed)
+        plateaus[month] = plateau(given, responded.T, seed=seed)
     table = pd.DataFrame(responses, columns=["dose", "landmark", "category", "n", "count"])
     low, high = wilson(table["count"].to_numpy(), table["n"].to_numpy())
     table = table.assign(percent=100 * table["count"] / table["n"], low=100 * low, high=100 * high)
-    shown = burden if isinstance(burden, str) else repr(burden)
     return DoseResponse(
         doses=given,
         responses=table,
@@ -216,8 +233,8 @@ def dose_response(
         exposure=_exposure(patients, given),
         slopes=_slopes(patients, given, shape),
         plateaus=plateaus,
-        failed=judged.failures(),
-        made_by=judged.made_by | {"burden": shown, "n": n, "rules": repr(rules)},
+        failed=judged.failures,
+        made_by=judged.made_by | {"burden": _burden(population), "n": n, "rules": repr(protocol.rules)},
     )
 
 
@@ -231,8 +248,6 @@ def plateau(
     No plateau is claimed where the rise over the range is surely below `LEAST` points (flat), where its limits
     include 0, or where nine tenths of Emax lie beyond the highest dose.
     """
-    import numpy as np
-
     x, y = _doses(doses), np.asarray(responded, float)
     if y.ndim != 2 or y.shape[1] != len(x) or len(y) == 0:
         raise InputError(f"responses of shape {y.shape} at {len(x)} doses; give (patients, doses)")
@@ -271,8 +286,6 @@ class _EmaxFit:
     """Least squares for E0, Emax and ED50: linear in the first two for every ED50 of a grid."""
 
     def __init__(self, doses: NDArray[np.float64]) -> None:
-        import numpy as np
-
         positive = doses[doses > 0]
         self.ed50 = np.geomspace(positive[0] / 100, 100 * positive[-1], 1200)
         effect = doses / (self.ed50[:, None] + doses)
@@ -288,8 +301,6 @@ class _EmaxFit:
 
 
 def _doses(doses: ArrayLike) -> NDArray[np.float64]:
-    import numpy as np
-
     try:
         given = np.asarray(doses, float)
     except (TypeError, ValueError):
@@ -301,22 +312,33 @@ def _doses(doses: ArrayLike) -> NDArray[np.float64]:
     return given
 
 
-def _population(model: Model, population: Population | None, burden: str | Variability, seed: int) -> Population:
-    if population is not None:
-        if burden != "fixed":
-            raise InputError("a population has its own burden; give it there, or give a burden and no population")
-        if population.model.digest != model.digest:
-            raise InputError("the population was made for another model; make it with Population(model)")
-        return population
+def with_burden(model: str | Path | Model, burden: str | Variability, *, seed: int = 2021) -> Population:
+    """Virtual patients with a distribution of the tumor burden: a name of `BURDENS`, or a `Variability`.
+
+    Raises `InputError` for an unknown name.
+    """
     if isinstance(burden, str):
         if burden not in BURDENS:
             raise InputError(f"burden {burden!r} is not known; it is one of {', '.join(BURDENS)}, or a distribution")
         burden = BURDENS[burden]
-    return Population(model, seed, {"burden": burden})
+    return Population(load(model), seed, {"burden": burden})
+
+
+def _burden(population: Population | Patients) -> str:
+    """What is recorded of the burden: the name of its distribution if it has one."""
+    if not isinstance(population, Population):
+        return "of the patients' table"
+    own = population.varied.get("burden", fixed())
+    return next((name for name, known in BURDENS.items() if _like(known, own)), repr(own))
+
+
+def _like(known: Variability, own: Variability) -> bool:
+    low, high = (known.low, own.low), (known.high, own.high)
+    same = all(a is None or a == b for a, b in (low, high))
+    return (known.distribution, known.omega) == (own.distribution, own.omega) and same
 
 
 def _exposure(patients: pd.DataFrame, doses: NDArray[np.float64]) -> pd.DataFrame:
-    import numpy as np
     import pandas as pd
 
     rows = []
@@ -332,7 +354,6 @@ def _exposure(patients: pd.DataFrame, doses: NDArray[np.float64]) -> pd.DataFram
 
 def _slopes(patients: pd.DataFrame, doses: NDArray[np.float64], shape: tuple[int, int]) -> pd.DataFrame:
     """The exponent of dose in each patient's exposure, averaged over patients with Student limits."""
-    import numpy as np
     import pandas as pd
 
     positive = doses > 0

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cartsim.errors import InputError
-from cartsim.model.reader import Model
+from cartsim.model.model import Model
+from cartsim.schedule import MONTH
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MONTH = 30.4375  # days
 HALF_YEAR = 6 * MONTH
 
 KINDS = {
@@ -101,6 +101,29 @@ def check_measures(model: Model, measures: Mapping[str, Measure], horizon: float
             )
         if measure.kind != "time_below" and measure.at > horizon:
             raise InputError(f"{name} is read at {measure.at:g}, after the horizon {horizon:g}; give a longer horizon")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read off each trajectory, and for how long it is simulated.
+
+    Parameters
+    ----------
+    measures
+        By name; by default `default_measures` of the model.
+    horizon
+        In the model's time unit; by default half a year of a model in days.
+    """
+
+    measures: Mapping[str, Measure] | None = None
+    horizon: float | None = None
+
+    def of(self, model: Model) -> tuple[dict[str, Measure], float]:
+        """Measures and horizon for a model. Raises InputError for what it does not have or does not reach."""
+        measures = default_measures(model) if self.measures is None else dict(self.measures)
+        horizon = default_horizon(model) if self.horizon is None else self.horizon
+        check_measures(model, measures, horizon)
+        return measures, horizon
 
 
 def reading_times(measures: Mapping[str, Measure], horizon: float) -> NDArray[np.float64]:

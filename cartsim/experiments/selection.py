@@ -12,27 +12,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from cartsim.errors import InputError
-from cartsim.experiments.measures import (
-    Measure,
-    check_measures,
-    default_horizon,
-    default_measures,
-    read,
-    reading_times,
-)
+from cartsim.experiments.measures import Measure, Reading, read, reading_times
 from cartsim.population.draws import uniforms
 from cartsim.population.population import Population
-from cartsim.simulation import RTOL, simulate
-from cartsim.tasks import run_pieces
+from cartsim.provenance import made_by
+from cartsim.results import Result
+from cartsim.runs import check_size, joined, run_pieces
+from cartsim.simulation import simulate_rows
+from cartsim.solver import Solver
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import ArrayLike, NDArray
 
 Range = tuple[float | None, float | None]
 
+PIECE = 1000  # patients simulated at a time
 _BLOCK = 1 << 16  # patients drawn at a time to find the chosen ones among them
 
 
@@ -51,7 +49,6 @@ class Plausible(Population):
 
     def table(self, start: int, stop: int, *, complete: bool = False) -> pd.DataFrame:
         """Chosen patients start..stop-1, index their ids; see `Population.table`."""
-        import numpy as np
         import pandas as pd
 
         if not 0 <= start < stop <= len(self):
@@ -64,25 +61,48 @@ class Plausible(Population):
         return pd.concat(parts).rename_axis("id")
 
 
-@dataclass(frozen=True, eq=False)
-class Selection:
+@dataclass(frozen=True, repr=False, eq=False)
+class Selection(Result):
     """The plausible patients, and what they were chosen from.
 
-    ``population``: the patients, for `simulate` (with n up to ``len`` of it) and `Trial`. ``candidates``: a row for
-    each patient examined: index id, the quantities that vary, the measures, ``plausible`` (within all ranges),
-    ``weight`` and ``kept``. ``constraints``: the ranges.
+    Attributes
+    ----------
+    population
+        The patients, for `simulate` (with n up to ``len`` of it) and `Trial`.
+    candidates
+        A row for each patient examined: index id, the quantities that vary, the measures, ``plausible`` (within all
+        ranges), ``weight`` and ``kept``. As ``frame``, the id is a column.
+    constraints
+        The ranges.
     """
 
+    what = "selection"
     population: Plausible
     candidates: pd.DataFrame
     constraints: Mapping[str, Range]
+    made_by: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The candidates."""
+        return self.candidates.reset_index()
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """How many candidates met each constraint."""
+        return self.met()
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {"candidates.csv": self.frame, "met.csv": self.met(), "moved.csv": self.moved()}
+
+    def _title(self) -> str:
+        return f"{len(self)} plausible of {len(self.candidates)} virtual patients of {self.population.model.name}"
 
     def __len__(self) -> int:
         return len(self.population)
 
     def met(self) -> pd.DataFrame:
         """How many candidates met each constraint, and how many missed that one alone."""
-        import numpy as np
         import pandas as pd
 
         within = {name: _within(self.candidates[name], *ends) for name, ends in self.constraints.items()}
@@ -100,7 +120,6 @@ class Selection:
         (``_after``); ``ks``, the Kolmogorov-Smirnov distance between the two; ``ks_pvalue``, that kept and rejected
         differ (NaN if none was rejected).
         """
-        import numpy as np
         import pandas as pd
         from scipy.stats import ks_2samp
 
@@ -129,12 +148,9 @@ def select(
     *,
     weight: Callable[[pd.DataFrame], ArrayLike] | None = None,
     dose: float | None = None,
-    measures: Mapping[str, Measure] | None = None,
-    horizon: float | None = None,
-    rtol: float = RTOL,
+    reading: Reading = Reading(),  # noqa: B008 (frozen)
+    solver: Solver = Solver(),  # noqa: B008 (frozen)
     n_jobs: int = -1,
-    chunk: int = 1000,
-    progress: bool = False,
 ) -> Selection:
     """Of the first n patients of a population, those whose simulated outputs are plausible.
 
@@ -143,26 +159,23 @@ def select(
     weight: a function of the frame of plausible candidates (quantities that vary and measures) that gives each a
         relative weight; a patient is kept with the probability weight / largest weight, drawn from the patient's
         own stream, so that the same candidates always give the same choice.
-    dose, measures, horizon: as in `cartsim.experiments.sweep.sweep`.
+    dose, reading, solver, n_jobs: as in `cartsim.experiments.sweep.sweep`.
 
     Patients whose integration failed are never kept. Raises InputError, before any work, for names and ranges that
     cannot be; and afterwards if nobody is plausible, or the weights are not finite numbers of 0 or more.
     """
-    import numpy as np
-
     model = population.model
-    measures = default_measures(model) if measures is None else dict(measures)
-    horizon = default_horizon(model) if horizon is None else horizon
-    check_measures(model, measures, horizon)
+    measures, horizon = reading.of(model)
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise InputError(f"select among {n!r} patients; give a whole number, 1 or more")
     if not constraints and weight is None:
         raise InputError("select: no constraints and no weight; give at least one")
     for name, ends in constraints.items():
         _check_range(name, ends, measures)
-    work = _Candidates(population, dose, measures, horizon, rtol)
+    check_size(n, "patients", kept=8 * n * (len(population.varied) + len(measures)), n_jobs=n_jobs)
+    work = _Candidates(population, dose, measures, horizon, solver)
     work(0, 1)  # compiles once, and refuses settings that cannot be
-    read_off = run_pieces(work, n, chunk, what="patients", n_jobs=n_jobs, progress=progress)
+    read_off = joined(run_pieces(work, [n], PIECE, what="patients", n_jobs=n_jobs))
     candidates = population.table(0, n).assign(**read_off)
     plausible = np.isfinite(candidates[list(constraints)]).all(axis=1).to_numpy()
     for name, ends in constraints.items():
@@ -177,7 +190,8 @@ def select(
         kept = draws * weights.max() < weights
     candidates = candidates.assign(plausible=plausible, weight=weights, kept=kept)
     made = {f.name: getattr(population, f.name) for f in fields(Population)}
-    chosen = Selection(Plausible(**made, chosen=ids[kept]), candidates, dict(constraints))
+    settings = made_by(model, seed=population.seed, n=n, constraints=str(dict(constraints)), dose=dose, rtol=solver.rtol)
+    chosen = Selection(Plausible(**made, chosen=ids[kept]), candidates, dict(constraints), settings)
     if not len(chosen):
         met = "; ".join(f"{row.constraint}: {row.met}" for row in chosen.met().itertuples())
         raise InputError(f"none of {n} patients is plausible (met {met or 'by weight: 0'}); widen the ranges")
@@ -192,19 +206,17 @@ class _Candidates:
     dose: float | None
     measures: Mapping[str, Measure]
     horizon: float
-    rtol: float
+    solver: Solver
 
     def __call__(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
         times = reading_times(self.measures, self.horizon)
         outputs = sorted({measure.output for measure in self.measures.values()})
-        table = self.population.table(start, stop).reset_index()
-        run = simulate(self.population.model, table, self.dose, times, outputs, rtol=self.rtol)
+        table = self.population.table(start, stop)
+        run = simulate_rows(self.population.model, table, self.dose, times, outputs, solver=self.solver)
         return read(self.measures, times, run.values)
 
 
 def _within(values: Any, low: float | None, high: float | None) -> NDArray[np.bool_]:
-    import numpy as np
-
     numbers = np.asarray(values, float)
     return (numbers >= (-np.inf if low is None else low)) & (numbers <= (np.inf if high is None else high))
 
@@ -223,8 +235,6 @@ def _check_range(name: str, ends: Any, measures: Mapping[str, Measure]) -> None:
 
 
 def _weights(weight: Callable[[pd.DataFrame], ArrayLike], candidates: pd.DataFrame) -> NDArray[np.float64]:
-    import numpy as np
-
     given = np.asarray(weight(candidates), float)
     if given.shape != (len(candidates),) or not (np.isfinite(given) & (given >= 0)).all() or not given.any():
         raise InputError(

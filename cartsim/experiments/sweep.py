@@ -1,4 +1,4 @@
-"""Grids over any two of the parameters, the covariates and the dose: a typical patient or a population each.
+"""Grids over any two of the parameters, the covariates and the dose: a typical patient or a trial each.
 
 Singh 2021, Figure 4 (doi:10.1002/psp4.12598) is dose against tumor burden for the typical patient.
 """
@@ -11,45 +11,75 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cartsim.endpoints.rates import wilson
 from cartsim.errors import InputError
-from cartsim.experiments.measures import (
-    HALF_YEAR,
-    Measure,
-    check_measures,
-    default_horizon,
-    default_measures,
-    peak,
-    read,
-    reading_times,
-)
-from cartsim.model.reader import Model, load
-from cartsim.population.patients import allowed, check_name, outside
+from cartsim.experiments.measures import HALF_YEAR, Measure, Reading, peak, read, reading_times
+from cartsim.model.model import Model
+from cartsim.model.reader import load
+from cartsim.population.patients import Patients, allowed, check_name, outside
 from cartsim.population.population import Population
 from cartsim.population.variability import fixed
-from cartsim.simulation import RTOL, made_by, simulate
-from cartsim.tasks import run_pieces, save_tables
-from cartsim.trial.assay import Assay
-from cartsim.trial.conduct import Conduct
-from cartsim.trial.outcome import Readout, Rules, summarize, wilson
-from cartsim.trial.trial import Arm, Trial, Visits
+from cartsim.provenance import made_by
+from cartsim.results import Result
+from cartsim.runs import ArrayWork, Kept, check_size, joined, run_pieces
+from cartsim.simulation import simulate
+from cartsim.solver import Solver
+from cartsim.trial.outcome import Readout, summarize
+from cartsim.trial.trial import Arm, Trial
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import ArrayLike, NDArray
+
+SUMMARY = 30  # numbers of a cell in which a trial is run
+CELLS, TRIALS = 250, 8  # cells of a piece: of typical patients, of trials
 
 
-@dataclass(frozen=True)
-class Sweep:
+@dataclass(frozen=True, repr=False, eq=False)
+class Sweep(Result):
     """A grid and what was found in its cells.
 
-    ``axes``: the two swept quantities by name, increasing values. ``table``: a row a cell, first a column for
-    each axis (the second axis runs fastest), then what was found. ``made_by``: model, settings, versions.
+    Attributes
+    ----------
+    axes
+        The two swept quantities by name, increasing values.
+    table
+        A row a cell, first a column for each axis (the second axis runs fastest), then what was found. Also ``frame``.
     """
 
+    what = "grid"
     axes: dict[str, NDArray[np.float64]]
     table: pd.DataFrame
     made_by: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row a cell."""
+        return self.table
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row a quantity: its lowest and highest value, and the cells where these are."""
+        import pandas as pd
+
+        rows = []
+        names = list(self.axes)
+        for name in self.table.columns.drop(names):
+            values = pd.to_numeric(self.table[name], errors="coerce")
+            if values.notna().any():
+                ends = [self.table.loc[at, names] for at in (values.idxmin(), values.idxmax())]
+                places = [", ".join(f"{axis} {cell[axis]:.3g}" for axis in names) for cell in ends]
+                rows.append((name, values.min(), places[0], values.max(), places[1]))
+        return pd.DataFrame(rows, columns=["quantity", "lowest", "lowest_at", "highest", "highest_at"])
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """Cells whose integration failed, or trials in which some patients failed."""
+        if "status" in self.table:
+            return self.table[self.table["status"] != "ok"].reset_index(drop=True)
+        return self.table[self.table["failed"] > 0].reset_index(drop=True)
 
     def grid(self, name: str) -> NDArray[np.float64]:
         """One column as an array (first axis, second axis)."""
@@ -57,130 +87,156 @@ class Sweep:
             raise InputError(f"no {name!r} in this sweep; it holds {', '.join(self.table)}")
         return self.table[name].to_numpy().reshape([len(values) for values in self.axes.values()])
 
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write grid.csv and grid.json (what made it)."""
-        return save_tables(folder, {"grid.csv": self.table}, ("grid.json", self.made_by))
-
 
 def sweep(
     model: str | Path | Model,
     axes: Mapping[str, ArrayLike],
     *,
     dose: float | None = None,
-    measures: Mapping[str, Measure] | None = None,
-    horizon: float | None = None,
-    extinction: float | None = None,
-    rtol: float = RTOL,
+    reading: Reading = Reading(),  # noqa: B008 (frozen)
+    solver: Solver = Solver(),  # noqa: B008 (frozen)
     n_jobs: int = -1,
-    chunk: int = 250,
     progress: bool = False,
     checkpoint: str | Path | None = None,
 ) -> Sweep:
     """The typical patient in every cell of a grid.
 
-    axes: two of the model's parameters, covariates and "dose" (cells, one infusion at time 0), each with
-        increasing values: {"dose": [50e6, 450e6], "burden": [5, 50, 95]}.
-    dose: in cells, where it is not an axis; by default the model's own.
-    measures: what to read, by default `default_measures`; horizon: how long to simulate, by default half a
-        year. chunk: cells simulated at a time; it bounds the memory.
-    checkpoint: a folder to go on from when interrupted. extinction, rtol: as in `cartsim.simulation.simulate`.
+    Parameters
+    ----------
+    model
+        A model, its name, or the path of its file.
+    axes
+        Two of the model's parameters, covariates and "dose" (cells, one infusion at time 0), each with increasing
+        values: {"dose": [50e6, 450e6], "burden": [5, 50, 95]}.
+    dose
+        Cells, where it is not an axis; by default the model's own.
+    reading
+        What is read off each trajectory, and until when.
+    solver, n_jobs
+        As for `cartsim.simulate`.
+    progress
+        Show a bar on stderr.
+    checkpoint
+        A folder to go on from when interrupted.
 
-    Columns are the measures and ``status``, how the integration ended; a cell that failed has NaN. Raises InputError,
-    before any work, for axes, measures or settings that cannot be.
+    Returns
+    -------
+    Sweep
+        Its columns are the measures and ``status``, how the integration ended; a cell that failed has NaN.
+
+    Raises
+    ------
+    InputError
+        Before any work, for axes, measures or settings that cannot be.
+
+    Examples
+    --------
+    >>> import cartsim as cs
+    >>> found = cs.sweep("bb2121_clinical", {"dose": [150e6, 450e6], "burden": [20, 50]})
+    >>> found.grid("Cmax").shape
+    (2, 2)
     """
     import pandas as pd
 
     model = load(model)
     values = check_axes(model, axes, dose)
-    measures = default_measures(model) if measures is None else dict(measures)
-    horizon = default_horizon(model) if horizon is None else horizon
-    check_measures(model, measures, horizon)
+    measures, horizon = reading.of(model)
+    number = math.prod(map(len, values.values()))
+    check_size(number, "cells", kept=8 * number * (2 + len(measures)), n_jobs=n_jobs)
     cells = _cells(values)
-    work = _Typical(model, cells, dose, measures, horizon, rtol, extinction)
+    work = _Typical(model, cells, dose, measures, horizon, solver)
     work(0, 1)  # compiles once, and refuses settings that cannot be
-    settings = (values, dose, measures, horizon, rtol, extinction)
-    found = run_pieces(
-        work,
-        len(cells),
-        chunk,
-        what="cells",
-        n_jobs=n_jobs,
-        progress=progress,
-        checkpoint=checkpoint,
-        key=(model.digest, model.values({}, 1), settings),
+    inputs = {
+        "model": model,
+        "axes": list(values.items()),
+        "dose": dose,
+        "measures": measures,
+        "horizon": horizon,
+        "solver": solver,
+    }
+    kept = None if checkpoint is None else Kept(checkpoint, "sweep", inputs)
+    pieces = run_pieces(work, [len(cells)], CELLS, what="cells", n_jobs=n_jobs, progress=progress, kept=kept)
+    made = made_by(
+        model, axes=_shown(values), dose=dose, measures=repr(measures), horizon=horizon, rtol=solver.rtol
     )
-    made = made_by(model, axes=_shown(values), dose=dose, measures=repr(measures), horizon=horizon, rtol=rtol)
-    return Sweep(values, pd.concat([cells, pd.DataFrame(found)], axis=1), made)
+    return Sweep(values, pd.concat([cells, pd.DataFrame(joined(pieces))], axis=1), made)
 
 
-def sweep_population(
-    model: str | Path | Model,
+def sweep_trials(
+    trial: Trial,
     axes: Mapping[str, ArrayLike],
     *,
-    n: int = 500,
-    dose: float | None = None,
-    population: Population | None = None,
-    visits: Visits = Visits(),  # noqa: B008 (frozen)
-    rules: Rules = Rules(),  # noqa: B008 (frozen)
-    assays: Mapping[str, Assay] | None = None,
-    conduct: Conduct = Conduct(),  # noqa: B008 (frozen)
-    seed: int = 2021,
-    extinction: float | None = None,
-    rtol: float = RTOL,
     n_jobs: int = -1,
-    chunk: int = 8,
     progress: bool = False,
     checkpoint: str | Path | None = None,
 ) -> Sweep:
-    """A trial of n patients in every cell of a grid, the same patients in all cells (common random numbers).
+    """A trial in every cell of a grid, of the same patients in all cells (common random numbers).
 
-    An axis that is a parameter shifts its typical value and keeps the variability around it; an axis that is
-    a covariate (or a parameter with uniform variability) is the same for all patients of a cell. The other
-    arguments are those of `sweep` and of `cartsim.trial.trial.Trial`; ``chunk`` is the number of cells between two
-    checkpoints.
+    Parameters
+    ----------
+    trial
+        Of one arm, whose dose may be an axis. An axis that is a parameter shifts its typical value and keeps the
+        variability around it; one that is a covariate (or a parameter with uniform variability) is the same for all
+        patients of a cell.
+    axes, n_jobs, progress, checkpoint
+        As for `sweep`.
 
-    Columns are those of `cartsim.trial.outcome.summarize`: ``ORR`` (confirmed partial response or better,
-    percent) and ``CR`` with Wilson limits ``_low`` and ``_high``, median ``PFS`` in months with limits (NaN
-    where not reached), landmark rates, medians and percentiles of kinetics, ``failed``.
+    Returns
+    -------
+    Sweep
+        Its columns are those of `cartsim.trial.outcome.summarize`: ``ORR`` (confirmed partial response or better,
+        percent) and ``CR`` with Wilson limits ``_low`` and ``_high``, median ``PFS`` in months with limits (NaN where
+        not reached), landmark rates, medians and percentiles of kinetics, ``failed``.
+
+    Raises
+    ------
+    InputError
+        Before any work, for axes that cannot be, a trial of several arms, and patients of a table, whose parameters
+        are their own.
     """
     import pandas as pd
 
-    model = load(model)
-    population = Population(model, seed) if population is None else population
-    if population.model.digest != model.digest:
-        raise InputError("the population was made for another model; make it with Population(model)")
-    model = population.model  # with the values that its patients were drawn around
-    values = check_axes(model, axes, dose)
-    population = _pinned(population, values)
+    if len(trial.arms) != 1:
+        raise InputError(f"a sweep of a trial with {len(trial.arms)} arms; give one, of which the dose may be an axis")
+    if not isinstance(trial.population, Population):
+        raise InputError("a sweep changes typical values, and patients of a table have their own; give a Population")
+    n = trial.n or 0
+    values = check_axes(trial.model, axes)
+    trial = replace(trial, population=_pinned(trial.population, values), curves=0)
+    number = math.prod(map(len, values.values()))
+    check_size(
+        number * n,
+        "patients (of all cells)",
+        kept=8 * number * SUMMARY,
+        working=trial.bytes_working(),
+        at_once=n,
+        n_jobs=n_jobs,
+    )
     cells = _cells(values)
-    work = _Trials(cells, dose, population, n, visits, rules, dict(assays or {}), conduct, seed, rtol, extinction)
+    work = _Trials(cells, trial)
     last = len(cells) - 1
     across = len(cells) // len(next(iter(values.values()))) - 1
     for corner in (0, across, last - across, last):
-        work.trial(corner)  # refuses what cannot be
-    found = run_pieces(
-        work,
-        len(cells),
-        chunk,
-        what="cells",
-        n_jobs=n_jobs,
-        progress=progress,
-        checkpoint=checkpoint,
-        key=(
-            (model.digest, model.values({}, 1), population.table(0, n), values),
-            (dose, visits, rules, work.assays, conduct, seed, rtol, extinction),
-        ),
+        work.trial_of(corner)  # refuses what cannot be
+    inputs = {"trial": trial, "axes": list(values.items())}
+    kept = None if checkpoint is None else Kept(checkpoint, "sweep_trials", inputs)
+    pieces = run_pieces(work, [len(cells)], TRIALS, what="cells", n_jobs=n_jobs, progress=progress, kept=kept)
+    made = made_by(
+        trial.model,
+        axes=_shown(values),
+        arm=trial.arms[0].name,
+        n=n,
+        seed=trial.population.seed,
+        rtol=trial.solver.rtol,
+        rules=repr(trial.protocol.rules),
     )
-    made = made_by(model, axes=_shown(values), dose=dose, n=n, seed=population.seed, rtol=rtol, rules=repr(rules))
-    return Sweep(values, pd.concat([cells, pd.DataFrame(found)], axis=1), made)
+    return Sweep(values, pd.concat([cells, pd.DataFrame(joined(pieces))], axis=1), made)
 
 
 def check_axes(
     model: Model, axes: Mapping[str, ArrayLike], dose: float | None = None
 ) -> dict[str, NDArray[np.float64]]:
     """The two axes as increasing arrays within what the model allows; InputError for all else."""
-    import numpy as np
-
     if len(axes) != 2:
         names = ", ".join(axes) or "nothing"
         raise InputError(f"a sweep over {names}; give two quantities, such as dose and burden")
@@ -241,8 +297,6 @@ def expansion(
     From CARTe_BM' = (Kexp_max*x/(EC50_exp + x) - K21 - Rm)*CARTe_BM with x complexes per CAR-T cell, without
     the few cells that come back from the blood.
     """
-    import numpy as np
-
     model = load(model)
     names, states = ("Kexp_max", "EC50_exp", "K21", "Rm"), ("complex", "CARTe_BM", "CARTm_BM")
     if not ({*names, "burden"} <= set(model.parameters) and set(states) <= set(model.states)):
@@ -253,7 +307,7 @@ def expansion(
     fastest, half, out, into_memory = (typical[name] for name in names)
     lost = out + into_memory
     times = np.arange(1.0, horizon, 0.5)
-    run = simulate(model, None, dose, times, [*states, "tumor_relative", "transgene"])
+    run = simulate(model, dose, times, [*states, "tumor_relative", "transgene"])
     x = (run["complex"] / (run["CARTe_BM"] + run["CARTm_BM"]))[0]
     needed = half * lost / (fastest - lost) if fastest > lost else math.inf
     short = np.flatnonzero(x < needed)
@@ -294,7 +348,7 @@ def expansion_note(
 
 
 @dataclass(frozen=True)
-class _Typical:
+class _Typical(ArrayWork):
     """Simulates and reads some cells of a grid."""
 
     model: Model
@@ -302,66 +356,41 @@ class _Typical:
     dose: float | None
     measures: Mapping[str, Measure]
     horizon: float
-    rtol: float
-    extinction: float | None
+    solver: Solver
 
     def __call__(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
-        import numpy as np
-
         from cartsim.engine.rodas import Status
 
         times = reading_times(self.measures, self.horizon)
         outputs = sorted({measure.output for measure in self.measures.values()})
-        cells = self.cells[start:stop]
-        run = simulate(self.model, cells, self.dose, times, outputs, rtol=self.rtol, extinction=self.extinction)
+        patients = Patients(self.model, self.cells[start:stop])
+        run = simulate(patients, self.dose, times, outputs, solver=self.solver)
         status = np.array([Status(code).name for code in run.status])
         return read(self.measures, times, run.values) | {"status": status}
 
 
 @dataclass(frozen=True)
-class _Trials:
+class _Trials(ArrayWork):
     """Runs and judges a trial for each of some cells of a grid."""
 
     cells: pd.DataFrame
-    dose: float | None
-    population: Population
-    n: int
-    visits: Visits
-    rules: Rules
-    assays: Mapping[str, Assay]
-    conduct: Conduct
-    seed: int
-    rtol: float
-    extinction: float | None
+    trial: Trial
 
-    def trial(self, cell: int) -> Trial:
+    def trial_of(self, cell: int) -> Trial:
         swept = self.cells.iloc[cell].to_dict()
-        model = self.population.model
-        dose = swept.pop("dose", self.dose)
-        if dose is None and model.dosing is not None:
-            dose = model.dosing.dose
-        model = model.override(swept)
-        return Trial(
-            model,
-            (Arm(dose, n=self.n, name="cell"),),
-            replace(self.population, model=model),
-            self.visits,
-            self.assays,
-            self.conduct,
-            self.seed,
-            self.rtol,
-            self.extinction,
-            curves=0,
-        )
+        (arm,) = self.trial.arms
+        if "dose" in swept:
+            arm = Arm(swept.pop("dose"), arm.n, "cell")
+        model = self.trial.model.override(swept)
+        return replace(self.trial, population=replace(self.trial.population, model=model), arms=(arm,))
 
     def __call__(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
-        import numpy as np
         import pandas as pd
 
-        judge = Readout(self.rules, keep_visits=False)
-        cells = [judge(self.trial(cell).observe(0, 0, self.n)).patients for cell in range(start, stop)]
-        landmarks = self.visits.landmarks
-        table = pd.concat([summarize(patients, landmarks) for patients in cells]).drop(columns="arm")
+        protocol, n = self.trial.protocol, self.trial.n or 0
+        judge = Readout(protocol.rules, keep_visits=False)
+        cells = [judge(self.trial_of(cell).measure(0, 0, n)).patients for cell in range(start, stop)]
+        table = pd.concat([summarize(patients, protocol.visits.landmarks) for patients in cells]).drop(columns="arm")
         for name in ("ORR", "CR"):
             low, high = wilson(np.rint(table[name] * table["n"] / 100), table["n"])
             table[f"{name}_low"], table[f"{name}_high"] = 100 * low, 100 * high
@@ -380,7 +409,6 @@ def _pinned(population: Population, values: Mapping[str, Any]) -> Population:
 
 
 def _cells(values: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
-    import numpy as np
     import pandas as pd
 
     (first, a), (second, b) = values.items()

@@ -170,6 +170,35 @@ class Model:
             _check_column(column, parameter)
         return np.column_stack([values[name] for name in self.parameters]).astype(np.float64, copy=False)
 
+    def states_behind(self, names: Iterable[str]) -> set[str]:
+        """The states that outputs or states are read from, without those that only drive these."""
+        return self._reached(names, through_states=False) & self.states.keys()
+
+    def reached_from(self, names: Iterable[str]) -> set[str]:
+        """Parameters, states and definitions on which outputs or states depend, however indirectly, and "dose"."""
+        return self._reached(names, through_states=True)
+
+    def _reached(self, names: Iterable[str], *, through_states: bool) -> set[str]:
+        waiting, seen = list(names), set[str]()
+        while waiting:
+            name = waiting.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            formulas = [self.definitions.get(name)]
+            if name in self.outputs:
+                formulas.append(self.outputs[name].value)
+            if name in self.parameters:
+                formulas.append(self.parameters[name].expression)
+            if name in self.states and through_states:
+                state = self.states[name]
+                formulas += [state.initial, state.seed, state.rate]
+                if self.dosing is not None and self.dosing.state == name:
+                    formulas.append(self.dosing.per_dose)
+                    seen.add("dose")
+            waiting += [each for formula in formulas if formula is not None for each in formula.names]
+        return seen
+
     def _order(self) -> tuple[str, ...]:
         derived = {p.name: p.expression for p in self.parameters.values() if p.expression is not None}
         if not derived:

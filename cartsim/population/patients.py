@@ -3,17 +3,81 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cartsim.errors import InputError
-from cartsim.model.reader import Model
+from cartsim.model.model import Model
+from cartsim.model.reader import load
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Patients:
+    """A user's own patients, in the place of a `Population` wherever one is asked for.
+
+    Parameters
+    ----------
+    model
+        A model, its name, or the path of its file.
+    source
+        A data frame, a mapping of columns, or a CSV file: a row a patient, columns named as parameters or covariates in
+        the units of the model file; optionally ``id`` (else they are numbered from 0) and ``dose`` (cells), what each
+        patient is infused with where a regimen does not say how much. Parameters without a column are typical.
+    seed
+        Of what is drawn beside the patients: noise of assays, visits missed.
+
+    Raises
+    ------
+    InputError
+        As `patients_from_table`.
+    """
+
+    model: Model
+    source: InitVar[pd.DataFrame | Mapping[str, Any] | str | Path]
+    seed: int = 2021
+    rows: pd.DataFrame = field(init=False, repr=False)
+
+    def __post_init__(self, source: Any) -> None:
+        object.__setattr__(self, "model", load(self.model))
+        if isinstance(source, Mapping):
+            source = _frame(source)
+        object.__setattr__(self, "rows", patients_from_table(self.model, source))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def varied(self) -> dict[str, None]:
+        """Names of the parameters and covariates that the table holds."""
+        return {name: None for name in self.rows if name != "dose"}
+
+    @property
+    def dose(self) -> NDArray[np.float64] | None:
+        """(n,) Cells infused into each patient, if the table says so."""
+        return self.rows["dose"].to_numpy(float) if "dose" in self.rows else None
+
+    def table(self, start: int, stop: int, *, complete: bool = False) -> pd.DataFrame:
+        """Patients start..stop-1: index ``id``, a column for each quantity given; see `Population.table`."""
+        if not 0 <= start < stop <= len(self):
+            raise InputError(f"patients {start} to {stop} of {len(self)}; ask for no more than there are")
+        part = self.rows.iloc[start:stop].drop(columns="dose", errors="ignore")
+        if not complete:
+            return part
+        columns = dict(zip(self.model.parameters, self.model.values(part, len(part)).T, strict=True))
+        names = [name for name, parameter in self.model.parameters.items() if parameter.role != "constant"]
+        return part.assign(**{name: columns[name] for name in names})[names]
+
+    def __repr__(self) -> str:
+        given = ", ".join(self.rows) or "nothing"
+        return f"{len(self)} patients of {self.model.name}: {given}"
 
 
 def patients_from_table(model: Model, source: pd.DataFrame | str | Path) -> pd.DataFrame:
@@ -84,6 +148,16 @@ def allowed(low: float | None, high: float | None) -> str:
     if low is not None:
         return f"a finite number, {low:g} or more"
     return "a finite number" if high is None else f"a finite number, {high:g} or less"
+
+
+def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:
+    import numpy as np
+    import pandas as pd
+
+    try:
+        return pd.DataFrame({name: np.atleast_1d(column) for name, column in columns.items()})
+    except ValueError as error:
+        raise InputError(f"patients: {error}; give columns of one length") from None
 
 
 def _read(source: pd.DataFrame | str | Path) -> tuple[str, pd.DataFrame]:

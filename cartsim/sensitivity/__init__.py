@@ -1,0 +1,1 @@
+"""What decides an endpoint: elasticities, tornado, Sobol and eFAST indices, responders against the others."""

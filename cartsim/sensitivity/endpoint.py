@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,13 @@ from cartsim.experiments.measures import (
     read,
     reading_times,
 )
-from cartsim.model.reader import Model, load
+from cartsim.model.model import Model
+from cartsim.model.reader import load
+from cartsim.population.patients import Patients
+from cartsim.provenance import made_by
 from cartsim.regimen import Regimen
-from cartsim.simulation import RTOL, _outputs, _states_read, _times, made_by, simulate
+from cartsim.simulation import checked_times, simulate
+from cartsim.solver import Solver
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +34,9 @@ if TYPE_CHECKING:
 # Of a curve: each day of expansion and contraction, then ever fewer; from day 1 on, when the infused cells have
 # left the blood.
 CURVE_TIMES = (*range(1, 22), *range(24, 61, 3), *range(70, 181, 10), *range(200, 361, 20))
+
+
+PIECE = 10_000  # sets simulated at a time, which bounds memory and changes no result
 
 
 class FailedRuns(InputError):
@@ -57,6 +64,7 @@ class Function:
     accuracy: float = 1e-12
     reached: frozenset[str] | None = None
     made_by: dict[str, Any] = field(default_factory=dict)
+    model: Model | None = None
 
     def __post_init__(self) -> None:
         if self.scale not in ("linear", "log"):
@@ -71,61 +79,75 @@ class Function:
         return values
 
 
-def simulated(
+def endpoint(
     model: str | Path | Model,
-    endpoint: str | Measure,
-    regimen: float | Regimen | None = None,
+    what: str | Measure,
+    dose: float | Regimen | None = None,
     *,
     times: ArrayLike | None = None,
     horizon: float | None = None,
     scale: str | None = None,
-    rtol: float = RTOL,
-    extinction: float | None = None,
+    solver: Solver = Solver(),  # noqa: B008 (frozen)
     n_jobs: int = -1,
-    chunk: int = 10_000,
 ) -> Function:
     """An endpoint of a model as a `Function` of its parameters and covariates; others stay typical.
 
-    endpoint: a default measure ("Cmax", "Tmax", "AUC0-28", "mprotein_fall"; see `default_measures`), "OUTPUT@90"
-    for a value at a time, "KIND:OUTPUT" or "KIND:OUTPUT@90" for a measure of any `KINDS`, a `Measure`, or an
-    output's name for its curve at ``times`` (by default days 1 to 360). regimen, rtol, extinction, n_jobs: as for
-    `cartsim.simulate`. horizon: until when highest and lowest values are sought, by default half a year. scale:
-    by default "log" for sizes of what is computed from log-scaled pools only, else "linear". chunk: sets simulated
-    at a time, which bounds memory and changes no result. Raises `InputError` for what the model does not have.
+    Parameters
+    ----------
+    what
+        A default measure ("Cmax", "Tmax", "AUC0-28", "mprotein_fall"; see `default_measures`), "OUTPUT@90" for a value
+        at a time, "KIND:OUTPUT" or "KIND:OUTPUT@90" for a measure of any `KINDS`, a `Measure`, or an output's name for
+        its curve.
+    dose, solver, n_jobs
+        As for `cartsim.simulate`.
+    times
+        Of a curve, by default days 1 to 360.
+    horizon
+        Until when highest and lowest values are sought, by default half a year.
+    scale
+        By default "log" for sizes of what is computed from log-scaled pools only, else "linear".
+
+    Raises
+    ------
+    InputError
+        For what the model does not have.
+
+    Examples
+    --------
+    >>> import cartsim as cs
+    >>> cs.endpoint("bb2121_clinical", "Cmax").unit
+    'copies/ug'
     """
     model = load(model)
-    measure = _measure(model, endpoint)
-    output = str(endpoint) if measure is None else measure.output
+    measure = _measure(model, what)
+    output = str(what) if measure is None else measure.output
     if measure is None:
-        reading = _times(CURVE_TIMES if times is None else times)
+        reading = checked_times(CURVE_TIMES if times is None else times)
     else:
         if times is not None:
-            raise InputError(f"{endpoint} is one number; times go with a curve, such as endpoint {output!r}")
+            raise InputError(f"{what} is one number; times go with a curve, such as endpoint {output!r}")
         if horizon is None:
             ends_itself = measure.kind in ("value", "fall_at", "area") and measure.at > 0
             horizon = measure.at if ends_itself else default_horizon(model)
-        check_measures(model, {str(endpoint): measure}, horizon)
+        check_measures(model, {str(what): measure}, horizon)
         reading = reading_times({"": measure}, horizon)
 
-    own_dose = regimen is None or (
-        isinstance(regimen, Regimen) and any(infusion.amount is None for infusion in regimen.doses)
+    own_dose = dose is None or (
+        isinstance(dose, Regimen) and any(infusion.amount is None for infusion in dose.doses)
     )
 
     def call(table: pd.DataFrame) -> NDArray[np.float64]:
         if "dose" in table and not own_dose:
             raise InputError("the dose is fixed by the regimen and varied as well; leave out one of the two")
         found = []
-        for start in range(0, len(table), chunk):
-            part = table.iloc[start : start + chunk].reset_index(drop=True)
-            run = simulate(
-                model, part, regimen, reading, [output], rtol=rtol, extinction=extinction, n_jobs=n_jobs
-            )
-            curves = run[output]
+        for start in range(0, len(table), PIECE):
+            part = Patients(model, table.iloc[start : start + PIECE].reset_index(drop=True))
+            curves = simulate(part, dose, reading, [output], solver=solver, n_jobs=n_jobs)[output]
             found.append(curves if measure is None else read({"": measure}, reading, {output: curves})[""])
         return np.concatenate(found)
 
     unit = (model.outputs | model.states)[output].unit
-    logs = all(model.states[state].scale == "log" for state in _states_read(model, [output]))
+    logs = all(model.states[state].scale == "log" for state in model.states_behind([output]))
     if measure is not None and measure.kind not in ("highest", "lowest", "area", "value"):
         logs = False
         unit = {"time_of_highest": model.time, "time_below": model.time, "log10_fall": "1"}.get(measure.kind, unit)
@@ -133,24 +155,25 @@ def simulated(
         unit = f"{unit}*{model.time}"
     return Function(
         call,
-        name=output if measure is None else _name(endpoint),
+        name=output if measure is None else _name(what),
         unit=unit,
         times=reading if measure is None else None,
         scale=scale or ("log" if logs else "linear"),
-        accuracy=10 * rtol,
-        reached=_reached(model, output, regimen),
-        made_by=made_by(model, rtol=rtol, extinction=extinction, regimen=regimen),
+        accuracy=10 * solver.rtol,
+        reached=_reached(model, output, dose),
+        made_by=made_by(model, endpoint=str(what), rtol=solver.rtol, extinction=solver.extinction, regimen=dose),
+        model=model,
     )
 
 
-def _measure(model: Model, endpoint: str | Measure) -> Measure | None:
+def _measure(model: Model, what: str | Measure) -> Measure | None:
     """The measure meant; None for an output, whose curve is meant."""
-    if isinstance(endpoint, Measure):
-        return endpoint
+    if isinstance(what, Measure):
+        return what
     known = default_measures(model)
-    if endpoint in known:
-        return known[endpoint]
-    kind, colon, output = endpoint.rpartition(":")
+    if what in known:
+        return known[what]
+    kind, colon, output = what.rpartition(":")
     output, at, time = output.partition("@")
     if output in (*model.outputs, *model.states) and (kind in KINDS or not colon):
         try:
@@ -158,18 +181,18 @@ def _measure(model: Model, endpoint: str | Measure) -> Measure | None:
                 return Measure(kind or "value", output, float(time) if at else 0.0)
             return None
         except ValueError as problem:
-            raise InputError(f"endpoint {endpoint!r}: {problem}") from None
+            raise InputError(f"endpoint {what!r}: {problem}") from None
     raise InputError(
-        f"endpoint {endpoint!r} is not known; it is one of {', '.join(known)}, OUTPUT, OUTPUT@TIME, KIND:OUTPUT or "
-        f"KIND:OUTPUT@TIME with an output ({', '.join(_outputs(model, None))}) or state and a kind "
+        f"endpoint {what!r} is not known; it is one of {', '.join(known)}, OUTPUT, OUTPUT@TIME, KIND:OUTPUT or "
+        f"KIND:OUTPUT@TIME with an output ({', '.join(model.outputs)}) or state and a kind "
         f"({', '.join(KINDS)})"
     )
 
 
-def _name(endpoint: str | Measure) -> str:
-    if isinstance(endpoint, str):
-        return endpoint
-    return f"{endpoint.kind}:{endpoint.output}@{endpoint.at:g}"
+def _name(what: str | Measure) -> str:
+    if isinstance(what, str):
+        return what
+    return f"{what.kind}:{what.output}@{what.at:g}"
 
 
 def as_function(given: Function | Callable) -> Function:
@@ -191,25 +214,46 @@ def refuse_failed(
     )
 
 
-def _reached(model: Model, output: str, regimen: float | Regimen | None) -> frozenset[str]:
+def _reached(model: Model, output: str, dose: float | Regimen | None) -> frozenset[str]:
     """Parameters, and the dose, on which an output depends, however indirectly."""
-    rule = regimen.retreatment if isinstance(regimen, Regimen) else None
-    waiting, seen = [output] if rule is None else [output, rule.state], set()
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        formulas = [model.definitions.get(name)]
-        if name in model.outputs:
-            formulas.append(model.outputs[name].value)
-        if name in model.parameters:
-            formulas.append(model.parameters[name].expression)
-        if name in model.states:
-            state = model.states[name]
-            formulas += [state.initial, state.seed, state.rate]
-            if model.dosing and model.dosing.state == name:
-                formulas.append(model.dosing.per_dose)
-                seen.add("dose")
-        waiting += [each for formula in formulas if formula is not None for each in formula.names]
+    rule = dose.retreatment if isinstance(dose, Regimen) else None
+    seen = model.reached_from([output] if rule is None else [output, rule.state])
     return frozenset(seen & {"dose", *(p.name for p in model.parameters.values() if p.role != "constant")})
+
+
+def varied_names(function: Function, ranges: Mapping[str, object]) -> list[str]:
+    """The varied parameters, once it is sure that there are some and that the output can depend on them."""
+    names = list(ranges)
+    if not names:
+        raise InputError("no parameters are named; name at least one to vary")
+    if function.reached is not None and not function.reached & set(names):
+        raise InputError(
+            f"{function.name} is constant: it depends on none of {', '.join(names)}; "
+            f"it depends on {', '.join(sorted(function.reached))}"
+        )
+    return names
+
+
+def scaled(function: Function, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values on the function's scale, (runs, m)."""
+    values = values.reshape(len(values), -1)
+    if function.scale == "linear":
+        return values
+    wrong = int((values <= 0).any(axis=1).sum())
+    if wrong:
+        raise InputError(
+            f"{function.name} is 0 or negative in {wrong} of {len(values)} runs, so it has no logarithm; "
+            "set scale='linear'"
+        )
+    return np.log(values)
+
+
+def along(function: Function, names: Sequence[str], columns: Mapping[str, NDArray[Any]]) -> pd.DataFrame:
+    """Columns (parameters, m) as a table with a row a parameter and time."""
+    import pandas as pd
+
+    times = function.times
+    keys: dict[str, Any] = {"parameter": np.repeat(names, 1 if times is None else len(times))}
+    if times is not None:
+        keys["time"] = np.tile(times, len(names))
+    return pd.DataFrame(keys | {name: values.reshape(-1) for name, values in columns.items()})

@@ -1,16 +1,17 @@
-"""What decides the outcome: elasticities, tornado, Sobol and eFAST indices, responders against the others.
+"""Sobol and eFAST indices: how the variance of an endpoint is divided among the parameters.
 
-Every analysis asks a `Function`: a table of parameter sets in (a row a set, a column a parameter), a number
-or a curve for each out. `simulated` makes one of a model; any other function of a table does as well.
+Every analysis asks a `Function`: a table of parameter sets in (a row a set, a column a parameter), a number or a curve
+for each out. `cartsim.endpoint` makes one of a model; any other function of a table does as well.
 
-    >>> cmax = simulated("bb2121_clinical", "Cmax")
-    >>> found = sobol(cmax, ranges(cmax.model, ["Kexp_max", "Kel_e", "K12"]))
-    >>> found.table
+    >>> import cartsim as cs
+    >>> found = cs.sobol(cs.endpoint("bb2121_clinical", "Cmax"), ["Kexp_max", "Kel_e", "K12"], n=16)
+    >>> found.ranking()[0]
+    'Kexp_max'
 
-Sobol and eFAST indices are computed by SALib (the extra ``cartsim[sensitivity]``). They divide the variance
-of the output, so its scale matters: what spreads over powers of ten between sets (Cmax, AUC, transgene) is
-taken as its logarithm, for otherwise a few highest values make up all variance and no affordable sample
-converges. Every result says which scale it is on.
+The indices are computed by SALib (the extra ``cartsim[sensitivity]``). They divide the variance of the output, so its
+scale matters: what spreads over powers of ten between sets (Cmax, AUC, transgene) is taken as its logarithm, for
+otherwise a few highest values make up all variance and no affordable sample converges. Every result says which scale it
+is on.
 """
 
 from __future__ import annotations
@@ -24,31 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.errors import InputError
-from cartsim.sensitivity.endpoint import FailedRuns, Function, as_function, refuse_failed, simulated
-from cartsim.sensitivity.phases import by_phase, phases
-from cartsim.sensitivity.ranges import Range, ranges
-from cartsim.sensitivity.responders import Responders, filtered, responders
+from cartsim.results import Result
+from cartsim.sensitivity.endpoint import FailedRuns, Function, along, as_function, refuse_failed, scaled, varied_names
+from cartsim.sensitivity.ranges import Range, resolved
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = [
-    "FailedRuns",
-    "Function",
-    "Indices",
-    "Range",
-    "Responders",
-    "by_phase",
-    "efast",
-    "filtered",
-    "local",
-    "phases",
-    "ranges",
-    "responders",
-    "simulated",
-    "sobol",
-    "tornado",
-]
 
 LEVEL = 0.95
 RESAMPLES = 100  # bootstrap samples behind the limits of Sobol indices
@@ -56,98 +38,26 @@ HARMONICS = 4  # of eFAST's frequencies; SALib's M
 FEWEST = 16  # base samples of Sobol's method, fewest
 
 
-# --- one at a time -----------------------------------------------------------------------------------
-
-
-def local(function: Function | Callable, typical: Mapping[str, float], *, step: float = 0.01) -> pd.DataFrame:
-    """Local sensitivities: central differences on the logarithm of each parameter, all sets in one call.
-
-    typical: the value of each parameter to be varied, not 0; step: of the logarithm, one way. Returns a row a
-    parameter (and time): ``parameter``, ``time`` for a curve, ``elasticity`` (percent change of the output
-    for one percent of the parameter; NaN where the output is 0 or changes sign), ``slope`` (change of the
-    output, in its unit, for a change of the logarithm by 1). The error is of the order of step**2. Raises
-    `InputError` for a parameter at 0 and `FailedRuns` for runs that failed.
-    """
-    import pandas as pd
-
-    function = as_function(function)
-    names = list(typical)
-    if not names:
-        raise InputError("no parameters are named; name at least one to vary")
-    if not 0 < step <= 0.5:
-        raise InputError(f"the step is {step}; give a number above 0, at most 0.5")
-    for name, value in typical.items():
-        if not np.isfinite(value) or value == 0:
-            raise InputError(f"{name} = {value:g} has no elasticity; name parameters that are not 0")
-    base = np.array([typical[name] for name in names], float)
-    up = base * np.exp(step * np.eye(len(names)))
-    down = base * np.exp(-step * np.eye(len(names)))
-    table = pd.DataFrame(np.vstack([up, down]), columns=names)
-    values = function(table)
-    refuse_failed(function, table, values)
-    above, below = values.reshape(2, len(names), -1)
-    slope = (above - below) / (2 * step)
-    same = (above != 0) & (np.sign(above) == np.sign(below))
-    ratio = np.where(same, above, 1.0) / np.where(same, below, 1.0)
-    elasticity = np.where(same, np.log(ratio) / (2 * step), np.nan)
-    return _long(function, names, {"elasticity": elasticity, "slope": slope})
-
-
-def tornado(
-    function: Function | Callable, ranges: Mapping[str, Range], *, ends: tuple[float, float] = (0.05, 0.95)
-) -> pd.DataFrame:
-    """The endpoint with each parameter in turn at the ends of its range and the others typical.
-
-    ends: shares of the range's distribution. Returns a row a parameter, the widest on the function's scale
-    first: ``parameter``, ``low`` and ``high`` (its values), ``at_low`` and ``at_high`` (the endpoint there),
-    ``typical`` (the endpoint). Raises `InputError` for a curve and `FailedRuns` for runs that failed.
-    """
-    import pandas as pd
-
-    function = as_function(function)
-    if function.times is not None:
-        raise InputError(f"{function.name} is a curve; a tornado shows one number a set, such as OUTPUT@DAY")
-    if not 0 <= ends[0] < ends[1] <= 1:
-        raise InputError(f"ends are {ends}; give two shares from 0 to 1, the lower first")
-    names = _names(function, ranges)
-    base = np.array([ranges[name].typical for name in names])
-    rows = np.tile(base, (2 * len(names) + 1, 1))
-    for i, name in enumerate(names):
-        rows[[2 * i + 1, 2 * i + 2], i] = ranges[name].at(ends)
-    table = pd.DataFrame(rows, columns=names)
-    values = function(table)
-    refuse_failed(function, table, values)
-    each = np.arange(len(names))
-    found = pd.DataFrame(
-        {
-            "parameter": names,
-            "low": rows[2 * each + 1, each],
-            "high": rows[2 * each + 2, each],
-            "at_low": values[1::2],
-            "at_high": values[2::2],
-            "typical": values[0],
-        }
-    )
-    scaled = _scaled(function, values)[:, 0]
-    width = np.ptp([scaled[1::2], scaled[2::2], np.full(len(names), scaled[0])], axis=0)  # the typical value too
-    return found.iloc[np.argsort(-width, kind="stable")].reset_index(drop=True)
-
-
-# --- all at once -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Indices:
+@dataclass(frozen=True, repr=False, eq=False)
+class Indices(Result):
     """First and total order indices.
 
-    table: a row a parameter (and time): ``time`` for a curve, ``parameter``, ``first``, ``first_low``,
-    ``first_high``, ``total``, ``total_low``, ``total_high``. Estimates can lie slightly below 0 or above 1.
-    Limits are of the `level`, by bootstrap; NaN for eFAST, which has none that hold. All are NaN at times at
-    which the output is constant. n: base samples (Sobol) or runs a parameter (eFAST); dropped: Sobol blocks
-    left out since a run of theirs had failed, which ``failures`` lists. samples, values: the parameter sets
-    kept and what the function returned for them, (runs,) or (runs, m).
+    Attributes
+    ----------
+    table
+        A row a parameter (and time): ``time`` for a curve, ``parameter``, ``first``, ``first_low``, ``first_high``,
+        ``total``, ``total_low``, ``total_high``. Estimates can lie slightly below 0 or above 1. Limits are of the
+        `level`, by bootstrap; NaN for eFAST, which has none that hold. All are NaN at times at which the output is
+        constant. Also ``frame``.
+    n
+        Base samples (Sobol) or runs a parameter (eFAST).
+    dropped
+        Sobol blocks left out since a run of theirs had failed; ``failures`` lists these runs.
+    samples, values
+        The parameter sets kept and what the function returned for them, (runs,) or (runs, m).
     """
 
+    what = "sensitivity"
     table: pd.DataFrame
     method: str
     function: Function
@@ -155,18 +65,43 @@ class Indices:
     seed: int
     level: float
     dropped: int
-    failures: pd.DataFrame
+    failed_runs: pd.DataFrame
     samples: pd.DataFrame
     values: NDArray[np.float64]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row a parameter (and time)."""
+        return self.table
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row a parameter, the most important first; means over the times of a curve."""
+        means = self.table.drop(columns="time", errors="ignore").groupby("parameter", sort=False).mean()
+        return means.sort_values("total", ascending=False, kind="stable").reset_index()
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """Parameter sets whose runs failed."""
+        return self.failed_runs
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was left out."""
+        if not self.dropped:
+            return ()
+        return (f"{self.dropped} of {self.n} Saltelli blocks were left out: {len(self.failures)} runs failed",)
 
     def ranking(self, order: str = "total") -> list[str]:
         """Parameters, the most important first, by the mean index over times."""
         means = self.table.groupby("parameter", sort=False)[order].mean()
         return list(means.sort_values(ascending=False, kind="stable").index)
 
-    def settings(self) -> dict[str, Any]:
-        """What the result came from: method, endpoint, scale, sizes, seed, and the versions that computed it."""
+    @property
+    def made_by(self) -> dict[str, Any]:  # type: ignore[override]
+        """Method, endpoint, scale, sizes, seed, and the versions that computed it."""
         return {
+            **self.function.made_by,
             "method": self.method,
             "endpoint": self.function.name,
             "unit": self.function.unit,
@@ -177,8 +112,11 @@ class Indices:
             "dropped_blocks": self.dropped,
             "seed": self.seed,
             "SALib": version("SALib"),
-            **self.function.made_by,
         }
+
+    def _title(self) -> str:
+        runs = f"{len(self.samples):,} runs"
+        return f"{self.method} indices of {self.function.name} ({self.function.scale} scale), {runs}"
 
     def convergence(self, time: float | None = None) -> pd.DataFrame:
         """Sobol indices from the first 16, 32, 64, ... base samples: ``n`` and the columns of `table`.
@@ -208,7 +146,7 @@ class Indices:
 
 def sobol(
     function: Function | Callable,
-    ranges: Mapping[str, Range],
+    ranges: Mapping[str, Range] | Sequence[str],
     n: int = 1024,
     *,
     seed: int = 2021,
@@ -230,14 +168,15 @@ def sobol(
     from SALib.sample.sobol import sample
 
     function = as_function(function)
-    names = _names(function, ranges)
+    box = resolved(function, ranges)
+    names = varied_names(function, box)
     if not _whole(n) or n < FEWEST or n & (n - 1):
         raise InputError(f"n is {n}; Sobol's method needs a power of two, {FEWEST} or more, such as 1024")
     if failed not in ("stop", "drop"):
         raise InputError(f"failed is {failed!r}; it is 'stop' or 'drop'")
     _check_seed_and_level(seed, level)
     points = sample(_problem(names), int(n), calc_second_order=False, seed=seed)
-    table = _table(ranges, points)
+    table = _table(box, points)
     values = function(table)
     bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
     failures = table[bad]
@@ -259,7 +198,7 @@ def sobol(
 
 
 def efast(
-    function: Function | Callable, ranges: Mapping[str, Range], n: int = 1025, *, seed: int = 2021
+    function: Function | Callable, ranges: Mapping[str, Range] | Sequence[str], n: int = 1025, *, seed: int = 2021
 ) -> Indices:
     """First and total order indices by the extended Fourier amplitude sensitivity test, from n*D runs.
 
@@ -274,25 +213,26 @@ def efast(
     from SALib.sample.fast_sampler import sample
 
     function = as_function(function)
-    names = _names(function, ranges)
+    box = resolved(function, ranges)
+    names = varied_names(function, box)
     fewest = 4 * HARMONICS**2 + 1
     if not _whole(n) or n < fewest:
         raise InputError(f"n is {n}; eFAST needs a whole number, {fewest} or more runs a parameter")
     _check_seed_and_level(seed, LEVEL)
-    table = _table(ranges, sample(_problem(names), int(n), M=HARMONICS, seed=seed))
+    table = _table(box, sample(_problem(names), int(n), M=HARMONICS, seed=seed))
     values = function(table)
     refuse_failed(function, table, values)
     _refuse_constant(function, values)
-    scaled = _scaled(function, values)
+    on_scale = scaled(function, values)
     omega = (n - 1) // (2 * HARMONICS)
-    found = np.full((2, len(names), scaled.shape[1]), np.nan)
+    found = np.full((2, len(names), on_scale.shape[1]), np.nan)
     for k in np.flatnonzero(~_constant(function, values)):
         for i in range(len(names)):
-            found[:, i, k] = compute_orders(scaled[i * n : (i + 1) * n, k], n, HARMONICS, omega)
+            found[:, i, k] = compute_orders(on_scale[i * n : (i + 1) * n, k], n, HARMONICS, omega)
     none = np.full_like(found[0], np.nan)
     columns = {"first": found[0], "first_low": none, "first_high": none}
     columns |= {"total": found[1], "total_low": none, "total_high": none}
-    indices = _long(function, names, columns)
+    indices = along(function, names, columns)
     return Indices(indices, "efast", function, n, seed, np.nan, 0, table[:0], table, values)
 
 
@@ -311,7 +251,7 @@ def _problem(names: list[str]) -> dict[str, Any]:
     return {"num_vars": len(names), "names": names, "bounds": [[0.0, 1.0]] * len(names)}
 
 
-def _table(ranges: Mapping[str, Range], points: NDArray[np.float64]) -> pd.DataFrame:
+def _table(ranges: Mapping[str, Range] | Sequence[str], points: NDArray[np.float64]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame({name: each.at(points[:, i]) for i, (name, each) in enumerate(ranges.items())})
@@ -322,9 +262,9 @@ def _sobol_indices(
 ) -> pd.DataFrame:
     from SALib.analyze.sobol import analyze
 
-    scaled = _scaled(function, values)
+    on_scale = scaled(function, values)
     columns = {
-        f"{order}{end}": np.full((len(names), scaled.shape[1]), np.nan)
+        f"{order}{end}": np.full((len(names), on_scale.shape[1]), np.nan)
         for order in ("first", "total")
         for end in ("", "_low", "_high")
     }
@@ -332,7 +272,7 @@ def _sobol_indices(
         # SALib takes a seed of 0 for none.
         found = analyze(
             _problem(names),
-            scaled[:, k],
+            on_scale[:, k],
             calc_second_order=False,
             num_resamples=RESAMPLES,
             conf_level=level,
@@ -342,23 +282,7 @@ def _sobol_indices(
             columns[order][:, k] = found[key]
             columns[f"{order}_low"][:, k] = found[key] - found[f"{key}_conf"]
             columns[f"{order}_high"][:, k] = found[key] + found[f"{key}_conf"]
-    return _long(function, names, columns)
-
-
-# --- shared ------------------------------------------------------------------------------------------
-
-
-def _names(function: Function, ranges: Mapping[str, Range]) -> list[str]:
-    """The varied parameters, once it is sure that there are some and that the output can depend on them."""
-    names = list(ranges)
-    if not names:
-        raise InputError("no parameters are named; name at least one to vary")
-    if function.reached is not None and not function.reached & set(names):
-        raise InputError(
-            f"{function.name} is constant: it depends on none of {', '.join(names)}; "
-            f"it depends on {', '.join(sorted(function.reached))}"
-        )
-    return names
+    return along(function, names, columns)
 
 
 def _whole(n: Any) -> bool:
@@ -386,26 +310,3 @@ def _refuse_constant(function: Function, values: NDArray[np.float64]) -> None:
         )
 
 
-def _scaled(function: Function, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values on the function's scale, (runs, m)."""
-    values = values.reshape(len(values), -1)
-    if function.scale == "linear":
-        return values
-    wrong = int((values <= 0).any(axis=1).sum())
-    if wrong:
-        raise InputError(
-            f"{function.name} is 0 or negative in {wrong} of {len(values)} runs, so it has no logarithm; "
-            "set scale='linear'"
-        )
-    return np.log(values)
-
-
-def _long(function: Function, names: Sequence[str], columns: Mapping[str, NDArray[Any]]) -> pd.DataFrame:
-    """Columns (parameters, m) as a table with a row a parameter and time."""
-    import pandas as pd
-
-    times = function.times
-    keys: dict[str, Any] = {"parameter": np.repeat(names, 1 if times is None else len(times))}
-    if times is not None:
-        keys["time"] = np.tile(times, len(names))
-    return pd.DataFrame(keys | {name: values.reshape(-1) for name, values in columns.items()})

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError
-from cartsim.model.reader import Model
+from cartsim.model.model import Model
 from cartsim.regimen import Regimen
 from cartsim.simulation import simulate
 
@@ -48,14 +48,14 @@ def phases(times: ArrayLike, curve: ArrayLike) -> dict[str, tuple[float, float]]
 
 def typical(
     model: str | Path | Model,
-    regimen: float | Regimen | None = None,
+    dose: float | Regimen | None = None,
     *,
     output: str = "transgene",
     until: float = 360.0,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Times and curve (m,) of the typical patient, dense enough for `phases`."""
     times = np.arange(0.25, until + 0.125, 0.25)
-    return times, simulate(model, None, regimen, times, [output])[output][0]
+    return times, simulate(model, dose, times, [output])[output][0]
 
 
 def by_phase(table: pd.DataFrame, phases: Mapping[str, tuple[float, float]]) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from cartsim.errors import InputError
 from cartsim.model.reader import Model, Parameter, Variability
 from cartsim.population.patients import allowed, check_name, outside
 from cartsim.population.variability import spread
+from cartsim.sensitivity.endpoint import Function
 
 # Distributions without ends are cut to this central part, from -3.29 to 3.29 standard deviations: eFAST reads
 # a distribution at its very ends, and single draws from beyond would decide a variance.
@@ -108,6 +109,17 @@ def ranges(
                 f"{allowed(parameter.low, parameter.high)}; give a narrower range"
             )
     return found
+
+
+def resolved(function: Function, given: Mapping[str, Range] | Sequence[str]) -> dict[str, Range]:
+    """Ranges as they are given, or those of the model's own variability for a list of names."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    if isinstance(given, str):
+        raise InputError(f"parameters are {given!r}; give a list, such as [{given!r}]")
+    if function.model is None:
+        raise InputError(f"{function.name} is of no model, so its parameters need their ranges: give a mapping")
+    return ranges(function.model, given)
 
 
 def _parameter(model: Model, name: str) -> Parameter:

@@ -2,44 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError
 from cartsim.population.draws import uniforms
+from cartsim.results import Result
 from cartsim.sensitivity.endpoint import Function, refuse_failed
-from cartsim.sensitivity.ranges import Range
+from cartsim.sensitivity.ranges import Range, resolved
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class Responders:
+@dataclass(frozen=True, repr=False, eq=False)
+class Responders(Result):
     """What tells responders from the others (regional sensitivity analysis, and a logistic classifier).
 
-    table: a row a parameter, the largest ``ks`` first: ``median_responders``, ``median_others``; ``ks``, the
+    table, also ``frame``: a row a parameter, the largest ``ks`` first: ``median_responders``, ``median_others``; ``ks``, the
     Kolmogorov-Smirnov distance between the two groups, its ``p`` and ``p_holm`` (adjusted for the number of
     parameters); ``odds_ratio``, ``odds_low``, ``odds_high`` of response for one SD of the parameter (of its
     logarithm where all values are above 0) with the others held, from one logistic regression.
     auc: of that regression, on the same patients. note: why there are no odds ratios, else "".
     """
 
+    what = "responders"
     table: pd.DataFrame
     n_responders: int
     n_others: int
     auc: float
     note: str
+    made_by: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row a parameter."""
+        return self.table
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Why there are no odds ratios, if there are none."""
+        return (self.note,) if self.note else ()
+
+    def _title(self) -> str:
+        groups = f"{self.n_responders:,} responders against {self.n_others:,} others"
+        return f"{groups}, area under the ROC curve {self.auc:.3g}"
 
 
 def responders(table: pd.DataFrame, response: ArrayLike, *, level: float = 0.95) -> Responders:
     """Monte Carlo filtering: which parameters differ between patients that respond and those that do not.
 
-    table: a row a patient, a column a parameter or covariate (such as the columns of ``Outcome.patients``
+    table: a row a patient, a column a parameter or covariate (such as the columns of ``TrialResult.patients``
     that vary); response (n,): true or false. Raises `InputError` for shapes that do not fit, values that are
     missing or do not vary, and fewer than 10 patients in either group. Where the groups separate perfectly or
     the regression does not converge, `note` says so.
@@ -73,7 +90,7 @@ def responders(table: pd.DataFrame, response: ArrayLike, *, level: float = 0.95)
 
 
 def filtered(
-    function: Function, ranges: Mapping[str, Range], threshold: float, n: int = 2000, *, seed: int = 2021
+    function: Function, ranges: Mapping[str, Range] | Sequence[str], threshold: float, n: int = 2000, *, seed: int = 2021
 ) -> Responders:
     """Monte Carlo filtering of n parameter sets drawn from ranges: those with the endpoint at or above a threshold
     against the others.
@@ -85,14 +102,16 @@ def filtered(
 
     if function.times is not None:
         raise InputError(f"{function.name} is a curve; a response is judged by one number, such as OUTPUT@DAY")
-    if not ranges:
+    box = resolved(function, ranges)
+    if not box:
         raise InputError("no parameters are named; name at least one to vary")
     table = pd.DataFrame(
-        {name: each.at(uniforms(seed, f"sensitivity/{name}", 0, n)) for name, each in ranges.items()}
+        {name: each.at(uniforms(seed, f"sensitivity/{name}", 0, n)) for name, each in box.items()}
     )
     values = function(table)
     refuse_failed(function, table, values)
-    return responders(table, values >= threshold)
+    found = responders(table, values >= threshold)
+    return replace(found, made_by=function.made_by | {"threshold": threshold, "n": n, "seed": seed})
 
 
 def _logistic(

@@ -3,88 +3,115 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cartsim.endpoints.censoring import progression_free_survival
-from cartsim.endpoints.kinetics import LLOQ, nca
+from cartsim.endpoints.kinetics import nca
 from cartsim.endpoints.markers import mrd_per_1e5
-from cartsim.endpoints.response import IMWG2016, Response, SinghLandmark, figure6, judge, landmark
+from cartsim.endpoints.rates import wilson
+from cartsim.endpoints.response import Response, figure6, judge, landmark
 from cartsim.endpoints.survival import KaplanMeier, kaplan_meier
 from cartsim.errors import InputError
+from cartsim.files import writable_folder, write_whole
+from cartsim.model.model import choices
+from cartsim.results import Result
+from cartsim.runs import as_bytes, from_bytes, pack_frame, unpack_frame
 from cartsim.schedule import MONTH
-from cartsim.simulation import made_by
-from cartsim.trial.trial import Observations, Trial
+from cartsim.trial.measurements import Curves, Measurements, Visited
+from cartsim.trial.protocol import Protocol, Rules, Visits
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
+
+    from cartsim.runs import Arrays
 
 SUMMARIZED = ("id", "arm", "status", "Cmax", "Tmax", "AUC0-28", "best", "pfs_time", "pfs_event")
 GROUPS = ("PD", "SD", "PR", "CR")  # of Singh 2021, Figure 6: PR holds MR, PR and VGPR
 
 
-@dataclass(frozen=True)
-class Rules:
-    """By what a trial is judged: response criteria, landmark bins, censoring, and the transgene's limit."""
-
-    response: IMWG2016 = field(default_factory=IMWG2016)
-    landmark: SinghLandmark = field(default_factory=SinghLandmark)
-    censoring: str = "fda"
-    lloq: float = LLOQ
-
-
-@dataclass(frozen=True)
-class Visits:
-    """The measurements of one arm, NaN where a visit was missed: g/L, percent change and copies/ug."""
-
-    ids: NDArray[Any]
-    days: NDArray[np.float64]
-    baseline: NDArray[np.float64]
-    mprotein: NDArray[np.float64]
-    sbcma: NDArray[np.float64]
-    kinetic_days: NDArray[np.float64]
-    transgene: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Curves:
-    """True trajectories for pictures: ``values[output][arm]`` is (patients, times)."""
-
-    times: NDArray[np.float64]
-    values: dict[str, dict[str, NDArray[np.float64]]]
-
-
-@dataclass(frozen=True)
-class Outcome:
+@dataclass(frozen=True, repr=False, eq=False)
+class TrialResult(Result):
     """A judged trial.
 
-    ``patients``: a row a patient and arm: parameters, kinetics, best response and its dates, progression-free survival,
-    landmark categories. ``visits`` by arm (empty if not kept), ``curves``, ``summary`` (a row an arm), ``made_by``.
+    Attributes
+    ----------
+    protocol
+        By which it was carried out and judged.
+    patients
+        A row a patient and arm: parameters, kinetics, best response and its dates, progression-free survival, landmark
+        categories. Also ``frame``.
+    visits
+        Measurements by arm; empty if they were not kept.
+    curves
+        True trajectories of the first patients by arm, for pictures.
     """
 
-    trial: Trial
-    rules: Rules
+    what = "trial"
+    protocol: Protocol
     patients: pd.DataFrame
-    visits: dict[str, Visits]
-    curves: Curves
-    summary: pd.DataFrame
-    made_by: dict[str, Any]
+    visits: dict[str, Visited]
+    curves: dict[str, Curves]
+    made_by: dict[str, Any] = field(default_factory=dict)
 
-    def survival(self, arm: str) -> KaplanMeier:
-        """Kaplan-Meier estimate of an arm's progression-free survival, in months."""
-        rows = self.patients[self.patients["arm"] == arm]
-        return kaplan_meier(rows["pfs_time"].to_numpy() / MONTH, rows["pfs_event"].to_numpy())
+    @property
+    def arms(self) -> list[str]:
+        """Names of the arms."""
+        return [str(name) for name in self.patients["arm"].cat.categories]
 
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The table of patients."""
+        return self.patients
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """A row an arm, see `summarize`."""
+        return summarize(self.patients, self.protocol.visits.landmarks)
+
+    @property
     def failures(self) -> pd.DataFrame:
         """Patients whose integration failed: ``id``, ``arm``, ``status``."""
         failed = self.patients[self.patients["status"] != "ok"]
         return failed[["id", "arm", "status"]].reset_index(drop=True)
+
+    def arm(self, name: str) -> pd.DataFrame:
+        """The patients of one arm."""
+        if name not in self.arms:
+            raise InputError(f"no arm {name!r} in this trial{choices(name, self.arms)}")
+        return self.patients[self.patients["arm"] == name]
+
+    def survival(self, endpoint: str = "PFS", *, arm: str) -> KaplanMeier:
+        """Kaplan-Meier estimate of an arm's progression-free survival, in months.
+
+        Raises `InputError` for another endpoint or an unknown arm.
+        """
+        if endpoint != "PFS":
+            raise InputError(f"no survival endpoint {endpoint!r}; a trial is judged for PFS")
+        rows = self.arm(arm)
+        return kaplan_meier(rows["pfs_time"].to_numpy() / MONTH, rows["pfs_event"].to_numpy())
+
+    def judge(self, rules: Rules) -> TrialResult:
+        """The same measurements judged by other rules, without simulating. Raises `InputError` if none were kept."""
+        if not isinstance(rules, Rules):
+            raise InputError(f"rules are {rules!r}; give Rules(...), such as Rules(censoring='ema')")
+        if not self.visits:
+            raise InputError("the measurements of this trial were not kept; run it with keep_visits=True")
+        readout = Readout(rules, keep_visits=False)
+        parts = [readout(seen).patients for seen in self.measurements()]
+        patients = _stacked(parts, self.arms)
+        # Residual disease is of the true tumor, which no visit measures, and depends on no rule.
+        patients = patients.assign(mrd_lowest=self.patients["mrd_lowest"].to_numpy())
+        return replace(self, protocol=replace(self.protocol, rules=rules), patients=patients)
+
+    def measurements(self) -> list[Measurements]:
+        """What was measured, an entry an arm, as it was judged."""
+        return [measurements_of(self.arm(name), self.visits[name], self.protocol.visits) for name in self.arms]
 
     def responses(self) -> pd.DataFrame:
         """Rates with Wilson limits, in percent: a row for each arm, endpoint and category."""
@@ -92,7 +119,7 @@ class Outcome:
 
         rows = []
         for arm, group in self.patients.groupby("arm", observed=True, sort=False):
-            for month in self.trial.visits.landmarks:
+            for month in self.protocol.visits.landmarks:
                 codes = group[f"month_{month:g}"]
                 for category in ("NE", *GROUPS):
                     rows.append((arm, f"month {month:g}", category, len(group), int((codes == category).sum())))
@@ -107,8 +134,8 @@ class Outcome:
         """Kaplan-Meier steps of every arm: ``arm``, then the columns of ``KaplanMeier.frame`` (months)."""
         import pandas as pd
 
-        arms = [arm.name for arm in self.trial.arms]
-        return pd.concat({arm: self.survival(arm).frame() for arm in arms}, names=["arm"]).reset_index(level="arm")
+        steps = {arm: self.survival(arm=arm).frame() for arm in self.arms}
+        return pd.concat(steps, names=["arm"]).reset_index(level="arm")
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write patients.parquet, visits.parquet (if kept), responses.csv, pfs.csv and summary.json."""
@@ -117,100 +144,53 @@ class Outcome:
             "patients.parquet": lambda path: self.patients.to_parquet(path, index=False),
             "responses.csv": lambda path: self.responses().to_csv(path, index=False),
             "pfs.csv": lambda path: self.pfs().to_csv(path, index=False),
-            "summary.json": lambda path: path.write_text(json.dumps(self._summary(), indent=2) + "\n"),
+            "summary.json": lambda path: path.write_text(json.dumps(self.about(), indent=2) + "\n"),
         }
         if self.visits:
             writers["visits.parquet"] = lambda path: visits_table(self.visits).to_parquet(path, index=False)
         return [write_whole(folder / name, write) for name, write in writers.items()]
 
-    def _summary(self) -> dict[str, Any]:
+    def about(self) -> dict[str, Any]:
+        """What summary.json holds."""
+        rules = self.protocol.rules
         return {
             "made_by": self.made_by,
-            "visits": vars(self.trial.visits),
+            "visits": vars(self.protocol.visits),
             "rules": {
-                "response": vars(self.rules.response),
-                "landmark": vars(self.rules.landmark),
-                "censoring": self.rules.censoring,
-                "lloq": self.rules.lloq,
+                "response": vars(rules.response),
+                "landmark": vars(rules.landmark),
+                "censoring": rules.censoring,
+                "lloq": rules.lloq,
             },
             "arms": json.loads(self.summary.to_json(orient="records")),
-            "failures": json.loads(self.failures().to_json(orient="records")),
+            "failures": json.loads(self.failures.to_json(orient="records")),
         }
 
-
-def run(
-    trial: Trial,
-    rules: Rules = Rules(),
-    *,
-    n_jobs: int = -1,
-    chunk: int = 2000,
-    progress: bool = False,
-    checkpoint: str | Path | None = None,
-    keep_visits: bool = True,
-    columns: Sequence[str] | None = None,
-) -> Outcome:
-    """Simulate a trial and judge it, chunk by chunk; see :meth:`cartsim.trial.trial.Trial.run` for the options.
-
-    For a trial that is too large to be kept whole: without ``keep_visits`` measurements are judged and forgotten, and
-    with ``columns`` only these of the patients' table are kept (beside those that the summary needs).
-    """
-    import numpy as np
-    import pandas as pd
-
-    parts = trial.run(
-        Readout(rules, keep_visits, None if columns is None else tuple(columns)),
-        n_jobs=n_jobs,
-        chunk=chunk,
-        progress=progress,
-        checkpoint=checkpoint,
-    )
-    names = [arm.name for arm in trial.arms]
-    patients = pd.concat([part.patients for part in parts], ignore_index=True)
-    patients["arm"] = pd.Categorical(patients["arm"], categories=names, ordered=True)
-    for part in parts:
-        object.__setattr__(part, "patients", None)  # one copy at a time
-    visits: dict[str, Visits] = {}
-    values: dict[str, dict[str, NDArray[np.float64]]] = {}
-    for name in names:
-        own = [part for part in parts if part.arm == name]
-        if keep_visits:
-            visits[name] = _joined([part.visits for part in own])
-        for output in own[0].curves.values if own[0].curves else ():
-            kept = [part.curves.values[output] for part in own if part.curves]
-            values.setdefault(output, {})[name] = np.concatenate(kept)
-    times = parts[0].curves.times if parts[0].curves else np.empty(0)
-    seed = trial.population.seed if trial.population else trial.seed
-    return Outcome(
-        trial=trial,
-        rules=rules,
-        patients=patients,
-        visits=visits,
-        curves=Curves(times, values),
-        summary=summarize(patients, trial.visits.landmarks),
-        made_by=made_by(trial.model, seed=seed, rtol=trial.rtol, arms=str({a.name: a.n for a in trial.arms})),
-    )
+    def _title(self) -> str:
+        months = self.protocol.visits.response[-1] / MONTH
+        patients = f"{len(self.patients):,} patients in {len(self.arms)} arm{'s' if len(self.arms) > 1 else ''}"
+        return f"trial of {self.made_by.get('model', 'a model')}: {patients}, {months:.3g} months"
 
 
 @dataclass(frozen=True)
 class ChunkOutcome:
-    """What :class:`Readout` makes of one chunk."""
+    """What `Readout` makes of one chunk."""
 
     arm: str
     patients: Any
-    visits: Visits | None
-    curves: Any
+    visits: Visited | None
+    curves: Curves | None
 
 
 @dataclass(frozen=True)
 class Readout:
-    """Judges one chunk of observations; what ``Trial.run`` applies where the chunk was simulated."""
+    """Judges the measurements of one chunk; what `Trial.run` applies where the chunk was simulated."""
 
     rules: Rules = field(default_factory=Rules)
     keep_visits: bool = True
     columns: tuple[str, ...] | None = None
 
-    def __call__(self, seen: Observations) -> ChunkOutcome:
-        import numpy as np
+    def __call__(self, seen: Measurements) -> ChunkOutcome:
         import pandas as pd
 
         from cartsim.engine.rodas import Status
@@ -271,21 +251,75 @@ class Readout:
             patients = patients[list(dict.fromkeys([*SUMMARIZED, *landmarks, *self.columns]))].copy()
         visits = None
         if self.keep_visits:
-            visits = Visits(
-                ids=seen.patients["id"].to_numpy(),
-                days=seen.response_days,
-                baseline=seen.baseline,
-                mprotein=seen.mprotein,
-                sbcma=seen.sbcma_change,
-                kinetic_days=seen.kinetic_days,
-                transgene=seen.transgene,
-            )
+            visits = Visited.of(seen)
         return ChunkOutcome(seen.arm, patients, visits, seen.curves)
+
+    def bytes_kept(self, varied: int, visits: Visits) -> int:
+        """Least bytes that stay of a patient: its row in the table, and its measurements where they are kept."""
+        landmarks = len(visits.landmarks)
+        numbers = varied + 40 + landmarks if self.columns is None else 5 + len({*self.columns} - {*SUMMARIZED})
+        if self.keep_visits:
+            numbers += 2 + 2 * len(visits.response) + len(visits.kinetics)
+        return 8 * numbers
+
+    def pack(self, result: ChunkOutcome) -> Arrays:
+        """The result as arrays, for a checkpoint."""
+        arrays: Arrays = {"arm": as_bytes(result.arm)}
+        arrays |= {f"patients/{name}": values for name, values in pack_frame(result.patients).items()}
+        if result.visits is not None:
+            own = {name: values for name, values in vars(result.visits).items() if name != "ids"}
+            arrays |= {f"visits/{name}": values for name, values in own.items()}
+        if result.curves is not None:
+            arrays["curves"] = result.curves.times
+            arrays |= {f"curves/{name}": values for name, values in result.curves.values.items()}
+        return arrays
+
+    def unpack(self, arrays: Arrays, n: int) -> ChunkOutcome:
+        """The result of n patients that `pack` was given. Raises ValueError or the like if it is not one."""
+
+        def under(place: str) -> Arrays:
+            return {name.removeprefix(place): own for name, own in arrays.items() if name.startswith(place)}
+
+        patients = unpack_frame(under("patients/"), n)
+        visits = None
+        if self.keep_visits:
+            visits = Visited(ids=patients["id"].to_numpy(), **under("visits/"))
+            if any(len(values) != n for values in (visits.baseline, visits.mprotein, visits.sbcma, visits.transgene)):
+                raise ValueError(f"visits of other than {n} patients")
+        curves = Curves(arrays["curves"], under("curves/")) if "curves" in arrays else None
+        return ChunkOutcome(from_bytes(arrays["arm"]), patients, visits, curves)
+
+
+def gathered(parts: Sequence[ChunkOutcome], protocol: Protocol, made: dict[str, Any]) -> TrialResult:
+    """The result of a trial from the outcomes of its chunks, in order; the chunks' tables are given up."""
+    names = list(dict.fromkeys(part.arm for part in parts))
+    patients = _stacked([part.patients for part in parts], names)
+    for part in parts:
+        object.__setattr__(part, "patients", None)  # one copy at a time
+    visits, curves = {}, {}
+    for name in names:
+        own = [part for part in parts if part.arm == name]
+        kept = [part.visits for part in own if part.visits is not None]
+        if kept:
+            visits[name] = Visited.joined(kept)
+        shown = [part.curves for part in own if part.curves is not None]
+        if shown:
+            outputs = shown[0].values
+            values = {output: np.concatenate([each.values[output] for each in shown]) for output in outputs}
+            curves[name] = Curves(shown[0].times, values)
+    return TrialResult(protocol, patients, visits, curves, made)
+
+
+def _stacked(parts: Sequence[pd.DataFrame], arms: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    patients = pd.concat(parts, ignore_index=True)
+    patients["arm"] = pd.Categorical(patients["arm"], categories=list(arms), ordered=True)
+    return patients
 
 
 def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFrame:
     """A row an arm: n, failed, medians with 5th and 95th percentile, rates in percent, median PFS in months."""
-    import numpy as np
     import pandas as pd
 
     rows = []
@@ -312,74 +346,42 @@ def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
-def wilson(
-    count: NDArray[Any], n: NDArray[Any], level: float = 0.95
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Wilson score limits of proportions (statsmodels)."""
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(count, n, alpha=1 - level, method="wilson")
-    return low, high
-
-
-def visits_table(visits: dict[str, Visits]) -> pd.DataFrame:
+def visits_table(visits: Mapping[str, Visited]) -> pd.DataFrame:
     """All measurements in long form: ``arm``, ``id``, ``time``, ``mprotein`` (g/L), ``sbcma`` (%), ``transgene``."""
-    import numpy as np
     import pandas as pd
 
-    parts = []
-    for arm, own in visits.items():
-        days = np.union1d([0.0], np.union1d(own.days, own.kinetic_days))
-        n = len(own.ids)
-        columns = {name: np.full((n, len(days)), np.nan) for name in ("mprotein", "sbcma", "transgene")}
-        columns["mprotein"][:, 0] = own.baseline
-        columns["mprotein"][:, np.searchsorted(days, own.days)] = own.mprotein
-        columns["sbcma"][:, np.searchsorted(days, own.days)] = own.sbcma
-        columns["transgene"][:, np.searchsorted(days, own.kinetic_days)] = own.transgene
-        parts.append(
-            pd.DataFrame(
-                {"arm": arm, "id": np.repeat(own.ids, len(days)), "time": np.tile(days, n)}
-                | {name: values.reshape(-1) for name, values in columns.items()}
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat([own.frame().assign(arm=arm) for arm, own in visits.items()], ignore_index=True)[
+        ["arm", "id", "time", "mprotein", "sbcma", "transgene"]
+    ]
 
 
-def _joined(parts: list[Visits | None]) -> Visits:
-    import numpy as np
+def measurements_of(patients: pd.DataFrame, visits: Visited, planned: Visits) -> Measurements:
+    """Measurements of one arm again, from a judged trial's table of patients and what was kept of the visits."""
+    from cartsim.engine.rodas import Status
+    from cartsim.trial.conduct import Course
 
-    first = parts[0]
-    assert first is not None
-    shared = {"days": first.days, "kinetic_days": first.kinetic_days}
-    return Visits(
-        **{
-            f.name: shared.get(f.name)
-            if f.name in shared
-            else np.concatenate([getattr(part, f.name) for part in parts])
-            for f in fields(Visits)
-        }
+    n = len(patients)
+    never = np.full(n, np.nan)
+    own = patients.columns.get_loc("status")  # parameters and covariates stand before it
+    return Measurements(
+        arm=str(patients["arm"].iloc[0]),
+        patients=patients.iloc[:, :own].reset_index(drop=True),
+        response_days=visits.days,
+        baseline=visits.baseline,
+        mprotein=visits.mprotein,
+        sbcma_change=visits.sbcma,
+        tumor_relative=np.full(visits.mprotein.shape, np.nan),
+        kinetic_days=visits.kinetic_days,
+        transgene=visits.transgene,
+        landmarks=planned.landmarks,
+        landmark_change=patients[[f"change_{month:g}" for month in planned.landmarks]].to_numpy(),
+        course=Course(
+            evaluable=np.isfinite(visits.mprotein),
+            followup_day=never,
+            dropout_day=never,
+            new_therapy_day=patients["new_therapy_day"].to_numpy(),
+            death_day=patients["death_day"].to_numpy(),
+            last_day=patients["end_day"].to_numpy(),
+        ),
+        status=np.array([Status[name] for name in patients["status"]], np.int64),
     )
-
-
-def writable_folder(folder: str | Path) -> Path:
-    """The folder, made if need be. Raises InputError where nothing can be written."""
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, probe = tempfile.mkstemp(dir=folder)
-        os.close(handle)
-        os.unlink(probe)
-    except OSError as error:
-        raise InputError(f"cannot write into {folder}: {error.strerror}; choose another output folder") from None
-    return folder
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
-    """Write a file beside its place and rename it, so that no half-written file is ever seen."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        write(beside)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path

@@ -1,237 +1,259 @@
-"""A virtual trial: arms, visits, seed. It simulates what happens and what is measured, in chunks of patients.
-
-How the measurements are judged is no business of this file: ``Trial.run`` hands each chunk to a function and returns
-what the function made of it, so that memory holds summaries and not trajectories.
-"""
+"""A virtual trial: patients, arms, a protocol. It simulates what happens and what is measured, in chunks of patients."""
 
 from __future__ import annotations
 
-import hashlib
-import pickle
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cartsim.errors import InputError
-from cartsim.model.reader import Model, load
+from cartsim.model.model import Model
+from cartsim.population.patients import Patients
 from cartsim.population.population import Population
+from cartsim.provenance import made_by
 from cartsim.regimen import Regimen
-from cartsim.schedule import KARMMA_KINETICS, KARMMA_RESPONSE, MONTH
-from cartsim.simulation import RTOL, simulate
+from cartsim.runs import Kept, check_size, run_pieces
+from cartsim.schedule import MONTH
+from cartsim.simulation import simulate_rows
+from cartsim.solver import Solver
 from cartsim.trial.assay import Assay
-from cartsim.trial.conduct import Conduct, Course
+from cartsim.trial.conduct import draw
+from cartsim.trial.measurements import Curves, Measurements
+from cartsim.trial.outcome import Readout, TrialResult, gathered
+from cartsim.trial.protocol import Protocol
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    from numpy.typing import NDArray
+    from cartsim.runs import Arrays
 
 T = TypeVar("T")
 
 # What a trial measures, by the names of the model's outputs.
 MEASURED = ("transgene", "mprotein_gL", "mprotein_change", "sbcma_change", "tumor_relative")
+PATIENTS = 1000  # of a population in each arm, if nothing is said
 
 
 @dataclass(frozen=True)
 class Arm:
-    """Patients 0..n-1 of the population under one dose (cells) or one regimen.
+    """Patients under one dose (cells) or one regimen.
 
-    The same patient number is the same patient in every arm, so arms differ by treatment alone.
+    Every arm has the same patients, so arms differ by treatment alone. ``n``: how many of them, if not as many as the
+    trial has in every arm. Raises `InputError` unless there is either a dose or a regimen.
     """
 
     dose: float | None = None
-    n: int = 1000
+    n: int | None = None
     name: str = ""
     regimen: Regimen | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.n, bool) or not isinstance(self.n, int) or self.n < 1:
-            raise InputError(f"an arm of {self.n!r} patients; give a whole number, 1 or more")
+        if self.n is not None:
+            object.__setattr__(self, "n", _number_of_patients(self.n, "an arm"))
         if (self.dose is None) == (self.regimen is None):
             raise InputError("an arm has either a dose or a regimen; give one of the two")
         if self.regimen is None:
             object.__setattr__(self, "regimen", Regimen.single(self.dose))
         if not self.name:
-            name = f"{self.dose / 1e6:g}e6" if self.dose is not None else "regimen"
-            object.__setattr__(self, "name", name)
-
-
-@dataclass(frozen=True)
-class Visits:
-    """Days after infusion of response assessments and transgene samples; KarMMa's by default."""
-
-    response: tuple[float, ...] = KARMMA_RESPONSE
-    kinetics: tuple[float, ...] = KARMMA_KINETICS
-    landmarks: tuple[float, ...] = (6.0, 21.0)  # months, of the response snapshots
-
-    def __post_init__(self) -> None:
-        for what, days in (
-            ("response", self.response),
-            ("kinetics", self.kinetics),
-            ("landmarks", self.landmarks),
-        ):
-            values = list(days)
-            if not values or not all(day > 0 for day in values) or sorted(set(values)) != values:
-                raise InputError(f"{what} visits {values}: give increasing times after 0, at least one")
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Trajectories kept for pictures: ``values[output]`` (patients, times) in the model's units."""
-
-    times: NDArray[np.float64]
-    values: dict[str, NDArray[np.float64]]
-
-
-@dataclass(frozen=True)
-class Observations:
-    """What a trial knows of one chunk of patients of one arm (n patients).
-
-    ``patients``: table with ``id``, ``arm``, ``dose`` and the parameters and covariates that vary. ``mprotein`` (n, v)
-    in g/L and ``sbcma_change`` (n, v) in percent on ``response_days`` (v,), as measured, NaN where a visit was missed;
-    ``baseline`` (n,) in g/L, as measured; ``transgene`` (n, k) in copies/ug on ``kinetic_days`` (k,), as measured.
-    ``landmark_change`` (n, l): true percent change of M-protein at the landmarks (months). ``tumor_relative`` (n, v):
-    true tumor over its baseline, for MRD. ``course``: what ended observation. ``status``: of the integration.
-    """
-
-    arm: str
-    patients: pd.DataFrame
-    response_days: NDArray[np.float64]
-    baseline: NDArray[np.float64]
-    mprotein: NDArray[np.float64]
-    sbcma_change: NDArray[np.float64]
-    tumor_relative: NDArray[np.float64]
-    kinetic_days: NDArray[np.float64]
-    transgene: NDArray[np.float64]
-    landmarks: tuple[float, ...]
-    landmark_change: NDArray[np.float64]
-    course: Course
-    status: NDArray[np.int64]
-    curves: Curves | None
+            object.__setattr__(self, "name", f"{self.dose / 1e6:g}e6" if self.dose is not None else "regimen")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A virtual trial of a model.
+    """A virtual trial.
 
-    model: name, path or Model. arms: what is given to how many. population: the virtual patients (by default the
-    model's own variability with ``seed``). assays: measurement error of ``mprotein`` (g/L), ``sbcma`` (relative
-    to baseline) and ``transgene`` (copies/ug). conduct: missed visits, dropout, cut-off, new therapy, deaths. curves:
-    the number of patients of each arm whose trajectories are kept for pictures.
+    Parameters
+    ----------
+    population
+        Who is treated: a `Population` or `Patients`; the model is theirs, and so is the seed of what is drawn beside
+        them (noise of assays, missed visits, deaths).
+    arms
+        What they are given: doses in cells, `Arm`s, or a mapping of names to doses or regimens.
+    n
+        Patients in every arm: by default 1,000 of a population, all of a user's own.
+    protocol
+        Visits, assays, conduct, and the rules by which the trial is judged.
+    solver
+        Tolerance, extinction, steps.
+    curves
+        Number of patients of each arm whose trajectories are kept for pictures.
+
+    Raises
+    ------
+    InputError
+        For arms of one name, more patients than there are, and a model that lacks what a trial measures.
+
+    Examples
+    --------
+    >>> import cartsim as cs
+    >>> trial = cs.Trial(cs.Population("bb2121_clinical", seed=1), arms=[150e6, 450e6], n=100)
+    >>> float(trial.run().summary["ORR"].max().round())
+    98.0
     """
 
-    model: Model
+    population: Population | Patients
     arms: tuple[Arm, ...]
-    population: Population | None = None
-    visits: Visits = field(default_factory=Visits)
-    assays: Mapping[str, Assay] = field(default_factory=dict)
-    conduct: Conduct = field(default_factory=Conduct)
-    seed: int = 2021
-    rtol: float = RTOL
-    extinction: float | None = None
+    n: int | None = None
+    protocol: Protocol = field(default_factory=Protocol)
+    solver: Solver = field(default_factory=Solver)
     curves: int = 1000
 
     def __post_init__(self) -> None:
-        model = load(self.model)
-        object.__setattr__(self, "model", model)
-        arms = tuple(arm if isinstance(arm, Arm) else Arm(float(arm)) for arm in self.arms)
-        object.__setattr__(self, "arms", arms)
-        if not arms:
-            raise InputError("a trial without arms; give at least one dose")
-        names = [arm.name for arm in arms]
-        for name in names:
-            if names.count(name) > 1:
-                raise InputError(f"two arms called {name!r}; give each its own name (or dose)")
-        if self.population is None:
-            object.__setattr__(self, "population", Population(model, self.seed))
-        missing = [name for name in MEASURED if name not in model.outputs]
-        if missing or not {"M0", "burden"} <= set(model.parameters):
+        if not isinstance(self.population, (Population, Patients)):
             raise InputError(
-                f"model {model.name!r} cannot be tried on patients: a trial reads the outputs {', '.join(MEASURED)} "
-                f"and the covariates M0 and burden; missing: {', '.join(missing) or 'M0 or burden'}"
+                f"a trial of {type(self.population).__name__}; give Population(model, seed=...) or "
+                "Patients(model, table)"
             )
-        for name in self.assays:
-            if name not in ("mprotein", "sbcma", "transgene"):
-                raise InputError(f"an assay of {name!r}; assays are of mprotein, sbcma or transgene")
+        for name, kind in (("protocol", Protocol), ("solver", Solver)):
+            if not isinstance(getattr(self, name), kind):
+                raise InputError(f"{name} is {getattr(self, name)!r}; give {kind.__name__}(...)")
+        limit = len(self.population) if hasattr(self.population, "__len__") else None
+        n = (PATIENTS if limit is None else limit) if self.n is None else _number_of_patients(self.n, "a trial")
+        object.__setattr__(self, "n", n)
+        object.__setattr__(self, "arms", tuple(_arms(self.arms, n)))
+        names = [arm.name for arm in self.arms]
+        for arm in self.arms:
+            if names.count(arm.name) > 1:
+                raise InputError(f"two arms called {arm.name!r}; give each its own name (or dose)")
+            assert arm.n is not None
+            if limit is not None and arm.n > limit:
+                raise InputError(f"arm {arm.name} of {arm.n} patients, but there are {limit}; ask for fewer")
+        missing = [name for name in MEASURED if name not in self.model.outputs]
+        if missing or not {"M0", "burden"} <= set(self.model.parameters):
+            raise InputError(
+                f"model {self.model.name!r} cannot be tried on patients: a trial reads the outputs "
+                f"{', '.join(MEASURED)} and the covariates M0 and burden; missing: {', '.join(missing) or 'M0 or burden'}"
+            )
 
-    def chunks(self, size: int) -> list[tuple[int, int, int]]:
-        """(arm, first patient, last patient + 1) of every chunk, in the order of the results."""
-        return [
-            (k, start, min(start + size, arm.n))
-            for k, arm in enumerate(self.arms)
-            for start in range(0, arm.n, size)
-        ]
+    @property
+    def model(self) -> Model:
+        """The model of the patients."""
+        return self.population.model
 
     def run(
         self,
-        reduce: Callable[[Observations], T],
+        *,
+        n_jobs: int = -1,
+        chunk: int = 2000,
+        progress: bool = False,
+        checkpoint: str | Path | None = None,
+        keep_visits: bool = True,
+        columns: Sequence[str] | None = None,
+    ) -> TrialResult:
+        """Simulate and judge the trial.
+
+        Parameters
+        ----------
+        n_jobs, chunk
+            Threads (-1: all cores) and patients simulated at a time; they change the speed, never the result.
+        progress
+            Show a bar on stderr.
+        checkpoint
+            A folder for finished chunks, from which an interrupted run goes on.
+        keep_visits
+            Keep the measurements, which judging by other rules needs.
+        columns
+            Of the table of patients, keep these alone (beside those that the summary needs): for trials too large to
+            keep whole.
+
+        Raises
+        ------
+        InputError
+            Before any work, for a trial that memory cannot hold or that would not end within a year, and for a
+            checkpoint folder that cannot be written.
+        """
+        readout = Readout(self.protocol.rules, keep_visits, None if columns is None else tuple(columns))
+        sizes = [arm.n or 0 for arm in self.arms]
+        visits = self.protocol.visits
+        check_size(
+            sum(sizes),
+            "patients (of all arms)",
+            kept=sum(sizes) * readout.bytes_kept(len(self.population.varied), visits),
+            working=self.bytes_working(),
+            at_once=chunk,
+            n_jobs=n_jobs,
+        )
+        parts = self.map(readout, n_jobs=n_jobs, chunk=chunk, progress=progress, checkpoint=checkpoint)
+        return gathered(
+            parts,
+            self.protocol,
+            made_by(
+                self.model,
+                seed=self.population.seed,
+                rtol=self.solver.rtol,
+                extinction=self.solver.extinction,
+                arms=str({arm.name: arm.n for arm in self.arms}),
+            ),
+        )
+
+    def map(
+        self,
+        function: Callable[[Measurements], T],
         *,
         n_jobs: int = -1,
         chunk: int = 2000,
         progress: bool = False,
         checkpoint: str | Path | None = None,
     ) -> list[T]:
-        """Simulate every chunk, apply ``reduce`` where it was simulated, and return the results in order.
+        """What ``function`` makes of the measurements of each chunk, in order: for what is too large to keep.
 
-        ``n_jobs`` and ``chunk`` (patients) change the speed, never the result. With ``checkpoint`` (a folder) each
-        chunk's result is kept there, and a run that was interrupted goes on from where it was.
+        A checkpoint needs a function with ``pack`` and ``unpack`` (see `cartsim.runs.Work`), such as `Readout`. Raises
+        `InputError` for any other, and for a folder that cannot be written.
         """
-        from joblib import Parallel, delayed
+        from cartsim.engine import ensemble, kernel
 
-        from cartsim.engine import kernel
-        from cartsim.simulation import _say
+        kept = None
+        if checkpoint is not None:
+            if not (hasattr(function, "pack") and hasattr(function, "unpack")):
+                raise InputError(
+                    f"checkpoint: what {getattr(function, '__name__', function)} returns cannot be kept in files; "
+                    "use Trial.run, or go without a checkpoint"
+                )
+            kept = Kept(checkpoint, "trial", {"trial": self, "reduce": function})
+        results = run_pieces(
+            _Chunks(self, function),
+            [arm.n or 0 for arm in self.arms],
+            chunk,
+            what="patients",
+            n_jobs=n_jobs,
+            progress=progress,
+            kept=kept,
+        )
+        kernel.compile_model(self.model, ensemble.say)  # once, before the workers all want it
+        return list(results)
 
-        if chunk < 1:
-            raise InputError(f"chunks of {chunk} patients; give 1 or more")
-        pieces = self.chunks(chunk)
-        kept = _Checkpoint(checkpoint, self, reduce, chunk)
-        kernel.compile_model(self.model, _say)  # once, before the workers all want it
-
-        def tasks() -> Any:
-            for piece in pieces:
-                yield delayed(_run_chunk)(self, reduce, kept, *piece)
-
-        results: list[T] = []
-        with _bar(progress, sum(arm.n for arm in self.arms)) as advance:
-            done = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(tasks())
-            for (_, start, stop), result in zip(pieces, done, strict=True):
-                results.append(result)
-                advance(stop - start)
-        return results
-
-    def observe(self, arm: int, start: int, stop: int) -> Observations:
-        """Simulate and measure patients start..stop-1 of an arm."""
-        import numpy as np
-
-        from cartsim.trial.conduct import draw
-
-        assert self.population is not None
+    def measure(self, arm: int, start: int, stop: int) -> Measurements:
+        """Simulate and measure patients start..stop-1 of an arm (its number)."""
         everything = self.population.table(start, stop, complete=True)
         covariates = [p.name for p in self.model.parameters.values() if p.role == "covariate"]
         table = everything[[name for name in everything if name in {*self.population.varied, *covariates}]]
-        visits, n = self.visits, stop - start
+        visits, seed, n = self.protocol.visits, self.population.seed, stop - start
         response = np.array(visits.response)
         kinetics = np.array(visits.kinetics)
         landmarks = np.array(visits.landmarks) * MONTH
         picture = _picture_days(response[-1]) if start < self.curves else np.empty(0)
         times = np.unique(np.concatenate([[0.0], response, kinetics, landmarks, picture]))
-        run = simulate(
-            self.population.model,
-            table.reset_index(),
+        own = self.population.dose if isinstance(self.population, Patients) else None
+        run = simulate_rows(
+            self.model,
+            table,
             self.arms[arm].regimen,
             times,
             MEASURED,
-            rtol=self.rtol,
-            extinction=self.extinction,
+            own_dose=None if own is None else own[start:stop],
+            solver=self.solver,
         )
 
         def at(name: str, days: NDArray[np.float64]) -> NDArray[np.float64]:
             return run[name][:, np.searchsorted(times, days)]
 
         def measured(name: str, truth: NDArray[np.float64], days: NDArray[np.float64]) -> NDArray[np.float64]:
-            assay = self.assays.get(name, Assay())
-            return assay.measure(truth, seed=self.seed, name=name, start=start, days=days)
+            assay = self.protocol.assays.get(name, Assay())
+            return assay.measure(truth, seed=seed, name=name, start=start, days=days)
 
         def change_measured() -> NDArray[np.float64]:
             """Percent change of sBCMA as the assay gives it, from the measured baseline."""
@@ -240,10 +262,9 @@ class Trial:
             return 100 * (level / np.where(first > 0, first, np.nan) - 1)
 
         every_day = np.union1d(response, kinetics)
-        course = draw(self.conduct, self.seed, start, stop, every_day)
-        seen = course.evaluable
-        at_response = seen[:, np.searchsorted(every_day, response)]
-        at_kinetics = seen[:, np.searchsorted(every_day, kinetics)]
+        course = draw(self.protocol.conduct, seed, start, stop, every_day)
+        at_response = course.evaluable[:, np.searchsorted(every_day, response)]
+        at_kinetics = course.evaluable[:, np.searchsorted(every_day, kinetics)]
         kept = max(0, min(self.curves - start, n))
         curves = None
         if kept:
@@ -252,22 +273,18 @@ class Trial:
             curves = Curves(shown, {name: at(name, shown)[:kept] for name in names})
         patients = table.reset_index()
         patients.insert(1, "arm", self.arms[arm].name)
-        patients.insert(2, "dose", _first_dose(self.arms[arm]))
+        patients.insert(2, "dose", run.given["dose"].to_numpy())
         baseline = measured("mprotein", at("mprotein_gL", np.zeros(1)), np.zeros(1))[:, 0]
-        return Observations(
+        return Measurements(
             arm=self.arms[arm].name,
             patients=patients,
             response_days=response,
             baseline=baseline,
-            mprotein=np.where(
-                at_response, measured("mprotein", at("mprotein_gL", response), response), np.nan
-            ),
+            mprotein=np.where(at_response, measured("mprotein", at("mprotein_gL", response), response), np.nan),
             sbcma_change=np.where(at_response, change_measured(), np.nan),
             tumor_relative=at("tumor_relative", response),
             kinetic_days=kinetics,
-            transgene=np.where(
-                at_kinetics, measured("transgene", at("transgene", kinetics), kinetics), np.nan
-            ),
+            transgene=np.where(at_kinetics, measured("transgene", at("transgene", kinetics), kinetics), np.nan),
             landmarks=visits.landmarks,
             landmark_change=at("mprotein_change", landmarks),
             course=course,
@@ -275,83 +292,69 @@ class Trial:
             curves=curves,
         )
 
+    def bytes_working(self) -> int:
+        """Bytes that a patient takes while it is simulated: every output at every time, with its pictures."""
+        visits = self.protocol.visits
+        days = len(visits.response) + len(visits.kinetics) + len(visits.landmarks)
+        return 8 * len(MEASURED) * (days + (len(_picture_days(visits.response[-1])) if self.curves else 0))
 
-def _run_chunk(trial: Trial, reduce: Callable[[Observations], T], kept: _Checkpoint, *piece: int) -> T:
-    found = kept.read(*piece)
-    if found is None:
-        found = (reduce(trial.observe(*piece)),)
-        kept.write(found, *piece)
-    return found[0]
-
-
-class _Checkpoint:
-    """Results of finished chunks on disk, under a name made from everything that they depend on."""
-
-    def __init__(self, folder: str | Path | None, trial: Trial, reduce: Any, chunk: int) -> None:
-        self.folder = None
-        if folder is not None:
-            key = hashlib.sha256(pickle.dumps((trial, reduce, chunk))).hexdigest()[:16]
-            self.folder = Path(folder) / key
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InputError(
-                    f"checkpoint folder {folder}: {error.strerror}; choose one that is writable"
-                ) from None
-
-    def _path(self, arm: int, start: int, stop: int) -> Path:
-        assert self.folder is not None
-        return self.folder / f"arm{arm}_{start}_{stop}.pickle"
-
-    def read(self, *piece: int) -> Any:
-        if self.folder is None or not self._path(*piece).exists():
-            return None
-        return pickle.loads(self._path(*piece).read_bytes())
-
-    def write(self, result: Any, *piece: int) -> None:
-        if self.folder is not None:
-            beside = self._path(*piece).with_suffix(".part")
-            beside.write_bytes(pickle.dumps(result))
-            beside.replace(self._path(*piece))
+    def __repr__(self) -> str:
+        arms = ", ".join(f"{arm.name} (n = {arm.n:,})" for arm in self.arms)
+        last = self.protocol.visits.response[-1] / MONTH
+        return f"trial of {self.model.name}: arms {arms}; {last:.3g} months; rules {self.protocol.rules.changed()}"
 
 
-def _first_dose(arm: Arm) -> float:
-    assert arm.regimen is not None
-    doses = arm.regimen.doses
-    return float(doses[0].amount or 0.0) if doses else 0.0
+class _Chunks(Generic[T]):
+    """Simulates and reduces patients, numbered through all arms, of one arm at a time."""
+
+    def __init__(self, trial: Trial, reduce: Any) -> None:
+        self.trial, self.reduce = trial, reduce
+        self.firsts = [0, *accumulate(arm.n or 0 for arm in trial.arms)]
+
+    def __call__(self, start: int, stop: int) -> T:
+        arm = bisect_right(self.firsts, start) - 1
+        first = self.firsts[arm]
+        result: T = self.reduce(self.trial.measure(arm, start - first, stop - first))
+        return result
+
+    def pack(self, result: T) -> Arrays:
+        arrays: Arrays = self.reduce.pack(result)
+        return arrays
+
+    def unpack(self, arrays: Arrays, n: int) -> T:
+        result: T = self.reduce.unpack(arrays, n)
+        return result
+
+
+def _arms(given: Any, n: int) -> list[Arm]:
+    """Arms of whatever says what is given, each with its number of patients."""
+    if isinstance(given, Mapping):
+        given = [
+            Arm(name=str(name), regimen=what) if isinstance(what, Regimen) else Arm(_dose(what), name=str(name))
+            for name, what in given.items()
+        ]
+    elif isinstance(given, (Arm, Regimen, str)) or not isinstance(given, Sequence | np.ndarray):
+        raise InputError(f"arms are {given!r}; give a list, such as [150e6, 450e6], or a mapping of names to regimens")
+    arms = [arm if isinstance(arm, Arm) else Arm(_dose(arm)) for arm in given]
+    if not arms:
+        raise InputError("a trial without arms; give at least one dose")
+    return [Arm(arm.dose, n if arm.n is None else arm.n, arm.name, None if arm.dose is not None else arm.regimen)
+            for arm in arms]
+
+
+def _dose(given: Any) -> float:
+    try:
+        return float(given)
+    except (TypeError, ValueError):
+        raise InputError(f"an arm is {given!r}; give a dose in cells, or Arm(regimen=...)") from None
+
+
+def _number_of_patients(n: Any, what: str) -> int:
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise InputError(f"{what} of {n!r} patients; give a whole number, 1 or more")
+    return int(n)
 
 
 def _picture_days(end: float) -> NDArray[np.float64]:
     """Daily through the expansion, weekly afterwards."""
-    import numpy as np
-
     return np.concatenate([np.arange(0.5, 3.0, 0.5), np.arange(3.0, 31.0), np.arange(35.0, end + 3.5, 7.0)])
-
-
-class _bar:
-    """A progress bar over patients, or nothing."""
-
-    def __init__(self, shown: bool, total: int) -> None:
-        self.progress: Any = None
-        if shown:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-            )
-            self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
-            self.task = self.progress.add_task("patients", total=total)
-
-    def __enter__(self) -> Callable[[int], None]:
-        if self.progress is None:
-            return lambda _: None
-        self.progress.start()
-        return lambda n: self.progress.advance(self.task, n)
-
-    def __exit__(self, *_: object) -> None:
-        if self.progress is not None:
-            self.progress.stop()

@@ -1,0 +1,116 @@
+"""What a trial knows of its patients: measured at visits, and true where nobody measures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cartsim.trial.conduct import Course
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Curves:
+    """True trajectories kept for pictures: ``values[output]`` is (patients, times), in the model's units."""
+
+    times: NDArray[np.float64]
+    values: dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What a trial knows of n patients of one arm.
+
+    Attributes
+    ----------
+    patients
+        Table with ``id``, ``arm``, ``dose``, and the parameters and covariates that vary.
+    response_days, kinetic_days, landmarks
+        (v,), (k,) and (l,): days of assessments and of samples, months of snapshots.
+    baseline, mprotein
+        (n,) and (n, v) M-protein in g/L as measured, NaN where a visit was missed.
+    sbcma_change
+        (n, v) Percent change as measured.
+    tumor_relative
+        (n, v) True tumor over its baseline, for residual disease.
+    transgene
+        (n, k) copies/ug as measured.
+    landmark_change
+        (n, l) True percent change of M-protein at the landmarks.
+    course
+        What ended observation.
+    status
+        (n,) Of the integration.
+    curves
+        True trajectories of the first of them, or None.
+    """
+
+    arm: str
+    patients: pd.DataFrame
+    response_days: NDArray[np.float64]
+    baseline: NDArray[np.float64]
+    mprotein: NDArray[np.float64]
+    sbcma_change: NDArray[np.float64]
+    tumor_relative: NDArray[np.float64]
+    kinetic_days: NDArray[np.float64]
+    transgene: NDArray[np.float64]
+    landmarks: tuple[float, ...]
+    landmark_change: NDArray[np.float64]
+    course: Course
+    status: NDArray[np.int64]
+    curves: Curves | None = None
+
+
+@dataclass(frozen=True)
+class Visited:
+    """The measurements of n patients that are kept: g/L, percent change and copies/ug, NaN where a visit was missed."""
+
+    ids: NDArray[np.generic]
+    days: NDArray[np.float64]
+    baseline: NDArray[np.float64]
+    mprotein: NDArray[np.float64]
+    sbcma: NDArray[np.float64]
+    kinetic_days: NDArray[np.float64]
+    transgene: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, seen: Measurements) -> Visited:
+        """The part that is kept."""
+        return cls(
+            ids=seen.patients["id"].to_numpy(),
+            days=seen.response_days,
+            baseline=seen.baseline,
+            mprotein=seen.mprotein,
+            sbcma=seen.sbcma_change,
+            kinetic_days=seen.kinetic_days,
+            transgene=seen.transgene,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Visited]) -> Visited:
+        """The measurements of several groups of patients in one."""
+        shared = {"days": parts[0].days, "kinetic_days": parts[0].kinetic_days}
+        own = [f.name for f in fields(cls) if f.name not in shared]
+        return cls(**shared, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in own})
+
+    def frame(self) -> pd.DataFrame:
+        """In long form: ``id``, ``time``, ``mprotein`` (g/L), ``sbcma`` (%), ``transgene``; day 0 is the baseline."""
+        import pandas as pd
+
+        days = np.union1d([0.0], np.union1d(self.days, self.kinetic_days))
+        n = len(self.ids)
+        columns = {name: np.full((n, len(days)), np.nan) for name in ("mprotein", "sbcma", "transgene")}
+        columns["mprotein"][:, 0] = self.baseline
+        columns["mprotein"][:, np.searchsorted(days, self.days)] = self.mprotein
+        columns["sbcma"][:, np.searchsorted(days, self.days)] = self.sbcma
+        columns["transgene"][:, np.searchsorted(days, self.kinetic_days)] = self.transgene
+        return pd.DataFrame(
+            {"id": np.repeat(self.ids, len(days)), "time": np.tile(days, n)}
+            | {name: values.reshape(-1) for name, values in columns.items()}
+        )
