@@ -87,7 +87,7 @@ def one_core(core: int) -> None:
 
 def reference_of(model: cartsim.Model, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """M-protein and blood CAR-T (n, m) at a tight tolerance."""
-    run = cartsim.simulate(model, patients_of(table), DOSE, TIMES, STATES, rtol=1e-10, max_steps=10**6)
+    run = cartsim.simulate(cartsim.Patients(model, patients_of(table)), DOSE, TIMES, STATES, solver=cartsim.Solver(rtol=1e-10, max_steps=10**6))
     assert not run.status.any(), run.failures()
     return run["mprotein"], run["CARTe_PB"] + run["CARTm_PB"]
 
@@ -168,11 +168,11 @@ def cartsim_run(
     from time import perf_counter
 
     patients = patients_of(table)
-    cartsim.simulate(model, patients.head(20), DOSE, TIMES, STATES, rtol=rtol)
+    cartsim.simulate(cartsim.Patients(model, patients.head(20)), DOSE, TIMES, STATES, solver=cartsim.Solver(rtol=rtol))
     seconds = np.empty(repeats)
     for k in range(repeats):
         began = perf_counter()
-        run = cartsim.simulate(model, patients, DOSE, TIMES, STATES, rtol=rtol)
+        run = cartsim.simulate(cartsim.Patients(model, patients), DOSE, TIMES, STATES, solver=cartsim.Solver(rtol=rtol))
         seconds[k] = perf_counter() - began
     return seconds, run["mprotein"], run["CARTe_PB"] + run["CARTm_PB"]
 

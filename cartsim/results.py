@@ -81,13 +81,14 @@ class Result:
 
     @property
     def _stem(self) -> str:
-        return self.what.replace(" ", "_").replace("–", "_")
+        return self.what.replace(" ", "_").replace("-", "_")
 
     def _title(self) -> str:
         return f"{self.what} of {self.made_by.get('model', 'a model')}"
 
     def __repr__(self) -> str:
-        lines = [self._title(), _clipped(self.summary).to_string(max_cols=12, line_width=110, float_format="{:.4g}".format)]
+        table = _clipped(self.summary).to_string(max_cols=12, line_width=110, float_format="{:.4g}".format)
+        lines = [self._title(), table]
         if (more := len(self.summary) - SHOWN) > 0:
             lines.append(f"... {more} more rows in .summary")
         lines += [f"! {warning}" for warning in self.warnings]

@@ -15,12 +15,12 @@ from cartsim.cli import app
 from cartsim.endpoints.paired import bootstrap, difference_of_means, difference_of_rates, ratio_of_means
 from cartsim.endpoints.rules import SinghLandmark
 from cartsim.errors import InputError
-from cartsim.experiments.dose_response import BURDENS, DOSES, DoseResponse, dose_response, plateau
+from cartsim.experiments.dose_response import BURDENS, DOSES, DoseResponse, dose_response, plateau, with_burden
 from cartsim.plots import sweep as draw
 from cartsim.population.population import Population
 from cartsim.population.variability import uniform
-from cartsim.trial import outcome
-from cartsim.trial.trial import Arm, Trial
+from cartsim.trial.protocol import Protocol, Rules, Visits
+from cartsim.trial.trial import Trial
 
 MODEL = cartsim.load("bb2121_clinical")
 X = np.array(DOSES)
@@ -28,7 +28,7 @@ X = np.array(DOSES)
 
 @pytest.fixture(scope="module")
 def flat() -> DoseResponse:
-    return dose_response(MODEL, n=300, burden="uniform", resamples=200)
+    return dose_response(with_burden(MODEL, "uniform"), n=300)
 
 
 def drawn(rates, n: int = 1000, seed: int = 1) -> np.ndarray:
@@ -157,7 +157,7 @@ def test_every_patient_is_in_one_category(flat):
 
 def test_an_arm_is_that_of_a_trial(flat):
     population = Population(MODEL, variability={"burden": uniform(5, 95)})
-    judged = outcome.run(Trial(MODEL, (Arm(150e6, n=300),), population, curves=0), keep_visits=False)
+    judged = Trial(population, [150e6], 300, curves=0).run(keep_visits=False)
     expected = judged.responses().query("endpoint == 'month 21'").set_index("category")["count"]
     own = flat.responses.query("dose == 150e6 and landmark == 21").set_index("category")["count"]
     assert own.to_dict() == expected[own.index].to_dict()
@@ -208,22 +208,17 @@ def test_burdens_are_as_stated():
 
 
 def test_landmarks_and_bins_are_free():
-    found = dose_response(
-        MODEL,
-        [50e6, 800e6],
-        n=40,
-        landmarks=(3, 12, 24),
-        rules=outcome.Rules(landmark=SinghLandmark(cr=-95)),
-        resamples=20,
-    )
+    population = with_burden(MODEL, "fixed")
+    later = Protocol(visits=Visits(landmarks=(3, 12, 24)), rules=Rules(landmark=SinghLandmark(cr=-95)))
+    found = dose_response(population, [50e6, 800e6], n=40, protocol=later)
     assert sorted(found.responses["landmark"].unique()) == [3, 12, 24]
-    strict = dose_response(MODEL, [50e6, 800e6], n=40, landmarks=(12,), resamples=20)
+    strict = dose_response(population, [50e6, 800e6], n=40, protocol=Protocol(visits=Visits(landmarks=(12,))))
     loose = found.responses.query("landmark == 12 and category == 'CR'")["count"].sum()
     assert loose > strict.responses.query("category == 'CR'")["count"].sum()
 
 
 def test_a_dose_of_zero_leaves_patients_untreated():
-    found = dose_response(MODEL, [0, 50e6, 150e6, 450e6], n=60, resamples=20)
+    found = dose_response(with_burden(MODEL, "fixed"), [0, 50e6, 150e6, 450e6], n=60)
     untreated = found.responses.query("dose == 0 and category in ('PR', 'CR')")["count"].sum()
     assert untreated == 0
     assert found.plateaus[6.0].rise.value > 50
@@ -240,18 +235,19 @@ def test_a_dose_of_zero_leaves_patients_untreated():
         ({"doses": [-1, 50e6]}, "none negative"),
         ({"doses": [1e6, np.nan]}, "finite"),
         ({"doses": ["a", "b"]}, "give numbers of cells"),
-        ({"burden": "high"}, "'high' is not known; it is one of fixed, uniform, karmma"),
-        ({"burden": uniform(5, 150)}, "burden"),
-        ({"n": 0}, "an arm of 0 patients"),
-        ({"landmarks": (21, 6)}, "landmarks"),
-        ({"landmarks": ()}, "landmarks"),
-        ({"population": Population(MODEL), "burden": "uniform"}, "has its own burden"),
-        ({"population": Population(cartsim.load("bb2121_xenograft"))}, "made for another model"),
+        ({"population": lambda: with_burden(MODEL, "high")}, "'high' is not known; it is one of fixed, uniform, karmma"),
+        ({"population": lambda: with_burden(MODEL, uniform(5, 150))}, "burden"),
+        ({"n": 0}, "a trial of 0 patients"),
+        ({"protocol": lambda: Protocol(visits=Visits(landmarks=(21, 6)))}, "landmarks"),
+        ({"protocol": lambda: Protocol(visits=Visits(landmarks=()))}, "landmarks"),
+        ({"population": MODEL}, "give Population"),
+        ({"population": Population(cartsim.load("bb2121_xenograft"))}, "cannot be tried on patients"),
     ],
 )
 def test_bad_input_is_refused(settings, reason):
     with pytest.raises(InputError, match=reason):
-        dose_response(MODEL, **settings)
+        given = {"population": Population(MODEL)} | settings
+        dose_response(**{name: value() if callable(value) else value for name, value in given.items()})
 
 
 # --- files and pictures -------------------------------------------------------------------------------

@@ -29,7 +29,13 @@ def load(name: str) -> cartsim.Model:
 
 def run(name: str, times, outputs=None, patients=None, regimen=None, **settings) -> cartsim.Simulation:
     model = load(name)
-    return cartsim.simulate(model, patients, regimen, times, outputs or list(model.states), **settings)
+    jobs = {key: settings.pop(key) for key in ("n", "n_jobs") if key in settings}
+    if patients is None or isinstance(patients, cartsim.Population):
+        who = model if patients is None else patients
+    else:
+        who = cartsim.Patients(model, patients)
+    names = outputs or list(model.states)
+    return cartsim.simulate(who, regimen, times, names, solver=cartsim.Solver(**settings), **jobs)
 
 
 # --- one step -----------------------------------------------------------------------------------------------
@@ -312,7 +318,7 @@ def test_a_patient_that_fails_is_nan_and_the_rest_is_whole() -> None:
     alone = run("growth", times, None, {"blowup": patients["blowup"][rest]})
     for name in seen.values:
         np.testing.assert_array_equal(seen[name][rest], alone[name])
-    assert list(seen.failures()["id"]) == [17]
+    assert list(seen.failures["id"]) == [17]
 
 
 def log_chain(n: int, folder: Path) -> Path:
@@ -333,14 +339,14 @@ def test_empty_pools_are_filled_or_the_patient_fails(tmp_path: Path, monkeypatch
     monkeypatch.setenv("CARTSIM_CACHE", str(tmp_path / "cache"))
     k, times = 10.0 ** np.arange(-3, 16, 3), np.array([1e-5, 0.01, 1.0, 5.0])
     names = ["pool0", "pool1", "pool2", "pool3"]
-    seen = cartsim.simulate(log_chain(4, tmp_path), {"k": k}, 1.0, times, names)
+    seen = cartsim.simulate(cartsim.Patients(log_chain(4, tmp_path), {"k": k}), 1.0, times, names)
     assert (seen.status == Status.ok).all()
     kt = np.outer(k, times)
     for n, name in enumerate(names):
         exact = kt**n / math.factorial(n) * np.exp(-kt)
         np.testing.assert_allclose(seen[name], exact, rtol=1e-4, atol=1e-200)
     # Deeper than one explicit step can reach: better no result than pools that stay empty.
-    deep = cartsim.simulate(log_chain(8, tmp_path), None, 1.0, times, ["pool0", "pool7"])
+    deep = cartsim.simulate(log_chain(8, tmp_path), 1.0, times, ["pool0", "pool7"])
     assert list(deep.status) == [Status.step_too_small]
     assert np.isnan(deep["pool0"]).all()
 
@@ -469,7 +475,7 @@ def test_random_networks_agree_with_scipy(network: tuple, tmp_path: Path, monkey
     columns = {f"k{i}": k[:, i] for i in range(len(reactions))}
     columns |= {f"m{i}": m[:, i] for i in range(len(reactions))} | {"feed": feed}
     times = np.array([0, 0.01, 0.3, 1, 4, 20.0])
-    seen = cartsim.simulate(path, columns, None, times, list(SPECIES), rtol=1e-8)
+    seen = cartsim.simulate(cartsim.Patients(path, columns), None, times, list(SPECIES), solver=cartsim.Solver(rtol=1e-8))
     assert (seen.status == Status.ok).all()
     for row in range(n):
         f = by_hand(reactions, k[row], m[row], feed[row])

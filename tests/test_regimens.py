@@ -14,17 +14,22 @@ from typer.testing import CliRunner
 import cartsim
 from cartsim.cli import app
 from cartsim.endpoints.paired import difference_of_rates
+from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.response import judge
 from cartsim.endpoints.rules import IMWG2016
 from cartsim.endpoints.survival import kaplan_meier
 from cartsim.errors import InputError
-from cartsim.experiments.regimens import Comparison, Retreated, area_under_survival, common, compare, retreat
+from cartsim.experiments.regimens import Comparison, area_under_survival, common, compare
+from cartsim.experiments.retreatment import Retreated, retreat
 from cartsim.plots import sweep as draw
+from cartsim.population.patients import Patients
 from cartsim.population.population import Population
 from cartsim.regimen import Infusion, Regimen, Retreatment
+from cartsim.schedule import MONTH
 from cartsim.simulation import simulate
-from cartsim.trial import outcome
-from cartsim.trial.trial import MONTH, Visits
+from cartsim.solver import Solver
+from cartsim.trial.protocol import Protocol, Visits
+from cartsim.trial.trial import Trial
 
 MODEL = cartsim.load("bb2121_clinical")
 LINEAR = cartsim.load(Path(__file__).parent / "models" / "two_doses.toml")
@@ -33,12 +38,12 @@ N = 250
 
 @pytest.fixture(scope="module")
 def compared() -> Comparison:
-    return compare(MODEL, common(450e6), n=N, resamples=200)
+    return compare(Trial(Population(MODEL), common(450e6), N))
 
 
 @pytest.fixture(scope="module")
 def again() -> Retreated:
-    return retreat(MODEL, 450e6, n=N)
+    return retreat(Trial(Population(MODEL), [450e6], N))
 
 
 # --- two doses in a linear model ----------------------------------------------------------------------
@@ -51,14 +56,14 @@ def test_retreatment_is_the_sum_of_two_single_doses(second):
     patients["growth"] = np.linspace(0.02, 0.3, 50)
     times = np.linspace(0, 60, 121)
     rule = Retreatment(dose=second, state="marker", above=2.0, delay=3.5)
-    both = simulate(LINEAR, patients, Regimen.single(1e6, retreatment=rule), times, ["blood", "marrow"], rtol=1e-9)
+    both = simulate(Patients(LINEAR, patients), Regimen.single(1e6, retreatment=rule), times, ["blood", "marrow"], solver=Solver(rtol=1e-9))
     due = 1 / patients["growth"].to_numpy() + 3.5
     assert both.retreated == pytest.approx(np.where(due <= 60, due, np.nan), rel=1e-9, nan_ok=True)
-    first = simulate(LINEAR, patients, 1e6, times, ["blood", "marrow"], rtol=1e-9)
+    first = simulate(Patients(LINEAR, patients), 1e6, times, ["blood", "marrow"], solver=Solver(rtol=1e-9))
     for k in range(50):
         row = patients.iloc[[k]]
         regimen = Regimen.single(second, time=due[k]) if due[k] <= 60 else Regimen.none()
-        alone = simulate(LINEAR, row, regimen, times, ["blood", "marrow"], rtol=1e-9)
+        alone = simulate(Patients(LINEAR, row), regimen, times, ["blood", "marrow"], solver=Solver(rtol=1e-9))
         loss, out, back = row["loss"].item(), row["out"].item(), LINEAR.parameters["back"].value
         rates = np.array([[-loss - out, back], [out, -back]])
         for i, name in enumerate(("blood", "marrow")):
@@ -73,9 +78,9 @@ def test_retreatment_is_the_sum_of_two_single_doses(second):
 
 def test_a_split_dose_is_the_sum_of_its_parts():
     times = np.linspace(0, 30, 31)
-    split = simulate(LINEAR, None, Regimen.split(1e6, (0.1, 0.3, 0.6), (0, 2, 5)), times, ["marrow"], rtol=1e-9)
+    split = simulate(LINEAR, Regimen.split(1e6, (0.1, 0.3, 0.6), (0, 2, 5)), times, ["marrow"], solver=Solver(rtol=1e-9))
     parts = [
-        simulate(LINEAR, None, Regimen.single(cells, time=day), times, ["marrow"], rtol=1e-9)["marrow"]
+        simulate(LINEAR, Regimen.single(cells, time=day), times, ["marrow"], solver=Solver(rtol=1e-9))["marrow"]
         for cells, day in ((1e5, 0), (3e5, 2), (6e5, 5))
     ]
     assert split["marrow"] == pytest.approx(sum(parts), rel=1e-7, abs=1e-3)
@@ -114,13 +119,13 @@ def test_differences_are_paired(compared):
 
 def test_a_regimen_against_itself_differs_in_nothing():
     twins = {"a": Regimen.single(450e6), "b": Regimen.single(450e6)}
-    table = compare(MODEL, twins, n=40, resamples=20).differences
+    table = compare(Trial(Population(MODEL), twins, 40)).differences
     assert table["difference"].tolist() == [1.0 if unit == "ratio" else 0.0 for unit in table["unit"]]
 
 
 def test_cells_just_infused_are_not_measured(compared):
     """The third part of the split comes on day 2, a sampling day; 54,000 copies/ug would be seen that day."""
-    assert 2.0 not in compared.outcome.trial.visits.kinetics
+    assert 2.0 not in compared.outcome.protocol.visits.kinetics
     patients = compared.outcome.patients
     assert (patients.loc[patients["arm"] == "split", "Tmax"].dropna() > 2).all()
 
@@ -142,15 +147,14 @@ def test_survival_areas_are_those_of_kaplan_meier():
 @pytest.mark.parametrize(
     ("regimens", "settings", "reason"),
     [
-        ({}, {}, "0 regimens"),
+        ({}, {}, "without arms"),
         ({"one": Regimen.single(1e6)}, {}, "1 regimens"),
         (common(1e6), {"reference": "triple"}, "no regimen 'triple' to compare with; there are single"),
-        (common(1e6), {"n": 0}, "an arm of 0 patients"),
     ],
 )
 def test_bad_comparisons_are_refused(regimens, settings, reason):
     with pytest.raises(InputError, match=reason):
-        compare(MODEL, regimens, **settings)
+        compare(Trial(Population(MODEL), regimens, 10), **settings)
 
 
 # --- retreatment --------------------------------------------------------------------------------------
@@ -171,7 +175,7 @@ def test_the_second_response_is_judged_from_retreatment_on(again):
     patient = Population(MODEL).table(row["id"], row["id"] + 1).reset_index()
     days = np.array(Visits().response)
     regimen = Regimen((Infusion(0, 450e6), Infusion(row["day"], 900e6)))
-    run = simulate(MODEL, patient, regimen, np.append(row["day"], row["day"] + days), ["mprotein_gL"])
+    run = simulate(Patients(MODEL, patient), regimen, np.append(row["day"], row["day"] + days), ["mprotein_gL"])
     level = run["mprotein_gL"][0]
     assert row["mprotein"] == pytest.approx(level[0], rel=1e-9)
     found = judge(level[None, 1:], days, level[0], IMWG2016()).patient_table()
@@ -184,7 +188,7 @@ def test_without_a_second_dose_the_first_goes_on(again):
     rows = again.patients.query("second_dose == 0")
     patients = Population(MODEL).table(0, N).loc[rows["id"]].reset_index()
     days = np.unique(rows["day"])
-    run = simulate(MODEL, patients, 450e6, days, ["mprotein_gL", "tumor_relative"])
+    run = simulate(Patients(MODEL, patients), 450e6, days, ["mprotein_gL", "tumor_relative"])
     place = (np.arange(len(rows)), np.searchsorted(days, rows["day"]))
     assert rows["mprotein"].to_numpy() == pytest.approx(run["mprotein_gL"][place], rel=1e-4)
     assert rows["tumor"].to_numpy() == pytest.approx(100 * run["tumor_relative"][place], rel=1e-3)
@@ -193,7 +197,7 @@ def test_without_a_second_dose_the_first_goes_on(again):
 def test_rates_have_limits_and_the_control_is_not_compared(again):
     for row in again.summary.itertuples():
         group = again.patients.query("second_dose == @row.second_dose")
-        low, high = outcome.wilson(np.array([group["responded"].sum()]), np.array([len(group)]))
+        low, high = wilson(np.array([group["responded"].sum()]), np.array([len(group)]))
         assert (row.n, row.responded) == (len(group), group["responded"].sum())
         assert (row.low, row.high) == pytest.approx((100 * low[0], 100 * high[0]))
     assert again.differences[["second_dose", "reference"]].to_numpy().tolist() == [[900e6, 450e6]]
@@ -208,7 +212,8 @@ def test_the_model_does_not_give_karmmas_second_responses(again):
 
 
 def test_nobody_progresses_nobody_is_retreated():
-    found = retreat(MODEL, 450e6, n=3, visits=Visits(response=(28.0, 60.0, 90.0)))
+    short = Protocol(visits=Visits(response=(28.0, 60.0, 90.0)))
+    found = retreat(Trial(Population(MODEL), [450e6], 3, short))
     assert found.patients.empty
     assert found.summary.empty
     assert "nobody was retreated" in found.against_karmma()
@@ -222,12 +227,16 @@ def test_nobody_progresses_nobody_is_retreated():
         ({"second_doses": [0.0]}, "a number above 0"),
         ({"second_doses": [-1e6]}, "a number above 0"),
         ({"delay": -1.0}, "the time of an infusion is -1"),
-        ({"n": 0}, "an arm of 0"),
     ],
 )
 def test_bad_retreatments_are_refused(settings, reason):
     with pytest.raises(InputError, match=reason):
-        retreat(MODEL, 450e6, **settings)
+        retreat(Trial(Population(MODEL), [450e6], 10), **settings)
+
+
+def test_retreatment_follows_one_dose():
+    with pytest.raises(InputError, match="one arm"):
+        retreat(Trial(Population(MODEL), [150e6, 450e6], 10))
 
 
 # --- files, pictures, command -------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,26 +11,27 @@ import pytest
 
 from cartsim.endpoints.rules import IMWG2016, SinghLandmark
 from cartsim.errors import InputError
-from cartsim.trial import outcome
+from cartsim.population.population import Population
 from cartsim.trial.assay import Assay
 from cartsim.trial.conduct import KARMMA_FOLLOWUP, Conduct
-from cartsim.trial.outcome import Rules
-from cartsim.trial.stored import describe, read, rejudge
+from cartsim.trial.protocol import Protocol, Rules
+from cartsim.trial.stored import judge_stored, read_trial
 from cartsim.trial.trial import Arm, Trial
 
-PLAIN = Trial("bb2121_clinical", (Arm(150e6, n=60), Arm(450e6, n=40)))
+PATIENTS = Population("bb2121_clinical")
+ARMS = (Arm(150e6, n=60), Arm(450e6, n=40))
+PLAIN = Trial(PATIENTS, ARMS)
 SEEN = Trial(
-    "bb2121_clinical",
-    (Arm(150e6, n=60), Arm(450e6, n=40)),
-    assays={"mprotein": Assay(cv=0.1, step=0.1), "transgene": Assay(cv=0.3), "sbcma": Assay(cv=0.1)},
-    conduct=Conduct(missed=0.15),
+    PATIENTS,
+    ARMS,
+    protocol=Protocol(
+        assays={"mprotein": Assay(cv=0.1, step=0.1), "transgene": Assay(cv=0.3), "sbcma": Assay(cv=0.1)},
+        conduct=Conduct(missed=0.15),
+    ),
 )
-ENDED = Trial(
-    "bb2121_clinical",
-    (Arm(150e6, n=60), Arm(450e6, n=40)),
-    conduct=Conduct(missed=0.2, dropout=0.03, new_therapy=0.03, death=0.03, followup=KARMMA_FOLLOWUP),
-)
-FEW = Trial("bb2121_clinical", (Arm(450e6, n=3),), conduct=Conduct(missed=0.6))  # some visits nobody attends
+ENDS = Conduct(missed=0.2, dropout=0.03, new_therapy=0.03, death=0.03, followup=KARMMA_FOLLOWUP)
+ENDED = Trial(PATIENTS, ARMS, protocol=Protocol(conduct=ENDS))
+FEW = Trial(PATIENTS, [450e6], 3, Protocol(conduct=Conduct(missed=0.6)))  # some visits nobody attends
 RULES = [
     Rules(),
     Rules(IMWG2016(ife_limit=5.0, pd_absolute=2.0, confirm=False), censoring="ema"),
@@ -39,57 +41,59 @@ RULES = [
 
 @pytest.mark.parametrize("trial", [PLAIN, SEEN, ENDED, FEW], ids=["plain", "seen", "ended", "few"])
 def test_judged_again_as_if_run_again(tmp_path: Path, trial: Trial) -> None:
-    outcome.run(trial).save(tmp_path)
-    stored = read(tmp_path)
+    ran = trial.run()
+    ran.save(tmp_path)
+    stored = read_trial(tmp_path)
     for rules in RULES:
-        again = outcome.run(trial, rules)
-        pd.testing.assert_frame_equal(stored.judge(rules), again.patients, check_exact=True, check_like=True)
-        table = rejudge(tmp_path, rules)
-        assert (table.pop("rules") == describe(rules)).all()
+        again = replace(trial, protocol=replace(trial.protocol, rules=rules)).run()
+        for judged in (ran.judge(rules), stored.judge(rules)):
+            pd.testing.assert_frame_equal(judged.patients, again.patients, check_exact=True, check_like=True)
+        table = judge_stored(tmp_path, rules)
+        assert (table.pop("rules") == rules.changed()).all()
         pd.testing.assert_frame_equal(table, again.summary, check_dtype=False)
 
 
 def test_many_settings_are_told_apart(tmp_path: Path) -> None:
-    outcome.run(PLAIN).save(tmp_path)
+    PLAIN.run().save(tmp_path)
     rules = [Rules(IMWG2016(ife_limit=limit)) for limit in (0.1, 0.2, 5.0)]
-    table = rejudge(tmp_path, rules)
+    table = judge_stored(tmp_path, rules)
     assert list(table["rules"].unique()) == ["ife_limit=0.1", "default", "ife_limit=5.0"]
     assert list(table["arm"]) == ["150e6", "450e6"] * 3
-    assert list(rejudge(tmp_path, {"strict": rules[0], "lax": rules[2]})["rules"]) == ["strict"] * 2 + ["lax"] * 2
+    assert list(judge_stored(tmp_path, {"strict": rules[0], "lax": rules[2]})["rules"]) == ["strict"] * 2 + ["lax"] * 2
     with pytest.raises(InputError, match="each once"):
-        rejudge(tmp_path, [rules[0], rules[0]])
+        judge_stored(tmp_path, [rules[0], rules[0]])
     with pytest.raises(InputError, match="one or more"):
-        rejudge(tmp_path, [])
+        judge_stored(tmp_path, [])
 
 
 def test_settings_in_words() -> None:
     rules = Rules(IMWG2016(ife_limit=0.1, confirm=False), SinghLandmark(cr_limit=0.2), "ema", 100.0)
-    assert describe(rules) == "ife_limit=0.1 confirm=False cr_limit=0.2 censoring=ema lloq=100.0"
-    assert describe(Rules()) == "default"
+    assert rules.changed() == "ife_limit=0.1 confirm=False cr_limit=0.2 censoring=ema lloq=100.0"
+    assert Rules().changed() == "default"
 
 
 def test_what_is_no_trial_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no patients\.parquet"):
-        rejudge(tmp_path, Rules())
-    outcome.run(PLAIN, keep_visits=False).save(tmp_path)
+        judge_stored(tmp_path, Rules())
+    PLAIN.run(keep_visits=False).save(tmp_path)
     with pytest.raises(InputError, match=r"no visits\.parquet"):
-        rejudge(tmp_path, Rules())
-    outcome.run(PLAIN).save(tmp_path)
+        judge_stored(tmp_path, Rules())
+    PLAIN.run().save(tmp_path)
     patients = pd.read_parquet(tmp_path / "patients.parquet")
     visits = pd.read_parquet(tmp_path / "visits.parquet")
     visits[visits["id"] != 3].to_parquet(tmp_path / "visits.parquet")
     with pytest.raises(InputError, match="not hold a whole trial"):
-        rejudge(tmp_path, Rules())
+        judge_stored(tmp_path, Rules())
     visits.to_parquet(tmp_path / "visits.parquet")
     patients.drop(columns="status").to_parquet(tmp_path / "patients.parquet")
     with pytest.raises(InputError, match="status"):
-        rejudge(tmp_path, Rules())
+        judge_stored(tmp_path, Rules())
 
 
 def test_twenty_settings_of_4000_patients_in_seconds(tmp_path: Path) -> None:
-    trial = Trial("bb2121_clinical", tuple(Arm(dose, n=1000) for dose in (50e6, 150e6, 450e6, 800e6)))
-    outcome.run(trial).save(tmp_path)
+    trial = Trial(PATIENTS, [50e6, 150e6, 450e6, 800e6], 1000)
+    trial.run().save(tmp_path)
     rules = [Rules(IMWG2016(ife_limit=0.05 * k)) for k in range(1, 21)]
     start = time.process_time()  # of this process alone: the time on the wall depends on what else runs
-    assert len(rejudge(tmp_path, rules)) == 80
+    assert len(judge_stored(tmp_path, rules)) == 80
     assert time.process_time() - start < 5

@@ -11,14 +11,14 @@ from scipy.stats import ks_2samp
 import cartsim
 from cartsim.errors import InputError
 from cartsim.experiments import selection as selection_module
-from cartsim.experiments.measures import Measure
+from cartsim.experiments.measures import Measure, Reading
 from cartsim.experiments.selection import Selection, select
-from cartsim.experiments.sweep import sweep_population
+from cartsim.experiments.sweep import sweep_trials
+from cartsim.population.patients import Patients
 from cartsim.population.population import Population
 from cartsim.population.variability import uniform
 from cartsim.simulation import simulate
-from cartsim.trial import outcome
-from cartsim.trial.trial import Arm, Trial
+from cartsim.trial.trial import Trial
 
 MODEL = cartsim.load("bb2121_clinical")
 EVERYBODY = Population(MODEL, variability={"burden": uniform(5, 95)})
@@ -43,7 +43,7 @@ def test_candidates_are_the_population_as_simulated(chosen):
     assert chosen.candidates[list(drawn)].equals(drawn)
     some = chosen.candidates.iloc[[3, 77]]
     times = np.linspace(1, 60, 60_000)
-    run = simulate(MODEL, drawn.iloc[[3, 77]].reset_index(), None, times, ["transgene"])
+    run = simulate(Patients(MODEL, drawn.iloc[[3, 77]].reset_index()), None, times, ["transgene"])
     assert some["Cmax"].to_numpy() == pytest.approx(run["transgene"].max(axis=1), rel=1e-5)
 
 
@@ -64,29 +64,29 @@ def test_blocks_do_not_matter(chosen, monkeypatch):
 
 
 def test_the_plausible_can_be_simulated(chosen):
-    run = simulate(MODEL, chosen.population, 450e6, [0.0, 28.0], ["mprotein_change"], n=10)
+    run = simulate(chosen.population, 450e6, [0.0, 28.0], ["mprotein_change"], n=10)
     assert run.ids.tolist() == chosen.population.chosen[:10].tolist()
-    alone = simulate(MODEL, EVERYBODY, 450e6, [0.0, 28.0], ["mprotein_change"], n=600)
+    alone = simulate(EVERYBODY, 450e6, [0.0, 28.0], ["mprotein_change"], n=600)
     assert run["mprotein_change"] == pytest.approx(alone["mprotein_change"][run.ids], rel=1e-12)
 
 
 def test_the_plausible_can_be_tried(chosen):
-    arms = (Arm(150e6, n=len(chosen)), Arm(450e6, n=len(chosen)))
-    judged = outcome.run(Trial(MODEL, arms, chosen.population, curves=0), chunk=64, keep_visits=False)
+    judged = Trial(chosen.population, [150e6, 450e6], curves=0).run(chunk=64, keep_visits=False)
     for _, arm in judged.patients.groupby("arm", observed=True):
         assert arm["id"].tolist() == chosen.population.chosen.tolist()
         assert arm["burden"].tolist() == EVERYBODY.table(0, 600).loc[arm["id"], "burden"].tolist()
 
 
 def test_the_plausible_can_be_swept(chosen):
-    found = sweep_population(MODEL, {"dose": [1e8, 4e8], "burden": [20, 60]}, n=20, population=chosen.population)
-    plain = sweep_population(MODEL, {"dose": [1e8, 4e8], "burden": [20, 60]}, n=20, population=EVERYBODY)
+    axes = {"dose": [1e8, 4e8], "burden": [20, 60]}
+    found = sweep_trials(Trial(chosen.population, [450e6], 20), axes)
+    plain = sweep_trials(Trial(EVERYBODY, [450e6], 20), axes)
     assert found.table["Cmax"].tolist() != plain.table["Cmax"].tolist()
 
 
 def test_asking_for_more_than_were_kept_is_refused(chosen):
     with pytest.raises(InputError, match="plausible ones; ask for fewer"):
-        simulate(MODEL, chosen.population, 450e6, [0.0, 28.0], n=600)
+        simulate(chosen.population, 450e6, [0.0, 28.0], n=600)
 
 
 def test_the_patients_travel_light(chosen):
@@ -120,12 +120,11 @@ def test_how_distributions_moved_is_told(chosen):
     assert moved.loc["M0", "ks_pvalue"] > 0.001  # M0 touches neither constraint
 
 
-def test_weights_bring_a_distribution_to_a_given_one():
+def test_weights_bring_a_distribution_to_a_given_one(monkeypatch):
     """Exact for a distribution that is known: burden is uniform, and weights proportional to it make it triangular."""
     settings = {
         "weight": lambda frame: frame["burden"],
-        "measures": {"low": Measure("lowest", "Tumor")},
-        "horizon": 1.0,
+        "reading": Reading({"low": Measure("lowest", "Tumor")}, 1.0),
     }
     found = select(EVERYBODY, 3000, {}, **settings)
     burden = found.candidates.loc[found.candidates["kept"], "burden"]
@@ -133,7 +132,8 @@ def test_weights_bring_a_distribution_to_a_given_one():
     distance = np.abs((x**2 - 25) / (95**2 - 25) - np.arange(1, len(x) + 1) / len(x)).max()
     assert distance < 1.63 / np.sqrt(len(x))  # Kolmogorov's 1 % limit
     assert len(x) == pytest.approx(3000 * 50 / 95, rel=0.06)
-    again = select(EVERYBODY, 3000, {}, chunk=333, n_jobs=2, **settings)
+    monkeypatch.setattr(selection_module, "PIECE", 333)
+    again = select(EVERYBODY, 3000, {}, n_jobs=2, **settings)
     assert again.population.chosen.tolist() == found.population.chosen.tolist()
 
 
@@ -154,7 +154,7 @@ def test_the_plausible_can_be_chosen_from_again(chosen):
         ({"constraints": {"Cmax": ("a", 1)}}, r"give \(low, high\)"),
         ({"n": 0}, "select among 0 patients"),
         ({"n": 2.5}, "select among 2.5 patients"),
-        ({"horizon": 10.0}, "after the horizon"),
+        ({"reading": Reading(horizon=10.0)}, "after the horizon"),
         ({"constraints": {"Cmax": (1e30, None)}}, "none of 30 patients is plausible .met Cmax: 0."),
         ({"weight": lambda frame: np.ones(3)}, "the weights of"),
         ({"weight": lambda frame: -frame["Cmax"]}, "0 or more"),

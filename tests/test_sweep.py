@@ -18,24 +18,27 @@ from typer.testing import CliRunner
 import cartsim
 from cartsim.cli import app
 from cartsim.cli.grammar import parse_grid
+from cartsim.endpoints.rates import wilson
 from cartsim.errors import InputError
 from cartsim.experiments import sweep as sweep_module
 from cartsim.experiments.measures import (
     HALF_YEAR,
     Measure,
+    Reading,
     check_measures,
     default_measures,
     peak,
     read,
     reading_times,
 )
-from cartsim.experiments.sweep import Sweep, expansion, expansion_note, sweep, sweep_population
+from cartsim.experiments.sweep import Sweep, expansion, expansion_note, sweep, sweep_trials
 from cartsim.plots import sweep as draw
+from cartsim.population.patients import Patients
 from cartsim.population.population import Population
 from cartsim.population.variability import lognormal, uniform
 from cartsim.simulation import simulate
-from cartsim.trial import outcome
-from cartsim.trial.trial import Arm, Trial
+from cartsim.solver import Solver
+from cartsim.trial.trial import Trial
 
 MODEL = cartsim.load("bb2121_clinical")
 FIGURE4 = {"dose": parse_grid("50e6:800e6:8"), "burden": np.array([5, 10, 20, 35, 50, 65, 80, 95.0])}
@@ -135,7 +138,7 @@ def test_cells_are_single_simulations():
     after = times >= 1
     outputs = ["transgene", "mprotein_change", "sbcma_change", "tumor_relative"]
     for row in table.to_dict("records"):
-        alone = simulate(MODEL, {"burden": row["burden"]}, row["dose"], times, outputs, rtol=1e-9)
+        alone = simulate(Patients(MODEL, {"burden": row["burden"]}), row["dose"], times, outputs, solver=Solver(rtol=1e-9))
         transgene = alone["transgene"][0]
         assert row["Cmax"] == pytest.approx(transgene[after].max(), rel=2e-6)
         assert row["Tmax"] == pytest.approx(times[after][transgene[after].argmax()], abs=1.5e-3)
@@ -207,7 +210,7 @@ def test_at_five_percent_the_expansion_fails_within_half_a_year(figure4):
     assert light["Cmax"].max() < 200  # copies/ug; 50 are quantifiable, and 50 % burden gives 35,000
     assert light["Tmax"].min() > 24
     assert light["mprotein_fall"].max() < 50  # never a partial response
-    later = simulate(MODEL, {"burden": [5.0] * 3, "dose": [50e6, 450e6, 800e6]}, None, [HALF_YEAR], ["transgene"])
+    later = simulate(Patients(MODEL, {"burden": [5.0] * 3, "dose": [50e6, 450e6, 800e6]}), None, [HALF_YEAR], ["transgene"])
     assert later["transgene"].max() < 1
     assert expansion(MODEL, burden=1).rate < 0  # too few complexes from the start
     note = expansion_note(MODEL, burden=5.0)
@@ -219,7 +222,7 @@ def test_at_five_percent_the_expansion_fails_within_half_a_year(figure4):
 def test_any_two_quantities_can_be_swept():
     found = sweep(MODEL, {"Kexp_max": [1.0, 2.0], "Kkill_max": [0.2, 0.4, 0.6]}, dose=150e6)
     assert found.grid("Cmax").shape == (2, 3)
-    one = simulate(MODEL, {"Kexp_max": 2.0, "Kkill_max": 0.4}, 150e6, [28.0], ["mprotein_change"])
+    one = simulate(Patients(MODEL, {"Kexp_max": 2.0, "Kkill_max": 0.4}), 150e6, [28.0], ["mprotein_change"])
     assert found.grid("mprotein_fall_28")[1, 1] == pytest.approx(-one["mprotein_change"][0, 0], rel=1e-6)
 
 
@@ -227,16 +230,16 @@ def test_another_model_with_measures_of_its_own():
     found = sweep(
         "bb2121_invitro",
         {"ET": [1.0, 4.0], "Kkill_max": [0.2, 0.353]},
-        measures={"killed": Measure("value", "cytolysis", 4.0)},
-        horizon=4.0,
+        reading=Reading({"killed": Measure("value", "cytolysis", 4.0)}, 4.0),
     )
     killed = found.grid("killed")
     assert (np.diff(killed, axis=0) > 0).all()
     assert (np.diff(killed, axis=1) > 0).all()
 
 
-def test_chunks_and_threads_change_nothing(figure4):
-    again = sweep(MODEL, FIGURE4, n_jobs=2, chunk=5)
+def test_chunks_and_threads_change_nothing(figure4, monkeypatch):
+    monkeypatch.setattr(sweep_module, "CELLS", 5)
+    again = sweep(MODEL, FIGURE4, n_jobs=2)
     pd.testing.assert_frame_equal(again.table, figure4.table)
 
 
@@ -276,20 +279,20 @@ BAD_AXES = [
 
 
 @pytest.mark.parametrize(("axes", "reason"), BAD_AXES)
-@pytest.mark.parametrize("run", [sweep, sweep_population])
-def test_bad_axes_are_refused(run, axes, reason):
+def test_bad_axes_are_refused(axes, reason):
     with pytest.raises(InputError, match=reason):
-        run(MODEL, axes)
+        sweep(MODEL, axes)
+    with pytest.raises(InputError, match=reason):
+        sweep_trials(Trial(Population(MODEL), [450e6], 10), axes)
 
 
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
         ({"dose": 1e6}, "dose is an axis and 1e"),
-        ({"chunk": 0}, "chunks of 0"),
         ({"n_jobs": 0}, "0 jobs"),
-        ({"rtol": 1.0}, "rtol is 1"),
-        ({"horizon": -1.0}, "the horizon is -1"),
+        ({"reading": Reading(horizon=10.0)}, "after the horizon 10"),
+        ({"reading": Reading(horizon=-1.0)}, "the horizon is -1"),
         ({"checkpoint": __file__}, "checkpoint folder"),
     ],
 )
@@ -312,16 +315,17 @@ def test_an_interrupted_sweep_goes_on(figure4, tmp_path, monkeypatch):
         return original(self, start, stop)
 
     monkeypatch.setattr(sweep_module._Typical, "__call__", counted)
+    monkeypatch.setattr(sweep_module, "CELLS", 16)
     with pytest.raises(KeyboardInterrupt):
-        sweep(MODEL, FIGURE4, chunk=16, n_jobs=1, checkpoint=tmp_path)
+        sweep(MODEL, FIGURE4, n_jobs=1, checkpoint=tmp_path)
     assert calls == [(0, 1), (0, 16), (16, 32), (32, 48)]
     (tmp_path / "again").touch()
     calls.clear()
-    resumed = sweep(MODEL, FIGURE4, chunk=16, n_jobs=1, checkpoint=tmp_path)
+    resumed = sweep(MODEL, FIGURE4, n_jobs=1, checkpoint=tmp_path)
     assert calls == [(0, 1), (32, 48), (48, 64)]
     pd.testing.assert_frame_equal(resumed.table, figure4.table)
     calls.clear()
-    sweep(MODEL.override({"Kg": 0.009}), FIGURE4, chunk=16, n_jobs=1, checkpoint=tmp_path)
+    sweep(MODEL.override({"Kg": 0.009}), FIGURE4, n_jobs=1, checkpoint=tmp_path)
     assert len(calls) == 5  # another model starts anew
     assert not list(tmp_path.rglob("*.part"))
 
@@ -346,21 +350,20 @@ def test_a_checkpoint_is_found_by_another_process(tmp_path):
 
 def test_a_cell_of_a_population_is_a_trial():
     axes = {"dose": [150e6, 450e6], "burden": [20.0, 60.0]}
-    found = sweep_population(MODEL, axes, n=60, seed=5)
-    model = MODEL.override({"burden": 60.0})
-    trial = Trial(model, (Arm(450e6, n=60),), Population(model, 5), seed=5, curves=0)
-    summary = outcome.run(trial, keep_visits=False).summary.iloc[0]
+    found = sweep_trials(Trial(Population(MODEL, 5), [450e6], 60), axes)
+    trial = Trial(Population(MODEL.override({"burden": 60.0}), 5), [450e6], 60, curves=0)
+    summary = trial.run(keep_visits=False).summary.iloc[0]
     cell = found.table.iloc[3]
     for name in ("n", "failed", "Cmax", "ORR", "CR", "PR_6", "SD_21"):
         assert cell[name] == summary[name]
-    low, high = outcome.wilson(np.array([round(summary["ORR"] * 0.6)]), np.array([60]))
+    low, high = wilson(np.array([round(summary["ORR"] * 0.6)]), np.array([60]))
     assert cell["ORR_low"] == pytest.approx(100 * low[0])
     assert cell["ORR_high"] == pytest.approx(100 * high[0])
 
 
 def test_patients_are_the_same_in_every_cell():
     # M0 changes no cell of the body, so that every patient's kinetics stay exactly as they were.
-    table = sweep_population(MODEL, {"M0": [20.0, 40.0], "burden": [30.0, 60.0]}, n=40).table
+    table = sweep_trials(Trial(Population(MODEL), [450e6], 40), {"M0": [20.0, 40.0], "burden": [30.0, 60.0]}).table
     for name in ("Cmax", "Cmax_p5", "AUC0-28_p95", "Tmax"):
         assert table[name][:2].tolist() == table[name][2:].tolist()
     assert table["CR"][0] >= table["CR"][2]
@@ -369,28 +372,27 @@ def test_patients_are_the_same_in_every_cell():
 def test_a_swept_covariate_is_everybodys_and_a_swept_parameter_the_typical_one():
     spread = Population(MODEL, variability={"burden": uniform(5, 95), "EC50_exp": uniform(5, 20)})
     axes = {"burden": [20.0, 60.0], "Kexp_max": [1.5, 1.9]}
-    with_spread = sweep_population(MODEL, axes, n=30, population=spread).table
+    with_spread = sweep_trials(Trial(spread, [450e6], 30), axes).table
     plain = Population(MODEL, variability={"EC50_exp": uniform(5, 20)})
-    without = sweep_population(MODEL, axes, n=30, population=plain).table
+    without = sweep_trials(Trial(plain, [450e6], 30), axes).table
     pd.testing.assert_frame_equal(with_spread, without)
     shifted = MODEL.override({"Kexp_max": 1.9, "burden": 60.0})
     drawn = Population(shifted, variability={"EC50_exp": uniform(5, 20)})
-    trial = Trial(shifted, (Arm(450e6, n=30),), drawn, curves=0)
-    assert without["Cmax"].iloc[3] == outcome.run(trial, keep_visits=False).summary["Cmax"][0]
-    flat = sweep_population(MODEL, {"EC50_exp": [5.0, 20.0], "burden": [20.0, 60.0]}, n=30, population=plain).table
+    trial = Trial(drawn, [450e6], 30, curves=0)
+    assert without["Cmax"].iloc[3] == trial.run(keep_visits=False).summary["Cmax"][0]
+    flat = sweep_trials(Trial(plain, [450e6], 30), {"EC50_exp": [5.0, 20.0], "burden": [20.0, 60.0]}).table
     assert flat["Cmax"][0] > flat["Cmax"][2]  # a uniform one does not follow its typical value, so it is pinned
 
 
 def test_bad_populations_are_refused():
     axes = {"dose": [1e6, 2e6], "burden": [5, 50]}
-    with pytest.raises(InputError, match="an arm of 0 patients"):
-        sweep_population(MODEL, axes, n=0)
-    other = Population(cartsim.load("bb2121_xenograft"))
-    with pytest.raises(InputError, match="made for another model"):
-        sweep_population(MODEL, axes, population=other)
+    with pytest.raises(InputError, match="2 arms; give one"):
+        sweep_trials(Trial(Population(MODEL), [1e6, 2e6], 5), axes)
+    with pytest.raises(InputError, match="have their own; give a Population"):
+        sweep_trials(Trial(Patients(MODEL, {"burden": [20.0, 50.0]}), [1e6]), axes)
     linked = Population(MODEL, variability={"burden": lognormal(0.1)}, correlation={("burden", "K12"): 0.5})
     with pytest.raises(InputError, match="burden does not vary"):
-        sweep_population(MODEL, axes, population=linked)
+        sweep_trials(Trial(linked, [450e6], 5), axes)
 
 
 # --- pictures and the command line --------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cartsim.errors import InputError
-from cartsim.simulation import LOOSEST, TIGHTEST
+from cartsim.solver import LOOSEST, TIGHTEST
 
 
 def _jobs(number: int) -> int:

@@ -47,10 +47,11 @@ def read_trial(folder: str | Path) -> TrialResult:
             str(arm): _visited(rows, visits[visits["arm"] == arm], planned, str(arm))
             for arm, rows in patients.groupby("arm", observed=True, sort=False)
         }
-        made = dict(about["made_by"])
+        trial = TrialResult(Protocol(visits=planned, rules=rules), patients, kept, {}, dict(about["made_by"]))
+        trial.measurements()  # whatever judging reads is there
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{folder} does not hold a whole trial of cartsim ({error}); run the trial again") from None
-    return TrialResult(Protocol(visits=planned, rules=rules), patients, kept, {}, made)
+    return trial
 
 
 def judge_stored(folder: str | Path, rules: Rules | Sequence[Rules] | Mapping[str, Rules]) -> pd.DataFrame:

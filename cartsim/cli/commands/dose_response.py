@@ -13,7 +13,7 @@ import typer
 from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings
 from cartsim.cli.output import interruptible, new_table, note, note_failures, show_tables, whole_folder, write_table
 from cartsim.errors import InputError
-from cartsim.simulation import RTOL
+from cartsim.solver import RTOL
 
 if TYPE_CHECKING:
     from cartsim.experiments.dose_response import DoseResponse

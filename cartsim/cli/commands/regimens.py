@@ -11,7 +11,7 @@ import typer
 from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings
 from cartsim.cli.output import interruptible, new_table, note, note_failures, show_tables, whole_folder
 from cartsim.errors import InputError
-from cartsim.simulation import RTOL
+from cartsim.solver import RTOL
 
 if TYPE_CHECKING:
     from cartsim.experiments.regimens import Comparison, Retreated

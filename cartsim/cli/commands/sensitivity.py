@@ -12,7 +12,7 @@ import typer
 from cartsim.cli.options import Jobs, Name, Rtol, Settings
 from cartsim.cli.output import interruptible, new_table, note, show_tables, whole_folder, write_table
 from cartsim.errors import InputError
-from cartsim.simulation import RTOL
+from cartsim.solver import RTOL
 
 if TYPE_CHECKING:
     import pandas as pd

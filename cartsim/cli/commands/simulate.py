@@ -14,7 +14,7 @@ import typer
 from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings, TableFile
 from cartsim.cli.output import check_file, interruptible, note_failures, write_table
 from cartsim.errors import InputError
-from cartsim.simulation import RTOL
+from cartsim.solver import RTOL
 
 if TYPE_CHECKING:
     from cartsim.simulation import Simulation

@@ -13,7 +13,7 @@ import typer
 
 from cartsim.cli.options import Extinction, Jobs, Lloq, Name, Rtol, Settings
 from cartsim.cli.output import new_table, note, note_failures, show_tables, whole_folder
-from cartsim.simulation import RTOL
+from cartsim.solver import RTOL
 
 if TYPE_CHECKING:
     import pandas as pd
