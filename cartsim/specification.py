@@ -139,6 +139,12 @@ class Model:
         model.values({}, 1)  # derived parameters may leave their limits
         return model
 
+    def inputs(self) -> dict[str, Any]:
+        """What results depend on: the mathematics by its digest, and the numbers. No words, units or paths."""
+        numbers = {p.name: [p.value, p.low, p.high, p.iiv, p.role] for p in self.parameters.values()}
+        dose = None if self.dosing is None else self.dosing.dose
+        return {"name": self.name, "digest": self.digest, "time": self.time, "parameters": numbers, "dose": dose}
+
     def variant(self, name: str) -> Model:
         """The model with the values of a named variant. Raises InputError for an unknown one."""
         if name not in self.variants:

@@ -6,12 +6,12 @@ what the function made of it, so that memory holds summaries and not trajectorie
 
 from __future__ import annotations
 
-import hashlib
-import pickle
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cartsim.assay import Assay
 from cartsim.conduct import Conduct, Course
@@ -19,6 +19,7 @@ from cartsim.errors import InputError
 from cartsim.model import Model, load
 from cartsim.population import Population
 from cartsim.regimen import Regimen
+from cartsim.runs import Kept, run_pieces
 from cartsim.schedule import KARMMA_KINETICS, KARMMA_RESPONSE, MONTH
 from cartsim.simulate import RTOL, simulate
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
+
+    from cartsim.runs import Arrays
 
 T = TypeVar("T")
 
@@ -155,14 +158,6 @@ class Trial:
             if name not in ("mprotein", "sbcma", "transgene"):
                 raise InputError(f"an assay of {name!r}; assays are of mprotein, sbcma or transgene")
 
-    def chunks(self, size: int) -> list[tuple[int, int, int]]:
-        """(arm, first patient, last patient + 1) of every chunk, in the order of the results."""
-        return [
-            (k, start, min(start + size, arm.n))
-            for k, arm in enumerate(self.arms)
-            for start in range(0, arm.n, size)
-        ]
-
     def run(
         self,
         reduce: Callable[[Observations], T],
@@ -175,30 +170,37 @@ class Trial:
         """Simulate every chunk, apply ``reduce`` where it was simulated, and return the results in order.
 
         ``n_jobs`` and ``chunk`` (patients) change the speed, never the result. With ``checkpoint`` (a folder) each
-        chunk's result is kept there, and a run that was interrupted goes on from where it was.
+        chunk's result is kept there, and a run that was interrupted goes on from where it was: for a ``reduce`` with
+        ``pack`` and ``unpack`` (see `cartsim.runs.Work`), such as `cartsim.analysis.outcome.Readout`. Raises
+        `InputError` for any other, and for a folder that cannot be written.
         """
-        from joblib import Parallel, delayed
-
         from cartsim.engine import kernel
         from cartsim.simulate import _say
 
-        if chunk < 1:
-            raise InputError(f"chunks of {chunk} patients; give 1 or more")
-        pieces = self.chunks(chunk)
-        kept = _Checkpoint(checkpoint, self, reduce, chunk)
+        kept = None
+        if checkpoint is not None:
+            if not (hasattr(reduce, "pack") and hasattr(reduce, "unpack")):
+                raise InputError(
+                    f"checkpoint: what {getattr(reduce, '__name__', reduce)} returns cannot be kept in files; "
+                    "use cartsim.analysis.outcome.Readout, or run without a checkpoint"
+                )
+            kept = Kept(checkpoint, "trial", {"trial": self, "reduce": reduce})
+        results = run_pieces(
+            _Chunks(self, reduce),
+            [arm.n for arm in self.arms],
+            chunk,
+            what="patients",
+            n_jobs=n_jobs,
+            progress=progress,
+            kept=kept,
+        )
         kernel.compile_model(self.model, _say)  # once, before the workers all want it
+        return list(results)
 
-        def tasks() -> Any:
-            for piece in pieces:
-                yield delayed(_run_chunk)(self, reduce, kept, *piece)
-
-        results: list[T] = []
-        with _bar(progress, sum(arm.n for arm in self.arms)) as advance:
-            done = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(tasks())
-            for (_, start, stop), result in zip(pieces, done, strict=True):
-                results.append(result)
-                advance(stop - start)
-        return results
+    def bytes_working(self) -> int:
+        """Bytes that a patient takes while it is simulated: every output at every time, with its pictures."""
+        days = len(self.visits.response) + len(self.visits.kinetics) + len(self.visits.landmarks)
+        return 8 * len(MEASURED) * (days + (len(_picture_days(self.visits.response[-1])) if self.curves else 0))
 
     def observe(self, arm: int, start: int, stop: int) -> Observations:
         """Simulate and measure patients start..stop-1 of an arm."""
@@ -259,15 +261,11 @@ class Trial:
             patients=patients,
             response_days=response,
             baseline=baseline,
-            mprotein=np.where(
-                at_response, measured("mprotein", at("mprotein_gL", response), response), np.nan
-            ),
+            mprotein=np.where(at_response, measured("mprotein", at("mprotein_gL", response), response), np.nan),
             sbcma_change=np.where(at_response, change_measured(), np.nan),
             tumor_relative=at("tumor_relative", response),
             kinetic_days=kinetics,
-            transgene=np.where(
-                at_kinetics, measured("transgene", at("transgene", kinetics), kinetics), np.nan
-            ),
+            transgene=np.where(at_kinetics, measured("transgene", at("transgene", kinetics), kinetics), np.nan),
             landmarks=visits.landmarks,
             landmark_change=at("mprotein_change", landmarks),
             course=course,
@@ -276,43 +274,26 @@ class Trial:
         )
 
 
-def _run_chunk(trial: Trial, reduce: Callable[[Observations], T], kept: _Checkpoint, *piece: int) -> T:
-    found = kept.read(*piece)
-    if found is None:
-        found = (reduce(trial.observe(*piece)),)
-        kept.write(found, *piece)
-    return found[0]
+class _Chunks(Generic[T]):
+    """Simulates and reduces patients, numbered through all arms, of one arm at a time."""
 
+    def __init__(self, trial: Trial, reduce: Any) -> None:
+        self.trial, self.reduce = trial, reduce
+        self.firsts = [0, *accumulate(arm.n for arm in trial.arms)]
 
-class _Checkpoint:
-    """Results of finished chunks on disk, under a name made from everything that they depend on."""
+    def __call__(self, start: int, stop: int) -> T:
+        arm = bisect_right(self.firsts, start) - 1
+        first = self.firsts[arm]
+        result: T = self.reduce(self.trial.observe(arm, start - first, stop - first))
+        return result
 
-    def __init__(self, folder: str | Path | None, trial: Trial, reduce: Any, chunk: int) -> None:
-        self.folder = None
-        if folder is not None:
-            key = hashlib.sha256(pickle.dumps((trial, reduce, chunk))).hexdigest()[:16]
-            self.folder = Path(folder) / key
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InputError(
-                    f"checkpoint folder {folder}: {error.strerror}; choose one that is writable"
-                ) from None
+    def pack(self, result: T) -> Arrays:
+        arrays: Arrays = self.reduce.pack(result)
+        return arrays
 
-    def _path(self, arm: int, start: int, stop: int) -> Path:
-        assert self.folder is not None
-        return self.folder / f"arm{arm}_{start}_{stop}.pickle"
-
-    def read(self, *piece: int) -> Any:
-        if self.folder is None or not self._path(*piece).exists():
-            return None
-        return pickle.loads(self._path(*piece).read_bytes())
-
-    def write(self, result: Any, *piece: int) -> None:
-        if self.folder is not None:
-            beside = self._path(*piece).with_suffix(".part")
-            beside.write_bytes(pickle.dumps(result))
-            beside.replace(self._path(*piece))
+    def unpack(self, arrays: Arrays, n: int) -> T:
+        result: T = self.reduce.unpack(arrays, n)
+        return result
 
 
 def _first_dose(arm: Arm) -> float:
@@ -326,32 +307,3 @@ def _picture_days(end: float) -> NDArray[np.float64]:
     import numpy as np
 
     return np.concatenate([np.arange(0.5, 3.0, 0.5), np.arange(3.0, 31.0), np.arange(35.0, end + 3.5, 7.0)])
-
-
-class _bar:
-    """A progress bar over patients, or nothing."""
-
-    def __init__(self, shown: bool, total: int) -> None:
-        self.progress: Any = None
-        if shown:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-            )
-            self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
-            self.task = self.progress.add_task("patients", total=total)
-
-    def __enter__(self) -> Callable[[int], None]:
-        if self.progress is None:
-            return lambda _: None
-        self.progress.start()
-        return lambda n: self.progress.advance(self.task, n)
-
-    def __exit__(self, *_: object) -> None:
-        if self.progress is not None:
-            self.progress.stop()

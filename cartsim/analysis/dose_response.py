@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from cartsim.analysis.outcome import GROUPS, Rules, run, wilson
 from cartsim.analysis.paired import bootstrap, difference_of_means, difference_of_rates
-from cartsim.analysis.tasks import save_tables
 from cartsim.assay import Assay
 from cartsim.conduct import Conduct
 from cartsim.endpoints.survival import Estimate
 from cartsim.errors import InputError
+from cartsim.files import save_tables
 from cartsim.model import Model, Variability, load
 from cartsim.population import Population, fixed, logitnormal, uniform
 from cartsim.simulate import RTOL

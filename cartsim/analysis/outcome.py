@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,15 +13,19 @@ from cartsim.endpoints.kinetics import LLOQ, nca
 from cartsim.endpoints.markers import mrd_per_1e5
 from cartsim.endpoints.response import IMWG2016, Response, SinghLandmark, figure6, judge, landmark
 from cartsim.endpoints.survival import KaplanMeier, kaplan_meier
-from cartsim.errors import InputError
+from cartsim.files import writable_folder, write_whole
+from cartsim.runs import as_bytes, check_size, from_bytes, pack_frame, unpack_frame
 from cartsim.schedule import MONTH
 from cartsim.simulate import made_by
+from cartsim.trial import Curves as ChunkCurves
 from cartsim.trial import Observations, Trial
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
+
+    from cartsim.runs import Arrays
 
 SUMMARIZED = ("id", "arm", "status", "Cmax", "Tmax", "AUC0-28", "best", "pfs_time", "pfs_event")
 GROUPS = ("PD", "SD", "PR", "CR")  # of Singh 2021, Figure 6: PR holds MR, PR and VGPR
@@ -152,13 +154,24 @@ def run(
     """Simulate a trial and judge it, chunk by chunk; see :meth:`cartsim.trial.Trial.run` for the options.
 
     For a trial that is too large to be kept whole: without ``keep_visits`` measurements are judged and forgotten, and
-    with ``columns`` only these of the patients' table are kept (beside those that the summary needs).
+    with ``columns`` only these of the patients' table are kept (beside those that the summary needs). Raises
+    `InputError`, before any work, for a trial that memory cannot hold or that would not end within a year.
     """
     import numpy as np
     import pandas as pd
 
+    judge_by = Readout(rules, keep_visits, None if columns is None else tuple(columns))
+    n = sum(arm.n for arm in trial.arms)
+    check_size(
+        n,
+        "patients (of all arms)",
+        kept=n * judge_by.bytes_kept(trial),
+        working=trial.bytes_working(),
+        at_once=chunk,
+        n_jobs=n_jobs,
+    )
     parts = trial.run(
-        Readout(rules, keep_visits, None if columns is None else tuple(columns)),
+        judge_by,
         n_jobs=n_jobs,
         chunk=chunk,
         progress=progress,
@@ -282,6 +295,42 @@ class Readout:
             )
         return ChunkOutcome(seen.arm, patients, visits, seen.curves)
 
+    def bytes_kept(self, trial: Trial) -> int:
+        """Least bytes that stay of a patient: its row in the table, and its measurements where they are kept."""
+        assert trial.population is not None
+        varied, landmarks = len(trial.population.varied), len(trial.visits.landmarks)
+        numbers = varied + 20 + landmarks if self.columns is None else 5 + len({*self.columns} - {*SUMMARIZED})
+        if self.keep_visits:
+            numbers += 2 + 2 * len(trial.visits.response) + len(trial.visits.kinetics)
+        return 8 * numbers
+
+    def pack(self, result: ChunkOutcome) -> Arrays:
+        """The result as arrays, for a checkpoint."""
+        arrays: Arrays = {"arm": as_bytes(result.arm)}
+        arrays |= {f"patients/{name}": values for name, values in pack_frame(result.patients).items()}
+        if result.visits is not None:
+            own = {name: values for name, values in vars(result.visits).items() if name != "ids"}
+            arrays |= {f"visits/{name}": values for name, values in own.items()}
+        if result.curves is not None:
+            arrays["curves"] = result.curves.times
+            arrays |= {f"curves/{name}": values for name, values in result.curves.values.items()}
+        return arrays
+
+    def unpack(self, arrays: Arrays, n: int) -> ChunkOutcome:
+        """The result of n patients that `pack` was given. Raises ValueError or the like if it is not one."""
+
+        def under(place: str) -> Arrays:
+            return {name.removeprefix(place): own for name, own in arrays.items() if name.startswith(place)}
+
+        patients = unpack_frame(under("patients/"), n)
+        visits = None
+        if self.keep_visits:
+            visits = Visits(ids=patients["id"].to_numpy(), **under("visits/"))
+            if any(len(values) != n for values in (visits.baseline, visits.mprotein, visits.sbcma, visits.transgene)):
+                raise ValueError(f"visits of other than {n} patients")
+        curves = ChunkCurves(arrays["curves"], under("curves/")) if "curves" in arrays else None
+        return ChunkOutcome(from_bytes(arrays["arm"]), patients, visits, curves)
+
 
 def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFrame:
     """A row an arm: n, failed, medians with 5th and 95th percentile, rates in percent, median PFS in months."""
@@ -359,27 +408,3 @@ def _joined(parts: list[Visits | None]) -> Visits:
             for f in fields(Visits)
         }
     )
-
-
-def writable_folder(folder: str | Path) -> Path:
-    """The folder, made if need be. Raises InputError where nothing can be written."""
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, probe = tempfile.mkstemp(dir=folder)
-        os.close(handle)
-        os.unlink(probe)
-    except OSError as error:
-        raise InputError(f"cannot write into {folder}: {error.strerror}; choose another output folder") from None
-    return folder
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
-    """Write a file beside its place and rename it, so that no half-written file is ever seen."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        write(beside)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from cartsim.analysis.outcome import Outcome, Rules, run, wilson
 from cartsim.analysis.paired import bootstrap, difference_of_means, difference_of_rates, ratio_of_means
-from cartsim.analysis.tasks import save_tables
 from cartsim.assay import Assay
 from cartsim.conduct import Conduct
 from cartsim.endpoints.censoring import duration_of_response, progression_free_survival
@@ -17,6 +16,7 @@ from cartsim.endpoints.kinetics import nca
 from cartsim.endpoints.response import judge
 from cartsim.endpoints.survival import Estimate, kaplan_meier
 from cartsim.errors import InputError
+from cartsim.files import save_tables
 from cartsim.model import Model, load
 from cartsim.population import Population
 from cartsim.regimen import Infusion, Regimen

@@ -20,9 +20,9 @@ from cartsim.analysis.measures import (
     read,
     reading_times,
 )
-from cartsim.analysis.tasks import run_pieces
 from cartsim.errors import InputError
 from cartsim.population import Population, uniforms
+from cartsim.runs import check_size, joined, run_pieces
 from cartsim.simulate import RTOL, simulate
 
 if TYPE_CHECKING:
@@ -159,9 +159,10 @@ def select(
         raise InputError("select: no constraints and no weight; give at least one")
     for name, ends in constraints.items():
         _check_range(name, ends, measures)
+    check_size(n, "patients", kept=8 * n * (len(population.varied) + len(measures)), n_jobs=n_jobs)
     work = _Candidates(population, dose, measures, horizon, rtol)
     work(0, 1)  # compiles once, and refuses settings that cannot be
-    read_off = run_pieces(work, n, chunk, what="patients", n_jobs=n_jobs, progress=progress)
+    read_off = joined(run_pieces(work, [n], chunk, what="patients", n_jobs=n_jobs, progress=progress))
     candidates = population.table(0, n).assign(**read_off)
     plausible = np.isfinite(candidates[list(constraints)]).all(axis=1).to_numpy()
     for name, ends in constraints.items():

@@ -22,13 +22,14 @@ from cartsim.analysis.measures import (
     reading_times,
 )
 from cartsim.analysis.outcome import Readout, Rules, summarize, wilson
-from cartsim.analysis.tasks import run_pieces, save_tables
 from cartsim.assay import Assay
 from cartsim.conduct import Conduct
 from cartsim.errors import InputError
+from cartsim.files import save_tables
 from cartsim.model import Model, load
 from cartsim.patients import allowed, check_name, outside
 from cartsim.population import Population, fixed
+from cartsim.runs import ArrayWork, Kept, check_size, joined, run_pieces
 from cartsim.simulate import RTOL, made_by, simulate
 from cartsim.trial import Arm, Trial, Visits
 
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
+
+
+SUMMARY = 30  # numbers of a cell in which a trial is run
 
 
 @dataclass(frozen=True)
@@ -94,20 +98,22 @@ def sweep(
     measures = default_measures(model) if measures is None else dict(measures)
     horizon = default_horizon(model) if horizon is None else horizon
     check_measures(model, measures, horizon)
+    number = math.prod(map(len, values.values()))
+    check_size(number, "cells", kept=8 * number * (2 + len(measures)), n_jobs=n_jobs)
     cells = _cells(values)
     work = _Typical(model, cells, dose, measures, horizon, rtol, extinction)
     work(0, 1)  # compiles once, and refuses settings that cannot be
-    settings = (values, dose, measures, horizon, rtol, extinction)
-    found = run_pieces(
-        work,
-        len(cells),
-        chunk,
-        what="cells",
-        n_jobs=n_jobs,
-        progress=progress,
-        checkpoint=checkpoint,
-        key=(model.digest, model.values({}, 1), settings),
-    )
+    inputs = {
+        "model": model,
+        "axes": list(values.items()),
+        "dose": dose,
+        "measures": measures,
+        "horizon": horizon,
+        "rtol": rtol,
+        "extinction": extinction,
+    }
+    kept = None if checkpoint is None else Kept(checkpoint, "sweep", inputs)
+    found = joined(run_pieces(work, [len(cells)], chunk, what="cells", n_jobs=n_jobs, progress=progress, kept=kept))
     made = made_by(model, axes=_shown(values), dose=dose, measures=repr(measures), horizon=horizon, rtol=rtol)
     return Sweep(values, pd.concat([cells, pd.DataFrame(found)], axis=1), made)
 
@@ -151,25 +157,36 @@ def sweep_population(
     model = population.model  # with the values that its patients were drawn around
     values = check_axes(model, axes, dose)
     population = _pinned(population, values)
+    number, one = math.prod(map(len, values.values())), Trial(model, (Arm(0.0, n=n),), population, visits, curves=0)
+    check_size(
+        number * n,
+        "patients (of all cells)",
+        kept=8 * number * SUMMARY,
+        working=one.bytes_working(),
+        at_once=n,
+        n_jobs=n_jobs,
+    )
     cells = _cells(values)
     work = _Trials(cells, dose, population, n, visits, rules, dict(assays or {}), conduct, seed, rtol, extinction)
     last = len(cells) - 1
     across = len(cells) // len(next(iter(values.values()))) - 1
     for corner in (0, across, last - across, last):
         work.trial(corner)  # refuses what cannot be
-    found = run_pieces(
-        work,
-        len(cells),
-        chunk,
-        what="cells",
-        n_jobs=n_jobs,
-        progress=progress,
-        checkpoint=checkpoint,
-        key=(
-            (model.digest, model.values({}, 1), population.table(0, n), values),
-            (dose, visits, rules, work.assays, conduct, seed, rtol, extinction),
-        ),
-    )
+    inputs = {
+        "population": population,
+        "n": n,
+        "axes": list(values.items()),
+        "dose": dose,
+        "visits": visits,
+        "rules": rules,
+        "assays": work.assays,
+        "conduct": conduct,
+        "seed": seed,
+        "rtol": rtol,
+        "extinction": extinction,
+    }
+    kept = None if checkpoint is None else Kept(checkpoint, "sweep_population", inputs)
+    found = joined(run_pieces(work, [len(cells)], chunk, what="cells", n_jobs=n_jobs, progress=progress, kept=kept))
     made = made_by(model, axes=_shown(values), dose=dose, n=n, seed=population.seed, rtol=rtol, rules=repr(rules))
     return Sweep(values, pd.concat([cells, pd.DataFrame(found)], axis=1), made)
 
@@ -293,7 +310,7 @@ def expansion_note(
 
 
 @dataclass(frozen=True)
-class _Typical:
+class _Typical(ArrayWork):
     """Simulates and reads some cells of a grid."""
 
     model: Model
@@ -318,7 +335,7 @@ class _Typical:
 
 
 @dataclass(frozen=True)
-class _Trials:
+class _Trials(ArrayWork):
     """Runs and judges a trial for each of some cells of a grid."""
 
     cells: pd.DataFrame

@@ -19,10 +19,10 @@ from cartsim.cli.output import (
     note,
     read_table,
     show_tables,
-    whole_folder,
     write_table,
 )
 from cartsim.errors import InputError
+from cartsim.files import whole_folder
 from cartsim.parsing import parse_assignments
 from cartsim.specification import choices
 

@@ -11,8 +11,9 @@ import numpy as np
 import typer
 
 from cartsim.cli.options import Jobs
-from cartsim.cli.output import interruptible, new_table, note, show_tables, whole_folder, write_table
+from cartsim.cli.output import interruptible, new_table, note, show_tables, write_table
 from cartsim.errors import InputError
+from cartsim.files import whole_folder
 from cartsim.parsing import parse_assignments
 
 if TYPE_CHECKING:

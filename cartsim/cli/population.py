@@ -20,7 +20,8 @@ from cartsim.cli.fit_responses import (
     error_models,
 )
 from cartsim.cli.options import Jobs
-from cartsim.cli.output import interruptible, new_table, note, show_tables, whole_folder, write_table
+from cartsim.cli.output import interruptible, new_table, note, show_tables, write_table
+from cartsim.files import whole_folder
 from cartsim.parsing import parse_assignments
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ class Drawn(NamedTuple):
 
         Raises `InputError` where nothing can be written.
         """
-        from cartsim.analysis.outcome import writable_folder, write_whole
+        from cartsim.files import writable_folder, write_whole
         from cartsim.plots import save
 
         folder = writable_folder(folder)
