@@ -90,7 +90,7 @@ def whole_folder(folder: Path, replaces: Sequence[str]) -> Iterator[Path]:
                     (folder / name).unlink(missing_ok=True)
     except BaseException:
         for each in missing:
-            if each.is_dir() and not any(each.iterdir()):
+            with suppress(OSError, ValueError):  # not there, or not empty
                 each.rmdir()
         raise
 

@@ -53,7 +53,8 @@ T = TypeVar("T")
 FORMAT = 1
 PATIENT = 50e-6  # s on one core, about: one patient simulated over two years and judged
 TOO_LONG = 365.25 * 86400  # s
-_TEXTS = ("object", "str", "string")  # pandas' types of columns of texts
+# Columns that are no arrays, by pandas' name of their type, and what may stand in them.
+_LISTED = {"object": (str,), "str": (str,), "string": (str, type(None)), "boolean": (bool, type(None))}
 
 
 class Work(Protocol[T]):
@@ -145,12 +146,10 @@ def check_size(
     takes = n * int(seconds * 1e9) // (1_000_000_000 * cores)  # whole numbers have no largest one
     if size <= place and takes <= TOO_LONG:
         return
-    years = takes // int(TOO_LONG)
     on = f"{cores} core{'s' if cores > 1 else ''}"
-    duration = f"{_shown(years)} years" if years else f"{_shown(takes // 3600)} hours"
     raise InputError(
-        f"{_shown(n)} {what} would take about {_shown(size // 10**9)} GB of memory (this machine has "
-        f"{place / 1e9:.0f}) and {duration} on {on}; ask for fewer, or keep less of each"
+        f"{_count(n)} {what} would take {_count(-(-size // 10**9))} GB of memory (this machine has {place / 1e9:.0f}) "
+        f"and {_duration(takes)} on {on}, about; ask for fewer, or keep less of each"
     )
 
 
@@ -344,10 +343,10 @@ def pack_frame(frame: pd.DataFrame) -> Arrays:
         elif isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
             arrays[str(len(columns))] = column.to_numpy()
         else:
-            texts = column.tolist()
-            if about["dtype"] not in _TEXTS or not all(type(text) is str for text in texts):
-                raise TypeError(f"column {name} holds neither numbers nor texts")
-            arrays[str(len(columns))] = as_bytes(texts)
+            listed = [None if value is pd.NA else value for value in column.tolist()]
+            if not all(type(value) in _LISTED.get(about["dtype"], ()) for value in listed):
+                raise TypeError(f"column {name} is of type {about['dtype']}, which a part cannot hold")
+            arrays[str(len(columns))] = as_bytes(listed)
         columns.append(about)
     return {"columns": as_bytes(columns), **arrays}
 
@@ -362,7 +361,7 @@ def unpack_frame(arrays: Arrays, n: int) -> pd.DataFrame:
         if "categories" in about:
             values = pd.Categorical.from_codes(values, about["categories"], ordered=about["ordered"])
         elif str(values.dtype) != about["dtype"]:
-            if about["dtype"] not in _TEXTS:
+            if about["dtype"] not in _LISTED:
                 raise ValueError(f"{about['name']} holds {values.dtype} where {about['dtype']} is said")
             values = pd.array(from_bytes(values), dtype=about["dtype"])
         if len(values) != n:
@@ -439,8 +438,15 @@ def _memory() -> int:
         return 1 << 44
 
 
-def _shown(n: int) -> str:
+def _count(n: int) -> str:
     return f"{n:,}" if n < 10**15 else "more than 10^15"
+
+
+def _duration(seconds: int) -> str:
+    for unit, length in (("years", 31_557_600), ("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{_count(seconds // length)} {unit}"
+    return f"{seconds} seconds"
 
 
 def _brief(value: Any) -> str:

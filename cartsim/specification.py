@@ -141,7 +141,10 @@ class Model:
 
     def inputs(self) -> dict[str, Any]:
         """What results depend on: the mathematics by its digest, and the numbers. No words, units or paths."""
-        numbers = {p.name: [p.value, p.low, p.high, p.iiv, p.role] for p in self.parameters.values()}
+        numbers = {
+            p.name: {"value": p.value, "low": p.low, "high": p.high, "iiv": p.iiv, "role": p.role}
+            for p in self.parameters.values()
+        }
         dose = None if self.dosing is None else self.dosing.dose
         return {"name": self.name, "digest": self.digest, "time": self.time, "parameters": numbers, "dose": dose}
 

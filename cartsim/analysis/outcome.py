@@ -299,7 +299,7 @@ class Readout:
         """Least bytes that stay of a patient: its row in the table, and its measurements where they are kept."""
         assert trial.population is not None
         varied, landmarks = len(trial.population.varied), len(trial.visits.landmarks)
-        numbers = varied + 20 + landmarks if self.columns is None else 5 + len({*self.columns} - {*SUMMARIZED})
+        numbers = varied + 40 + landmarks if self.columns is None else 5 + len({*self.columns} - {*SUMMARIZED})
         if self.keep_visits:
             numbers += 2 + 2 * len(trial.visits.response) + len(trial.visits.kinetics)
         return 8 * numbers
