@@ -107,17 +107,26 @@ def test_files_come_together_and_replace_those_of_an_earlier_run(tmp_path):
 
 
 def test_a_folder_made_for_nothing_is_taken_away(tmp_path):
-    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "a" / "b", ()) as stage:
-        (stage / "a.csv").write_text("new")
-        raise KeyboardInterrupt
+    def interrupted():
+        with whole_folder(tmp_path / "a" / "b", ()) as stage:
+            (stage / "a.csv").write_text("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert names(tmp_path) == []
 
 
 def test_nothing_is_moved_where_one_file_cannot_be(tmp_path):
     (tmp_path / "b.csv").mkdir()
-    with pytest.raises(InputError, match=r"b\.csv: it is a folder"), whole_folder(tmp_path, ()) as stage:
-        for name in ("a.csv", "b.csv"):
-            (stage / name).write_text("new")
+
+    def write():
+        with whole_folder(tmp_path, ()) as stage:
+            for name in ("a.csv", "b.csv"):
+                (stage / name).write_text("new")
+
+    with pytest.raises(InputError, match=r"b\.csv: it is a folder"):
+        write()
     assert names(tmp_path) == ["b.csv"]
 
 
