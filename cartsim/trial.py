@@ -7,7 +7,7 @@ what the function made of it, so that memory holds summaries and not trajectorie
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -185,7 +185,7 @@ class Trial:
                     "use cartsim.analysis.outcome.Readout, or run without a checkpoint"
                 )
             kept = Kept(checkpoint, "trial", {"trial": self, "reduce": reduce})
-        results = run_pieces(
+        results: Iterator[T] = run_pieces(
             _Chunks(self, reduce),
             [arm.n for arm in self.arms],
             chunk,
