@@ -36,7 +36,7 @@ class Simulation:
     """Outputs of all patients, how each one's integration ended, and what made them.
 
     ``values[name]`` is an array (patients, times), NaN for a patient that failed (or from the time on at which its
-    tumor outgrew every limit). ``ids`` (n,), ``times`` (m,) in the model's time unit, ``status`` (n,) codes of
+    tumor outgrew every limit), and as it was computed where the model's formula gives no finite number. ``ids`` (n,), ``times`` (m,) in the model's time unit, ``status`` (n,) codes of
     :class:`cartsim.engine.rodas.Status`, ``steps`` (n,) integration steps, ``retreated`` (n,) the time of the first
     conditional infusion or NaN. ``made_by`` holds model, seed, settings and versions.
     """
@@ -77,7 +77,7 @@ class Simulation:
         )
 
     def failures(self) -> pd.DataFrame:
-        """The patients whose integration did not reach the last time."""
+        """The patients without a finite value of every output at every time."""
         patients = self.patients()
         return patients[patients["status"] != "ok"].reset_index(drop=True)
 
@@ -139,6 +139,8 @@ def simulate(
         raise InputError(f"extinction is {extinction}; give a number of cells, 0 or more")
     regimen = _regimen(model, regimen, own_dose)
     parameters = model.values(table, len(ids))
+    if patients is None:  # the typical patient: all of the run
+        model.check_start(dict(zip(model.parameters, parameters[0].tolist(), strict=True)))
     dose_times, dose_amounts = _schedule(model, regimen, len(ids), own_dose)
     integrate = _integrator(
         model, regimen, times, names, extinction, rtol, max_steps, announce if announce else _say

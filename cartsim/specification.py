@@ -179,6 +179,21 @@ class Model:
             _check_column(column, parameter)
         return np.column_stack([values[name] for name in self.parameters]).astype(np.float64, copy=False)
 
+    def check_start(self, values: Mapping[str, float]) -> None:
+        """Raise InputError where a state does not start at a finite number, 0 or more on the log scale.
+
+        values: of every parameter, of one patient.
+        """
+        known: dict[str, Any] = dict(values)
+        for name in in_order({name: state.initial for name, state in self.states.items()}, self.name):
+            state = self.states[name]
+            known[name] = value = float(state.initial.evaluate(known))
+            if not math.isfinite(value) or (state.scale == "log" and value < 0):
+                allowed = "0 or more" if state.scale == "log" else "any finite number"
+                raise InputError(
+                    f"model {self.name!r}: {name} starts at {value:g} ({shown(state.initial.text)}); it must be {allowed}"
+                )
+
     def _order(self) -> tuple[str, ...]:
         derived = {p.name: p.expression for p in self.parameters.values() if p.expression is not None}
         if not derived:

@@ -207,6 +207,7 @@ class Trial:
         import numpy as np
 
         from cartsim.conduct import draw
+        from cartsim.engine.rodas import Status
 
         assert self.population is not None
         everything = self.population.table(start, stop, complete=True)
@@ -228,8 +229,11 @@ class Trial:
             extinction=self.extinction,
         )
 
+        failed = Status.failed(run.status)
+        values = {name: np.where(failed[:, None], np.nan, run[name]) if failed.any() else run[name] for name in MEASURED}
+
         def at(name: str, days: NDArray[np.float64]) -> NDArray[np.float64]:
-            return run[name][:, np.searchsorted(times, days)]
+            return values[name][:, np.searchsorted(times, days)]
 
         def measured(name: str, truth: NDArray[np.float64], days: NDArray[np.float64]) -> NDArray[np.float64]:
             assay = self.assays.get(name, Assay())

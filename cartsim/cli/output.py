@@ -69,7 +69,7 @@ def new_table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
 
 
 def note_failures(failures: pd.DataFrame, n: int) -> None:
-    """Say on stderr which of n patients did not reach the end, and why."""
+    """Say on stderr which of n patients have no complete result, and why."""
     if failures.empty:
         return
     named = [
@@ -77,7 +77,7 @@ def note_failures(failures: pd.DataFrame, n: int) -> None:
         for row in failures.head(SHOWN).itertuples()
     ]
     rest = f" and {len(failures) - SHOWN} more" if len(failures) > SHOWN else ""
-    note(f"{len(failures)} of {n} patients did not reach the last time: id {', '.join(named)}{rest}")
+    note(f"{len(failures)} of {n} patients have no complete result: id {', '.join(named)}{rest}")
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -26,6 +26,13 @@ class Status(IntEnum):
     ceiling = 1  # a state rose above its ceiling: outputs are NaN from there on
     too_many_steps = 2  # all outputs are NaN
     step_too_small = 3  # all outputs are NaN
+    bad_start = 4  # a state starts, or is left by a dose, at what is no number or below 0 on the log scale: NaN
+    not_finite = 5  # an output is NaN or infinite while the states are not; outputs are as they were computed
+
+    @classmethod
+    def failed(cls, codes: np.ndarray) -> np.ndarray:
+        """Whether each of these patients has no result: neither all outputs nor those up to a ceiling."""
+        return np.asarray(codes) >= cls.too_many_steps
 
 
 @dataclass(frozen=True)
@@ -312,8 +319,20 @@ def _condition_met(w, lane, t, h, fraction, rule, nadir, log_scaled):  # type: i
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
+def _not_a_start(x, log_scaled):  # type: ignore[no-untyped-def]
+    """Whether a state is no finite number, or is negative where its logarithm is to be carried."""
+    for i in range(x.size):
+        if not abs(x[i]) < np.inf or (log_scaled[i] and x[i] < 0.0):
+            return True
+    return False
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
 def _finish(outputs, times, p, seen, log_scaled, residue, needed, columns, who, done, out):  # type: ignore[no-untyped-def]
-    """Turn a patient's states into its outputs; what lies below zero by less than the tolerance is zero."""
+    """Turn a patient's states into its outputs; what lies below zero by less than the tolerance is zero.
+
+    Returns whether all of them are finite.
+    """
     for k in range(needed.size):
         i = needed[k]
         if log_scaled[i]:
@@ -325,6 +344,13 @@ def _finish(outputs, times, p, seen, log_scaled, residue, needed, columns, who, 
                 value = seen[i, j]
                 seen[i, j] = 0.0 if -residue[i] < value < 0.0 else value
     outputs(times, p, seen, columns, who, done, out)
+    total = 0.0
+    for k in range(columns.size):
+        if columns[k] >= 0:
+            for j in range(done):
+                value = out[columns[k], who, j]
+                total += value - value  # 0, or NaN for NaN and the infinities
+    return total == 0.0
 
 
 @njit(
@@ -429,6 +455,7 @@ def _run(  # type: ignore[no-untyped-def]
             w[CONSTANTS + m * LANES + lane] = c[m]
 
     arriving = np.ones(LANES, np.bool_)  # lanes that stand at a dose or at their start
+    spoilt = np.zeros(LANES, np.bool_)  # lanes whose patient has no start
     while True:
         # Lanes without a patient take the next; those at the start or at a dose are set up to go on.
         for lane in range(LANES):
@@ -444,6 +471,7 @@ def _run(  # type: ignore[no-untyped-def]
                 for m in range(n_constants):
                     w[CONSTANTS + m * LANES + lane] = c[m]
                 initial(p, x)
+                spoilt[lane] = _not_a_start(x, log_scaled)
                 w[TIME + lane] = 0.0
                 next_time[lane] = 0
                 next_dose[lane] = 0
@@ -481,6 +509,14 @@ def _run(  # type: ignore[no-untyped-def]
             if infused:
                 for i in range(n_states):
                     w[ALIVE + i * LANES + lane] = 1.0
+                spoilt[lane] |= _not_a_start(x, log_scaled)
+            if spoilt[lane]:
+                running -= 1
+                status[who] = Status.bad_start
+                ended[who] = t
+                patient[lane] = -1
+                arriving[lane] = True
+                continue
             while next_time[lane] < n_times and times[next_time[lane]] <= t:
                 for i in range(n_states):
                     seen[lane, i, next_time[lane]] = _carried(x[i], log_scaled[i])
@@ -519,10 +555,10 @@ def _run(  # type: ignore[no-untyped-def]
                 running -= 1
                 if stuck:
                     status[who] = Status.step_too_small
-                else:
-                    _finish(
-                        outputs, times, p, seen[lane], log_scaled, residue, needed, columns, who, n_times, out
-                    )
+                elif not _finish(
+                    outputs, times, p, seen[lane], log_scaled, residue, needed, columns, who, n_times, out
+                ):
+                    status[who] = Status.not_finite
                 ended[who] = t
                 patient[lane] = -1
                 arriving[lane] = True
@@ -627,9 +663,10 @@ def _run(  # type: ignore[no-untyped-def]
             ended[who] = w[TIME + lane]
             if ending == Status.ok or ending == Status.ceiling:
                 done = next_time[lane]
-                _finish(
+                if not _finish(
                     outputs, times, parameters[who], seen[lane], log_scaled, residue, needed, columns, who, done, out
-                )
+                ):
+                    status[who] = Status.not_finite
             running -= 1
             patient[lane] = -1
             arriving[lane] = True
