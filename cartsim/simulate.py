@@ -35,10 +35,11 @@ LOOSEST, TIGHTEST = (
 class Simulation:
     """Outputs of all patients, how each one's integration ended, and what made them.
 
-    ``values[name]`` is an array (patients, times), NaN for a patient that failed (or from the time on at which its
-    tumor outgrew every limit), and as it was computed where the model's formula gives no finite number. ``ids`` (n,), ``times`` (m,) in the model's time unit, ``status`` (n,) codes of
-    :class:`cartsim.engine.rodas.Status`, ``steps`` (n,) integration steps, ``retreated`` (n,) the time of the first
-    conditional infusion or NaN. ``made_by`` holds model, seed, settings and versions.
+    ``values[name]`` is an array (patients, times): NaN for a patient that failed (or from the time on at which its
+    tumor outgrew every limit), and as it was computed where the model's formula gives no finite number. ``ids`` (n,),
+    ``times`` (m,) in the model's time unit, ``status`` (n,) codes of :class:`cartsim.engine.rodas.Status`, ``steps``
+    (n,) integration steps, ``retreated`` (n,) the time of the first conditional infusion or NaN. ``made_by`` holds
+    model, seed, settings and versions.
     """
 
     model: Model

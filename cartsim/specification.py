@@ -191,7 +191,8 @@ class Model:
             if not math.isfinite(value) or (state.scale == "log" and value < 0):
                 allowed = "0 or more" if state.scale == "log" else "any finite number"
                 raise InputError(
-                    f"model {self.name!r}: {name} starts at {value:g} ({shown(state.initial.text)}); it must be {allowed}"
+                    f"model {self.name!r}: {name} starts at {value:g} ({shown(state.initial.text)}); "
+                    f"it must be {allowed}"
                 )
 
     def _order(self) -> tuple[str, ...]:

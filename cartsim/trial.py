@@ -230,7 +230,9 @@ class Trial:
         )
 
         failed = Status.failed(run.status)
-        values = {name: np.where(failed[:, None], np.nan, run[name]) if failed.any() else run[name] for name in MEASURED}
+        values = run.values
+        if failed.any():
+            values = {name: np.where(failed[:, None], np.nan, own) for name, own in values.items()}
 
         def at(name: str, days: NDArray[np.float64]) -> NDArray[np.float64]:
             return values[name][:, np.searchsorted(times, days)]

@@ -67,7 +67,10 @@ def test_a_rate_that_is_no_number_ends_the_patient(model: cartsim.Model) -> None
     assert np.isnan(run["C"][1]).all()
 
 
-@pytest.mark.parametrize(("changes", "says"), [({"start": -1.0}, "A starts at -1"), ({"divisor": 0.0}, "A starts at inf")])
+BAD_STARTS = [({"start": -1.0}, "A starts at -1"), ({"divisor": 0.0}, "A starts at inf")]
+
+
+@pytest.mark.parametrize(("changes", "says"), BAD_STARTS)
 def test_a_typical_patient_with_a_bad_start_is_refused_before_work(model, changes, says, monkeypatch) -> None:
     monkeypatch.setattr(kernel, "compile_model", lambda *_: pytest.fail("compiled"))
     with pytest.raises(cartsim.InputError, match=says):

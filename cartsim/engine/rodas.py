@@ -321,10 +321,10 @@ def _condition_met(w, lane, t, h, fraction, rule, nadir, log_scaled):  # type: i
 @njit(error_model="numpy", cache=True, nogil=True)
 def _not_a_start(x, log_scaled):  # type: ignore[no-untyped-def]
     """Whether a state is no finite number, or is negative where its logarithm is to be carried."""
+    wrong = False
     for i in range(x.size):
-        if not abs(x[i]) < np.inf or (log_scaled[i] and x[i] < 0.0):
-            return True
-    return False
+        wrong |= not abs(x[i]) < np.inf or (log_scaled[i] and x[i] < 0.0)
+    return wrong
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
