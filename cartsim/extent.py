@@ -15,9 +15,9 @@ import numpy as np
 
 from cartsim.errors import InputError
 
-MAX_OPERATIONS = 2000
+MAX_OPERATIONS = 5000
 """Of one formula, and of all the equations of a model together (see tests/test_hostile_models.py for the times)."""
-MAX_NESTING = 60
+MAX_NESTING = 30
 MAX_FACTORS = 1000
 
 
@@ -87,9 +87,8 @@ def _joined(left: Extent, operation: type[ast.operator], right: Extent, node: as
         raise InputError(f"{where}: {_piece(node)} divides by zero; no quantity has a value there")
     operations = left.operations + right.operations + 1
     if operation is ast.Pow:
-        exponent = right.value
-        whole = exponent is not None and exponent == math.floor(exponent)
-        factors = left.factors * max(1, int(abs(exponent))) if whole else left.factors + right.factors
+        exponent = math.nan if right.value is None else abs(right.value)
+        factors = left.factors * max(1, int(exponent)) if exponent.is_integer() else left.factors + right.factors
         return Extent(operations, max(left.nesting, right.nesting) + 1, factors, "", value)
     kind = "sum" if operation in (ast.Add, ast.Sub) else "product"
     nesting = max(side.nesting + (side.kind != kind) for side in (left, right))

@@ -41,6 +41,7 @@ __all__ = ["DISTRIBUTIONS", "Dosing", "Model", "Output", "Parameter", "State", "
 
 RESERVED = FUNCTIONS | TABLE_COLUMNS
 MAX_BYTES = 1_000_000
+MAX_LINE = 4000  # characters: the time that a key of many parts takes grows with their square
 MAX_STATES = 100
 MAX_UNIT, MAX_SOURCE, MAX_DOC = 100, 2000, 10_000  # characters
 _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -109,6 +110,9 @@ def _content(path: Path) -> bytes:
 
 def _toml(content: bytes, file: str) -> dict[str, Any]:
     try:
+        for k, line in enumerate(content.split(b"\n"), 1):
+            if len(line) > MAX_LINE:
+                raise ValueError(f"line {k} has more than {MAX_LINE} characters, the most that are read")
         return tomllib.loads(content.decode())
     except (ValueError, RecursionError) as problem:  # ValueError: not TOML, not UTF-8, or a number too long to read
         raise InputError(f"{file}: not a TOML file ({_reason(problem)})") from None

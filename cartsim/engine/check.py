@@ -85,7 +85,7 @@ def _check_body(statement: ast.stmt) -> None:
                 reading = isinstance(node.ctx, ast.Load)
                 _hold(node in called or _VARIABLES.fullmatch(name) or (reading and name == "EMPTY_BELOW"), node)
             case ast.Constant(value=value):
-                _hold(type(value) in (int, float) and abs(value) < math.inf, node)
+                _hold(type(value) in (int, float) and math.isfinite(value), node)  # type: ignore[arg-type]
             case ast.BinOp(op=ast.Pow(), right=right):
                 whole = isinstance(right, ast.Constant) and type(right.value) is int and right.value <= MAX_POWER
                 _hold(whole, node)

@@ -16,7 +16,7 @@ from cartsim.errors import InputError
 
 MAX_SIZE = 20_000
 """Of one expression, written out."""
-MAX_WORK = 1_000_000
+MAX_WORK = 300_000
 """Of all expressions on the way to a kernel; see tests/test_hostile_models.py for the time this takes."""
 MAX_POWER = 1000
 
@@ -70,8 +70,9 @@ class Budget:
 
     def _bounded(self, size: int) -> int:
         if size > MAX_SIZE:
-            raise InputError(f"the equations grow to {size if size < 10**9 else 'over 1e9'} symbols, at most {MAX_SIZE} "
-                             f"are handled in one expression; {_MEND}")  # fmt: skip
+            found = size if size < 10**9 else "over 1e9"
+            raise InputError(f"the equations grow to {found} symbols, at most {MAX_SIZE} are handled in one "
+                             f"expression; {_MEND}")  # fmt: skip
         return size
 
 

@@ -13,10 +13,14 @@ from cartsim.engine.check import checked
 from cartsim.engine.elimination import Elimination
 from cartsim.engine.layout import EMPTY_BELOW, LANES, Rows
 from cartsim.engine.size import Budget, number
+from cartsim.errors import InputError
 from cartsim.model import Model
+from cartsim.specification import shown
 from cartsim.version import __version__
 
 _PLAIN = "@njit('{}', error_model='numpy', cache=True, nogil=True)"
+MAX_SOURCE = 400_000
+"""Characters, ten times a shipped model's: compiling them takes minutes."""
 _VECTOR, _MATRIX, _CUBE = "float64[::1]", "float64[:, ::1]", "float64[:, :, :]"
 
 
@@ -25,7 +29,15 @@ def generate(model: Model) -> str:
 
     Raises InputError for a model whose equations grow too large.
     """
-    return checked(_Writer(model).module())
+    writer = _Writer(model)
+    try:
+        source = writer.module()
+        if len(source) > MAX_SOURCE:
+            raise InputError(f"its equations make {len(source)} characters of code, at most {MAX_SOURCE} are compiled; "
+                             "use fewer states, or fewer that depend on one another")  # fmt: skip
+        return checked(source)
+    except InputError as problem:
+        raise InputError(f"model {shown(model.name)}: {problem}") from None
 
 
 class _Writer:

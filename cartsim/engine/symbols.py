@@ -59,7 +59,7 @@ def build(model: Model) -> System:
     """
     check_extents(model)
     budget = Budget()
-    # Numbers in the order of the names: sympy orders terms by their symbols, and sums round in the order of their terms.
+    # Numbered in the order of the names: sympy orders terms by their symbols, and so sums round.
     parameters = _numbered("p", model.parameters)
     y, x = _numbered("y", model.states), _numbered("x", model.states)
     log_scaled = [state.scale == "log" for state in model.states.values()]
