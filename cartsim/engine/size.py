@@ -17,7 +17,7 @@ from cartsim.errors import InputError
 MAX_SIZE = 20_000
 """Of one expression, written out."""
 MAX_WORK = 300_000
-"""Of all expressions on the way to a kernel: 80 times a shipped model's. The worst found take some 10 s on a free core."""
+"""Of all expressions on the way to a kernel: 80 times a shipped model's; ten seconds or so of a processor."""
 MAX_POWER = 1000
 
 T = TypeVar("T")
