@@ -39,12 +39,12 @@ def cache_dir() -> Path:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        raise NotADirectoryError(f"{folder} is a symbolic link")
+        raise NotADirectoryError(f"{str(folder)!r} is a symbolic link")
     if not _ours(found):
-        raise PermissionError(f"{folder} belongs to another user")
+        raise PermissionError(f"{str(folder)!r} belongs to another user")
     if _loose(found):
         if found.st_mode & stat.S_ISVTX:  # /tmp, for root: closing it would break the machine
-            raise PermissionError(f"{folder} is shared with other users")
+            raise PermissionError(f"{str(folder)!r} is shared with other users")
         folder.chmod(stat.S_IMODE(found.st_mode) & ~0o022)
     return folder
 
@@ -120,7 +120,9 @@ def _open_plainly(path: str, flags: int) -> int:
 
 def _checksum(name: str, content: bytes) -> bytes:
     """Of the name too, so that an entry under another's name is not believed."""
-    return hashlib.sha256(name.encode() + b"\n" + content).digest()
+    checksum = hashlib.sha256(name.encode() + b"\n")
+    checksum.update(content)
+    return checksum.digest()
 
 
 def _prune(folder: Path) -> None:
