@@ -6,6 +6,7 @@ that names the file, the entry and the mend, raised before anything is simulated
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import keyword
 import os
@@ -16,8 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cartsim import expression, extent, specification, units
-from cartsim.cache import cache_dir
+from cartsim import cache, expression, extent, specification, units
 from cartsim.errors import InputError
 from cartsim.expression import FUNCTIONS, Expression, parse
 from cartsim.extent import MAX_OPERATIONS, Extent, measure
@@ -416,13 +416,11 @@ def _check_units_once(model: Model, content: bytes, file: str) -> None:
     for module in (expression, extent, units, specification):
         key.update(Path(module.__file__ or "").read_bytes())
     key.update(Path(__file__).read_bytes())
-    mark = cache_dir() / f"units-{key.hexdigest()[:32]}"
-    if not mark.exists():
+    mark = f"units_{key.hexdigest()[:32]}"
+    if cache.read(mark) is None:
         _check_units(model, file)
-        try:
-            mark.touch()
-        except OSError:
-            return  # nothing is lost but time
+        with contextlib.suppress(OSError):  # nothing is lost but time
+            cache.write(mark, b"")
 
 
 def _check_units(model: Model, file: str) -> None:

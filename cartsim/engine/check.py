@@ -18,11 +18,11 @@ _IMPORTS = (
 )
 _SETTINGS = ("EMPTY_BELOW", "N_CONSTANTS")
 _INLINE = "njit(error_model='numpy', fastmath=FAST, forceinline=True)"
-_PLAIN = "njit('void({})', error_model='numpy', cache=True, nogil=True)"
+_PLAIN = "kept('void({})', error_model='numpy', nogil=True)"
 _ROW = "float64[::1]"
 _FUNCTIONS = {
     "slopes": _INLINE,
-    "attempt": f"njit('void({_ROW}, float64)', error_model='numpy', fastmath=FAST, cache=True, nogil=True)",
+    "attempt": f"kept('void({_ROW}, float64)', error_model='numpy', fastmath=FAST, nogil=True)",
     "constants": _PLAIN.format(f"{_ROW}, {_ROW}"),
     "initial": _PLAIN.format(f"{_ROW}, {_ROW}"),
     "infuse": _PLAIN.format(f"{_ROW}, float64, {_ROW}"),

@@ -17,6 +17,7 @@ from numba import njit, types
 from cartsim.engine.arithmetic import fast_exp
 from cartsim.engine.kernel import Kernel
 from cartsim.engine.layout import EMPTY_BELOW, LANES, Rows
+from cartsim.engine.machine_code import MachineCode
 
 
 class Status(IntEnum):
@@ -198,7 +199,7 @@ _DP_C = np.array([0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1])
 _DP_E = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _explicit(rates, p, t, x, h, k, end):  # type: ignore[no-untyped-def]
     """One explicit step from ``x`` in natural units: its slopes ``k`` and its ``end``."""
     for s in range(7):
@@ -210,7 +211,7 @@ def _explicit(rates, p, t, x, h, k, end):  # type: ignore[no-untyped-def]
         rates(t + _DP_C[s] * h, p, end, k[s])
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _start(rates, p, t, x, longest, log_scaled, negligible, rtol, k, trial):  # type: ignore[no-untyped-def]
     """The first step, in natural units, where a pool that fills from nothing is a straight line.
 
@@ -237,7 +238,7 @@ def _start(rates, p, t, x, longest, log_scaled, negligible, rtol, k, trial):  # 
     return 0.0
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _carried(value, log):  # type: ignore[no-untyped-def]
     """A natural value as it is carried: ln of a log-scaled one, ABSENT where its pool is empty."""
     if not log:
@@ -245,13 +246,13 @@ def _carried(value, log):  # type: ignore[no-untyped-def]
     return math.log(value) if value > 0.0 else ABSENT
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _next_stop(dose_times, next_dose, pending):  # type: ignore[no-untyped-def]
     """The next time at which a step has to end."""
     return min(dose_times[next_dose], pending) if next_dose < dose_times.size else pending
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _dense(w, lane, i, n_states, theta):  # type: ignore[no-untyped-def]
     """State i of a lane inside the step just tried, 0 <= theta <= 1."""
     block = n_states * LANES  # y, new and the three blocks of the interpolant follow each other, see layout.Rows
@@ -261,7 +262,7 @@ def _dense(w, lane, i, n_states, theta):  # type: ignore[no-untyped-def]
     return rest * old + theta * (new + rest * (w[dense] + theta * (w[dense + block] + theta * w[dense + 2 * block])))
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _crossing(w, lane, i, n_states, limit):  # type: ignore[no-untyped-def]
     """Where in the step just tried state i passes the limit that lies between its two ends."""
     falling = _dense(w, lane, i, n_states, 1.0) < limit
@@ -276,7 +277,7 @@ def _crossing(w, lane, i, n_states, limit):  # type: ignore[no-untyped-def]
     return after
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _first_emptied(w, lane, limits, log_scaled):  # type: ignore[no-untyped-def]
     """The first state to fall through its limit in the step just tried: (where in the step, which), or (1, -1)."""
     n_states = log_scaled.size
@@ -291,7 +292,7 @@ def _first_emptied(w, lane, limits, log_scaled):  # type: ignore[no-untyped-def]
     return first, which
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _condition_met(w, lane, t, h, fraction, rule, nadir, log_scaled):  # type: ignore[no-untyped-def]
     """Where in the step the condition of retreatment is first met (-1 if it is not), and the lowest value so far.
 
@@ -318,7 +319,7 @@ def _condition_met(w, lane, t, h, fraction, rule, nadir, log_scaled):  # type: i
     return -1.0, nadir
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _not_a_start(x, log_scaled):  # type: ignore[no-untyped-def]
     """Whether a state is no finite number, or is negative where its logarithm is to be carried."""
     wrong = False
@@ -327,7 +328,7 @@ def _not_a_start(x, log_scaled):  # type: ignore[no-untyped-def]
     return wrong
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _finish(outputs, times, p, seen, log_scaled, residue, needed, columns, who, done, out):  # type: ignore[no-untyped-def]
     """Turn a patient's states into its outputs; what lies below zero by less than the tolerance is zero.
 
@@ -353,7 +354,10 @@ def _finish(outputs, times, p, seen, log_scaled, residue, needed, columns, who, 
     return total == 0.0
 
 
-@njit(
+_machine_code = MachineCode("driver")
+
+
+@_machine_code.kept(
     types.void(
         _Attempt,
         _Constants,
@@ -386,7 +390,6 @@ def _finish(outputs, times, p, seen, log_scaled, residue, needed, columns, who, 
         _vector,
     ),
     error_model="numpy",
-    cache=True,
     nogil=True,
 )
 def _run(  # type: ignore[no-untyped-def]
@@ -670,3 +673,6 @@ def _run(  # type: ignore[no-untyped-def]
             running -= 1
             patient[lane] = -1
             arriving[lane] = True
+
+
+_machine_code.keep()

@@ -18,7 +18,7 @@ from cartsim.model import Model
 from cartsim.specification import shown
 from cartsim.version import __version__
 
-_PLAIN = "@njit('{}', error_model='numpy', cache=True, nogil=True)"
+_PLAIN = "@kept('{}', error_model='numpy', nogil=True)"
 MAX_SOURCE = 400_000
 """Characters, ten times a shipped model's: compiling them takes minutes."""
 _VECTOR, _MATRIX, _CUBE = "float64[::1]", "float64[:, ::1]", "float64[:, :, :]"
@@ -123,7 +123,7 @@ N_CONSTANTS = {len(self.c)}
             lines += elimination.solve([f"r_{i}" for i in range(n)], [f"k{stage}_{i}" for i in range(n)])
         lines += self.ending(rows)
         return [
-            f"@njit('void({_VECTOR}, float64)', error_model='numpy', fastmath=FAST, cache=True, nogil=True)",
+            f"@kept('void({_VECTOR}, float64)', error_model='numpy', fastmath=FAST, nogil=True)",
             "def attempt(w, rtol):",
             f"    for l in range({LANES}):",
             *("        " + line for line in lines),
