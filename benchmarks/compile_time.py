@@ -2,7 +2,7 @@
 
     python benchmarks/compile_time.py [--model bb2121_clinical] [--repeats 5]
 
-Each number is that of a fresh Python process. Cold: an empty folder for everything that cartsim and numba keep.
+Each number is that of a fresh Python process. Cold: an empty folder for everything that cartsim keeps.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "compile_time.md")
     settings = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"CARTSIM_CACHE": folder, "NUMBA_CACHE_DIR": f"{folder}/numba"}
+        environment = os.environ | {"CARTSIM_CACHE": folder}
         environment["PYTHONPATH"] = os.pathsep.join(
             filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
         )

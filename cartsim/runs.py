@@ -450,8 +450,8 @@ def _duration(seconds: int) -> str:
 
 
 def _brief(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    name = getattr(value, "__name__", None)
+    return str(name) if name else f"a {type(value).__name__}"
 
 
 def _say(message: str) -> None:

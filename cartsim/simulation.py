@@ -33,8 +33,8 @@ class Simulation(Result):
     Attributes
     ----------
     values
-        By output or state, arrays (n, m) in the model's units, NaN for a patient that failed (or from the time on at
-        which its tumor outgrew every limit).
+        By output or state, arrays (n, m) in the model's units: NaN for a patient that failed (or from the time on at
+        which its tumor outgrew every limit), and as it was computed where a formula gives no finite number.
     times
         (m,) in the model's time unit.
     ids, status, steps, retreated
@@ -99,7 +99,7 @@ class Simulation(Result):
 
     @property
     def failures(self) -> pd.DataFrame:
-        """The patients whose integration did not reach the last time, or that have outputs that are not finite."""
+        """The patients without a finite value of every output at every time."""
         return self.patients[self.patients["status"] != "ok"].reset_index(drop=True)
 
     @cached_property
@@ -219,6 +219,8 @@ def simulate(
     if not isinstance(solver, Solver):
         raise InputError(f"solver is {solver!r}; give a Solver, such as Solver(rtol=1e-8)")
     model, table, own_dose, seed = _whom(who, n)
+    if not isinstance(who, (Population, Patients)):  # the typical patient: all of the run
+        model.check_start(dict(zip(model.parameters, model.values(table, 1)[0].tolist(), strict=True)))
     return simulate_rows(
         model, table, dose, times, outputs, own_dose=own_dose, seed=seed, solver=solver, n_jobs=n_jobs
     )

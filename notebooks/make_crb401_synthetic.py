@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cartsim.trial.outcome import write_whole
 from cartsim.fitting.synthetic import synthetic_patients
+from cartsim.files import write_whole
 
 HOW = """33 virtual patients of cartsim's model bb2121_clinical, at doses like those of the first bb2121 trial
 (CRB-401): 3 at 50e6, 8 at 150e6, 19 at 450e6 and 3 at 800e6 cells. Kexp_max, Kkill_max, gamma_m and gamma_b vary

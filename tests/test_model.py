@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cartsim.cache import cache_dir
-from cartsim.errors import InputError
 from cartsim.model import reader as model_module
+from cartsim.errors import InputError
 from cartsim.model.reader import Model, load, names
 
 TEXT = """
@@ -500,27 +499,3 @@ def test_a_checked_model_loads_without_pint():
     code = "import sys; from cartsim.model.reader import load; load('bb2121_clinical'); print('pint' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
-
-
-# --- cache folder ------------------------------------------------------------------------------------
-
-
-def test_cache_dir_is_the_one_chosen(monkeypatch, tmp_path):
-    monkeypatch.setenv("CARTSIM_CACHE", str(tmp_path / "a" / "b"))
-    assert cache_dir() == tmp_path / "a" / "b"
-    assert cache_dir().is_dir()
-
-
-def test_cache_dir_falls_back_when_it_cannot_be_written(monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("CARTSIM_CACHE", str(tmp_path / "file" / "below"))
-    folder = cache_dir()
-    (folder / "probe").write_text("x")
-    (folder / "probe").unlink()
-
-
-@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="XDG is for Linux")
-def test_cache_dir_in_the_users_cache(monkeypatch, tmp_path):
-    monkeypatch.delenv("CARTSIM_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_dir() == tmp_path / "cartsim"

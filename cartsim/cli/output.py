@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cartsim.errors import InputError
+from cartsim.files import tidy, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +69,7 @@ def new_table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
 
 
 def note_failures(failures: pd.DataFrame, n: int) -> None:
-    """Say on stderr which of n patients did not reach the end, and why."""
+    """Say on stderr which of n patients have no complete result, and why."""
     if failures.empty:
         return
     named = [
@@ -78,7 +77,7 @@ def note_failures(failures: pd.DataFrame, n: int) -> None:
         for row in failures.head(SHOWN).itertuples()
     ]
     rest = f" and {len(failures) - SHOWN} more" if len(failures) > SHOWN else ""
-    note(f"{len(failures)} of {n} patients did not reach the last time: id {', '.join(named)}{rest}")
+    note(f"{len(failures)} of {n} patients have no complete result: id {', '.join(named)}{rest}")
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -115,40 +114,11 @@ def check_file(path: Path | None) -> None:
 
 def write_table(table: pd.DataFrame, path: Path | None) -> None:
     """A table to a .csv or .parquet file, whole or not at all; as CSV to stdout without a path."""
-    from cartsim.trial.outcome import write_whole
-
     if path is None:
         table.to_csv(sys.stdout, index=False, lineterminator="\n")
-    elif path.suffix == ".parquet":
+        return
+    tidy(path.parent)
+    if path.suffix == ".parquet":
         write_whole(path, lambda beside: table.to_parquet(beside, index=False))
     else:
         write_whole(path, lambda beside: table.to_csv(beside, index=False, lineterminator="\n"))
-
-
-@contextmanager
-def whole_folder(folder: Path, replaces: Sequence[str]) -> Iterator[Path]:
-    """A place to prepare files that come into ``folder`` together, at the end, or not at all.
-
-    Of the files named in ``replaces``, those that were not prepared anew are removed then, so that the folder
-    never holds files of two runs. Folders made for nothing are taken away again. Raises InputError at once
-    where nothing can be written.
-    """
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    try:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            stage = tempfile.TemporaryDirectory(prefix=".cartsim-", dir=folder)
-        except OSError as error:
-            raise InputError(f"cannot write into {folder}: {error.strerror}; choose another folder") from None
-        with stage as name:
-            yield Path(name)
-            ready = sorted(Path(name).iterdir())
-            for path in ready:
-                path.replace(folder / path.name)
-            for old in set(replaces) - {path.name for path in ready}:
-                (folder / old).unlink(missing_ok=True)
-    except BaseException:
-        for each in missing:
-            if each.is_dir() and not any(each.iterdir()):
-                each.rmdir()
-        raise

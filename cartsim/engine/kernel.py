@@ -4,26 +4,21 @@ A model's kernel module holds a handful of small functions for one patient (``co
 ``rates``, ``outputs``) and one large one, ``attempt``, which tries one Rodas5P step for every lane at once: slopes,
 analytic Jacobian, a sparse elimination written out in full, eight stages, error estimate and dense output. Its loop
 body has no branches and works on one flat array with rows at fixed offsets, so that the compiler turns it into packed
-instructions. ``source`` writes the module; here it is kept beside numba's cache of its machine code, under a name made
-from the model's mathematics.
+instructions. ``source`` writes the module; it never lies on disk as text: what is kept is what it was compiled to.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import os
+import marshal
 import sys
-import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cartsim.cache import cache_dir
+from cartsim.engine.machine_code import MachineCode
 from cartsim.model.reader import Model
-from cartsim.version import __version__
 
 
 @dataclass(frozen=True)
@@ -38,22 +33,14 @@ class Kernel:
     outputs: Any
     n_states: int
     n_constants: int
-    source: Path
 
 
 def compile_model(model: Model, announce: Callable[[str], None] | None = None) -> Kernel:
     """The kernel of a model, from memory, from disk, or newly made (some seconds, of which ``announce`` is told)."""
-    key = _key(model)
-    module = _loaded.get(key)
-    if module is None:
-        path = cache_dir() / "kernels" / f"kernel_{key}.py"
-        if not path.exists():
-            if announce:
-                announce(f"compiling {model.name} for this machine, once, about 10 s")
-            from cartsim.engine.source import generate
-
-            _write_whole(path, generate(model))
-        module = _loaded[key] = _import(path)
+    with _one_at_a_time:
+        module = _loaded.get(model.digest)
+        if module is None:
+            module = _loaded[model.digest] = _module(model, announce)
     return Kernel(
         attempt=module.attempt,
         constants=module.constants,
@@ -63,35 +50,26 @@ def compile_model(model: Model, announce: Callable[[str], None] | None = None) -
         outputs=module.outputs,
         n_states=len(model.states),
         n_constants=module.N_CONSTANTS,
-        source=Path(str(module.__file__)),
     )
 
 
 _loaded: dict[str, ModuleType] = {}
+_one_at_a_time = threading.Lock()
 
 
-def _key(model: Model) -> str:
-    """Names the module: the model's mathematics, the code that writes it, and cartsim's version."""
-    digest = hashlib.sha256(f"{model.digest} {__version__}".encode())
-    for name in ("arithmetic", "elimination", "layout", "source", "symbols", "tableau"):
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    return digest.hexdigest()[:20]
+def _module(model: Model, announce: Callable[[str], None] | None) -> ModuleType:
+    code = MachineCode("kernel", model.digest)
 
+    def written() -> bytes:
+        if announce:
+            announce(f"compiling {model.name} for this machine, once, about 10 s")
+        from cartsim.engine.source import generate
 
-def _write_whole(path: Path, text: str) -> None:
-    """Write beside and rename, so that another process never reads half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    os.replace(beside, path)
+        return marshal.dumps(compile(generate(model), f"<{code.name}>", "exec"))
 
-
-def _import(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    module = ModuleType(code.name)
+    module.__dict__["kept"] = code.kept  # the decorator of the module's functions
+    sys.modules[code.name] = module  # numba names machine code by its module; two models must not share names
+    exec(marshal.loads(code.part("module", written)), module.__dict__)
+    code.keep()
     return module

@@ -17,6 +17,7 @@ from numba import njit, types
 from cartsim.engine.arithmetic import fast_exp
 from cartsim.engine.kernel import Kernel
 from cartsim.engine.layout import EMPTY_BELOW, LANES, Rows
+from cartsim.engine.machine_code import MachineCode
 
 
 class Status(IntEnum):
@@ -26,6 +27,13 @@ class Status(IntEnum):
     ceiling = 1  # a state rose above its ceiling: outputs are NaN from there on
     too_many_steps = 2  # all outputs are NaN
     step_too_small = 3  # all outputs are NaN
+    bad_start = 4  # a state starts, or is left by a dose, at what is no number or below 0 on the log scale: NaN
+    not_finite = 5  # an output is NaN or infinite while the states are not; outputs are as they were computed
+
+    @classmethod
+    def failed(cls, codes: np.ndarray) -> np.ndarray:
+        """Whether each of these patients has no result: neither all outputs nor those up to a ceiling."""
+        return np.asarray(codes) >= cls.too_many_steps
 
 
 @dataclass(frozen=True)
@@ -191,7 +199,7 @@ _DP_C = np.array([0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1])
 _DP_E = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _explicit(rates, p, t, x, h, k, end):  # type: ignore[no-untyped-def]
     """One explicit step from ``x`` in natural units: its slopes ``k`` and its ``end``."""
     for s in range(7):
@@ -203,7 +211,7 @@ def _explicit(rates, p, t, x, h, k, end):  # type: ignore[no-untyped-def]
         rates(t + _DP_C[s] * h, p, end, k[s])
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _start(rates, p, t, x, longest, log_scaled, negligible, rtol, k, trial):  # type: ignore[no-untyped-def]
     """The first step, in natural units, where a pool that fills from nothing is a straight line.
 
@@ -230,7 +238,7 @@ def _start(rates, p, t, x, longest, log_scaled, negligible, rtol, k, trial):  # 
     return 0.0
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _carried(value, log):  # type: ignore[no-untyped-def]
     """A natural value as it is carried: ln of a log-scaled one, ABSENT where its pool is empty."""
     if not log:
@@ -238,13 +246,13 @@ def _carried(value, log):  # type: ignore[no-untyped-def]
     return math.log(value) if value > 0.0 else ABSENT
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _next_stop(dose_times, next_dose, pending):  # type: ignore[no-untyped-def]
     """The next time at which a step has to end."""
     return min(dose_times[next_dose], pending) if next_dose < dose_times.size else pending
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _dense(w, lane, i, n_states, theta):  # type: ignore[no-untyped-def]
     """State i of a lane inside the step just tried, 0 <= theta <= 1."""
     block = n_states * LANES  # y, new and the three blocks of the interpolant follow each other, see layout.Rows
@@ -254,7 +262,7 @@ def _dense(w, lane, i, n_states, theta):  # type: ignore[no-untyped-def]
     return rest * old + theta * (new + rest * (w[dense] + theta * (w[dense + block] + theta * w[dense + 2 * block])))
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _crossing(w, lane, i, n_states, limit):  # type: ignore[no-untyped-def]
     """Where in the step just tried state i passes the limit that lies between its two ends."""
     falling = _dense(w, lane, i, n_states, 1.0) < limit
@@ -269,7 +277,7 @@ def _crossing(w, lane, i, n_states, limit):  # type: ignore[no-untyped-def]
     return after
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _first_emptied(w, lane, limits, log_scaled):  # type: ignore[no-untyped-def]
     """The first state to fall through its limit in the step just tried: (where in the step, which), or (1, -1)."""
     n_states = log_scaled.size
@@ -284,7 +292,7 @@ def _first_emptied(w, lane, limits, log_scaled):  # type: ignore[no-untyped-def]
     return first, which
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
 def _condition_met(w, lane, t, h, fraction, rule, nadir, log_scaled):  # type: ignore[no-untyped-def]
     """Where in the step the condition of retreatment is first met (-1 if it is not), and the lowest value so far.
 
@@ -311,9 +319,21 @@ def _condition_met(w, lane, t, h, fraction, rule, nadir, log_scaled):  # type: i
     return -1.0, nadir
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", nogil=True)
+def _not_a_start(x, log_scaled):  # type: ignore[no-untyped-def]
+    """Whether a state is no finite number, or is negative where its logarithm is to be carried."""
+    wrong = False
+    for i in range(x.size):
+        wrong |= not abs(x[i]) < np.inf or (log_scaled[i] and x[i] < 0.0)
+    return wrong
+
+
+@njit(error_model="numpy", nogil=True)
 def _finish(outputs, times, p, seen, log_scaled, residue, needed, columns, who, done, out):  # type: ignore[no-untyped-def]
-    """Turn a patient's states into its outputs; what lies below zero by less than the tolerance is zero."""
+    """Turn a patient's states into its outputs; what lies below zero by less than the tolerance is zero.
+
+    Returns whether all of them are finite.
+    """
     for k in range(needed.size):
         i = needed[k]
         if log_scaled[i]:
@@ -325,9 +345,19 @@ def _finish(outputs, times, p, seen, log_scaled, residue, needed, columns, who, 
                 value = seen[i, j]
                 seen[i, j] = 0.0 if -residue[i] < value < 0.0 else value
     outputs(times, p, seen, columns, who, done, out)
+    total = 0.0
+    for k in range(columns.size):
+        if columns[k] >= 0:
+            for j in range(done):
+                value = out[columns[k], who, j]
+                total += value - value  # 0, or NaN for NaN and the infinities
+    return total == 0.0
 
 
-@njit(
+_machine_code = MachineCode("driver")
+
+
+@_machine_code.kept(
     types.void(
         _Attempt,
         _Constants,
@@ -360,7 +390,6 @@ def _finish(outputs, times, p, seen, log_scaled, residue, needed, columns, who, 
         _vector,
     ),
     error_model="numpy",
-    cache=True,
     nogil=True,
 )
 def _run(  # type: ignore[no-untyped-def]
@@ -429,6 +458,7 @@ def _run(  # type: ignore[no-untyped-def]
             w[CONSTANTS + m * LANES + lane] = c[m]
 
     arriving = np.ones(LANES, np.bool_)  # lanes that stand at a dose or at their start
+    spoilt = np.zeros(LANES, np.bool_)  # lanes whose patient has no start
     while True:
         # Lanes without a patient take the next; those at the start or at a dose are set up to go on.
         for lane in range(LANES):
@@ -444,6 +474,7 @@ def _run(  # type: ignore[no-untyped-def]
                 for m in range(n_constants):
                     w[CONSTANTS + m * LANES + lane] = c[m]
                 initial(p, x)
+                spoilt[lane] = _not_a_start(x, log_scaled)
                 w[TIME + lane] = 0.0
                 next_time[lane] = 0
                 next_dose[lane] = 0
@@ -481,6 +512,14 @@ def _run(  # type: ignore[no-untyped-def]
             if infused:
                 for i in range(n_states):
                     w[ALIVE + i * LANES + lane] = 1.0
+                spoilt[lane] |= _not_a_start(x, log_scaled)
+            if spoilt[lane]:
+                running -= 1
+                status[who] = Status.bad_start
+                ended[who] = t
+                patient[lane] = -1
+                arriving[lane] = True
+                continue
             while next_time[lane] < n_times and times[next_time[lane]] <= t:
                 for i in range(n_states):
                     seen[lane, i, next_time[lane]] = _carried(x[i], log_scaled[i])
@@ -519,10 +558,10 @@ def _run(  # type: ignore[no-untyped-def]
                 running -= 1
                 if stuck:
                     status[who] = Status.step_too_small
-                else:
-                    _finish(
-                        outputs, times, p, seen[lane], log_scaled, residue, needed, columns, who, n_times, out
-                    )
+                elif not _finish(
+                    outputs, times, p, seen[lane], log_scaled, residue, needed, columns, who, n_times, out
+                ):
+                    status[who] = Status.not_finite
                 ended[who] = t
                 patient[lane] = -1
                 arriving[lane] = True
@@ -627,9 +666,13 @@ def _run(  # type: ignore[no-untyped-def]
             ended[who] = w[TIME + lane]
             if ending == Status.ok or ending == Status.ceiling:
                 done = next_time[lane]
-                _finish(
+                if not _finish(
                     outputs, times, parameters[who], seen[lane], log_scaled, residue, needed, columns, who, done, out
-                )
+                ):
+                    status[who] = Status.not_finite
             running -= 1
             patient[lane] = -1
             arriving[lane] = True
+
+
+_machine_code.keep()

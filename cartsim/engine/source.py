@@ -9,18 +9,35 @@ import sympy as sp
 from sympy.printing.pycode import PythonCodePrinter
 
 from cartsim.engine import symbols, tableau
+from cartsim.engine.check import checked
 from cartsim.engine.elimination import Elimination
 from cartsim.engine.layout import EMPTY_BELOW, LANES, Rows
+from cartsim.engine.size import Budget, number
+from cartsim.errors import InputError
+from cartsim.model.model import shown
 from cartsim.model.reader import Model
 from cartsim.version import __version__
 
-_PLAIN = "@njit('{}', error_model='numpy', cache=True, nogil=True)"
+_PLAIN = "@kept('{}', error_model='numpy', nogil=True)"
+MAX_SOURCE = 400_000
+"""Characters, ten times a shipped model's: compiling them takes minutes."""
 _VECTOR, _MATRIX, _CUBE = "float64[::1]", "float64[:, ::1]", "float64[:, :, :]"
 
 
 def generate(model: Model) -> str:
-    """The source text of a model's kernel module."""
-    return _Writer(model).module()
+    """The source text of a model's kernel module, proved to be arithmetic on numbered names.
+
+    Raises InputError for a model whose equations grow too large.
+    """
+    writer = _Writer(model)
+    try:
+        source = writer.module()
+        if len(source) > MAX_SOURCE:
+            raise InputError(f"its equations make {len(source)} characters of code, at most {MAX_SOURCE} are compiled; "
+                             "use fewer states, or fewer that depend on one another")  # fmt: skip
+        return checked(source)
+    except InputError as problem:
+        raise InputError(f"model {shown(model.name)}: {problem}") from None
 
 
 class _Writer:
@@ -47,7 +64,7 @@ class _Writer:
         self.arguments = ["t", *self.y, *self.c, *(f"alive_{i}" for i in self.alive)]
 
     def module(self) -> str:
-        header = f'''"""Written by cartsim {__version__} from the model {self.model.name}; made anew when it changes."""
+        header = f'''"""Written by cartsim {__version__}; made anew when the model changes."""
 from math import sqrt
 
 from numba import njit
@@ -106,7 +123,7 @@ N_CONSTANTS = {len(self.c)}
             lines += elimination.solve([f"r_{i}" for i in range(n)], [f"k{stage}_{i}" for i in range(n)])
         lines += self.ending(rows)
         return [
-            f"@njit('void({_VECTOR}, float64)', error_model='numpy', fastmath=FAST, cache=True, nogil=True)",
+            f"@kept('void({_VECTOR}, float64)', error_model='numpy', fastmath=FAST, nogil=True)",
             "def attempt(w, rtol):",
             f"    for l in range({LANES}):",
             *("        " + line for line in lines),
@@ -139,7 +156,7 @@ N_CONSTANTS = {len(self.c)}
             else:
                 y = self.y[i]
                 lines.append(f"size_{i} = abs({y}) if abs({y}) > abs(new_{i}) else abs(new_{i})")
-                lines.append(f"e_{i} = k{last}_{i} / (rtol * (size_{i} + {state.negligible!r}))")
+                lines.append(f"e_{i} = k{last}_{i} / (rtol * (size_{i} + {float(state.negligible)!r}))")
             lines.append(f"total = total + e_{i}*e_{i}")
             for d, weights in enumerate(tableau.DENSE):
                 terms = " + ".join(f"{a!r}*k{m}_{i}" for m, a in enumerate(weights))
@@ -160,11 +177,7 @@ N_CONSTANTS = {len(self.c)}
     def initial(self) -> list[str]:
         """States at time 0, before any dose."""
         lines = [_PLAIN.format(f"void({_VECTOR}, {_VECTOR})"), "def initial(p, x):", *self.parameters_read()]
-        waiting = dict(enumerate(self.system.natural_initial))
-        x = self.system.x
-        while waiting:  # each after those it is made from
-            for i in [i for i, e in waiting.items() if not any(e.has(x[j]) for j in waiting if j != i)]:
-                lines.append(f"    x[{i}] = {x[i].name} = {_text(waiting.pop(i))}")
+        lines += [f"    x[{i}] = {_text(e)}" for i, e in enumerate(self.system.natural_initial)]
         return lines
 
     def infuse(self) -> list[str]:
@@ -249,9 +262,10 @@ def _reciprocals(expression: sp.Expr) -> sp.Expr:
 def _mirrored(expressions: list[sp.Expr]) -> list[sp.Expr]:
     """exp(-a) as reciprocal(exp(a)) where both occur: a division costs a fraction of an exponential."""
     swap: dict[sp.Expr, sp.Expr] = {}
+    budget = Budget()
     atoms = sorted({e for x in expressions for e in x.atoms(sp.exp)}, key=lambda e: e.sort_key())
     for e in atoms:
-        opposite = sp.exp(sp.expand_mul(-e.args[0]))
+        opposite = sp.exp(budget.expanded(-e.args[0]))
         if opposite in atoms and opposite not in swap:
             swap[e] = _reciprocal(opposite)
     return [x.xreplace(swap) for x in expressions]
@@ -284,13 +298,17 @@ class _Printer(PythonCodePrinter):
         return f"log({self._print(e.args[0])})"
 
     def _print_Integer(self, e: sp.Expr) -> str:
-        return f"{int(e)}.0"
+        return repr(number(e))
 
     def _print_Rational(self, e: sp.Expr) -> str:
-        return repr(float(e))
+        return repr(number(e))
 
     def _print_Float(self, e: sp.Expr) -> str:
-        return repr(float(e))
+        return repr(number(e))
+
+    def _print_sign(self, e: sp.Expr) -> str:  # the slope of abs, which sqrt(x**2) is
+        x = self._print(e.args[0])
+        return f"(1.0 if ({x}) > 0.0 else -1.0 if ({x}) < 0.0 else 0.0)"
 
     def _print_Pow(self, e: sp.Expr, **_: Any) -> str:
         base, exponent = self._print(e.base), e.exp

@@ -147,15 +147,16 @@ def read(
 ) -> dict[str, NDArray[np.float64]]:
     """Each measure's numbers (n,) of ``values[output]`` (n, m) at ``times`` (m,) from `reading_times`.
 
-    NaN for a patient with NaN in the trajectory: its integration failed, or its tumor outgrew every limit.
+    NaN for a patient without a finite trajectory: its integration failed, or its tumor outgrew every limit.
     """
     import numpy as np
 
     found = {}
     for name, measure in measures.items():
         y = values[measure.output]
-        numbers = _READERS[measure.kind](times, np.nan_to_num(y), measure.at)
-        found[name] = np.where(np.isnan(y).any(axis=1), np.nan, numbers)
+        known = np.isfinite(y).all(axis=1)
+        numbers = _READERS[measure.kind](times, np.where(known[:, None], y, 0.0), measure.at)
+        found[name] = np.where(known, numbers, np.nan)
     return found
 
 

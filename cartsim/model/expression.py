@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import reprlib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from cartsim.errors import InputError
+from cartsim.model.extent import measure
 
 FUNCTIONS = frozenset({"exp", "log", "sqrt"})
 MAX_LENGTH = 2000
@@ -82,12 +84,15 @@ def parse(text: str | float, where: str) -> Expression:
     """Read a formula.
 
     text: the formula, or a number; where: file and entry, for the error message.
-    Raises InputError for anything but numbers, names, + - * / **, parentheses, exp, log and sqrt.
+    Raises InputError for anything but numbers, names, + - * / **, parentheses, exp, log and sqrt, and for
+    numbers that do not come to a finite one.
     """
     if isinstance(text, (int, float)) and not isinstance(text, bool):
+        if not _finite(text) and not isinstance(text, float):  # too long for a double, or even to be printed
+            raise InputError(f"{where}: the number has more than 308 digits; numbers go up to 1.8e308")
         text = repr(text)
     if not isinstance(text, str):
-        raise InputError(f"{where}: a formula must be text or a number, not {text!r}")
+        raise InputError(f"{where}: a formula must be text or a number, not {reprlib.repr(text)}")
     line = " ".join(text.split())
     shown = _short(ascii(line))
     if not line:
@@ -105,7 +110,9 @@ def parse(text: str | float, where: str) -> Expression:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
         reason = problem.msg if isinstance(problem, SyntaxError) else "nested too deeply"
         raise InputError(f"{where}: cannot read {shown} ({reason}); use {_ALLOWED}") from None
-    return Expression(line, tree, _check(tree, line, where))
+    names = _check(tree, line, where)
+    measure(tree, {}, where)
+    return Expression(line, tree, names)
 
 
 def _check(tree: ast.expr, text: str, where: str) -> frozenset[str]:

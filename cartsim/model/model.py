@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import math
 import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -40,7 +43,8 @@ class Parameter:
     """A number of the model: parameter, covariate, constant, or a published one the equations do not use.
 
     value: typical value, None for a derived parameter, whose `expression` gives it from the others;
-    low, high: inclusive limits; rse: relative standard error as a fraction.
+    low, high: inclusive limits; rse: relative standard error as a fraction; replaced: the formula whose place
+    an overriding number has taken.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Parameter:
     source: str
     doc: str
     role: str
+    replaced: Expression | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,6 @@ class Model:
 
     parameters: constants, parameters and covariates in file order; definitions: each after those it uses;
     unused: published values that do not enter the equations; variants: named sets of parameter values;
-    digest: SHA-256 of what defines the mathematics, the same whatever values the parameters take;
     path: the file it was read from.
     """
 
@@ -119,9 +123,24 @@ class Model:
     outputs: dict[str, Output]
     dosing: Dosing | None
     variants: dict[str, dict[str, float]]
-    digest: str
     path: str
     unused: dict[str, Parameter] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the mathematics: all that machine code is made from, and the formulas of derived parameters.
+
+        Values, units and words are not part of it, so that new values need no new machine code.
+        """
+        mathematics = [
+            [(name, _formula(p.expression or p.replaced)) for name, p in self.parameters.items()],
+            [(name, _formula(formula)) for name, formula in self.definitions.items()],
+            [(name, s.scale, _formula(s.initial), _formula(s.seed), _formula(s.rate), s.negligible, s.ceiling, s.volume)
+             for name, s in self.states.items()],
+            [(name, _formula(o.value)) for name, o in self.outputs.items()],
+            None if self.dosing is None else (self.dosing.state, _formula(self.dosing.per_dose)),
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(mathematics).encode()).hexdigest()
 
     def override(self, values: Mapping[str, float]) -> Model:
         """The model with new typical values. A derived parameter given a number keeps that number.
@@ -133,11 +152,21 @@ class Model:
         for name, value in values.items():
             self._known(name)
             number = finite_number(value, name)
-            changed[name] = replace(changed[name], value=number, expression=None)
+            old = changed[name]
+            changed[name] = replace(old, value=number, expression=None, replaced=old.expression or old.replaced)
             check_typical_value(changed[name])
         model = replace(self, parameters=changed)
         model.values({}, 1)  # derived parameters may leave their limits
         return model
+
+    def inputs(self) -> dict[str, Any]:
+        """What results depend on: the mathematics by its digest, and the numbers. No words, units or paths."""
+        numbers = {
+            p.name: {"value": p.value, "low": p.low, "high": p.high, "iiv": p.iiv, "role": p.role}
+            for p in self.parameters.values()
+        }
+        dose = None if self.dosing is None else self.dosing.dose
+        return {"name": self.name, "digest": self.digest, "time": self.time, "parameters": numbers, "dose": dose}
 
     def variant(self, name: str) -> Model:
         """The model with the values of a named variant. Raises InputError for an unknown one."""
@@ -169,6 +198,22 @@ class Model:
             values[name] = column
             _check_column(column, parameter)
         return np.column_stack([values[name] for name in self.parameters]).astype(np.float64, copy=False)
+
+    def check_start(self, values: Mapping[str, float]) -> None:
+        """Raise InputError where a state does not start at a finite number, 0 or more on the log scale.
+
+        values: of every parameter, of one patient.
+        """
+        known: dict[str, Any] = dict(values)
+        for name in in_order({name: state.initial for name, state in self.states.items()}, self.name):
+            state = self.states[name]
+            known[name] = value = float(state.initial.evaluate(known))
+            if not math.isfinite(value) or (state.scale == "log" and value < 0):
+                allowed = "0 or more" if state.scale == "log" else "any finite number"
+                raise InputError(
+                    f"model {self.name!r}: {name} starts at {value:g} ({shown(state.initial.text)}); "
+                    f"it must be {allowed}"
+                )
 
     def states_behind(self, names: Iterable[str]) -> set[str]:
         """The states that outputs or states are read from, without those that only drive these."""
@@ -214,13 +259,19 @@ class Model:
         raise InputError(f"model {self.name!r} has no parameter {name!r}{choices(name, self.parameters)}")
 
 
+def _formula(formula: Expression | None) -> str | None:
+    return None if formula is None else formula.text
+
+
 def in_order(formulas: Mapping[str, Expression], where: str) -> list[str]:
     """Names in an order in which each formula comes after those it uses."""
     graph = TopologicalSorter({n: sorted(f.names & formulas.keys()) for n, f in formulas.items()})
     try:
         return list(graph.static_order())
     except CycleError as problem:
-        raise InputError(f"{where}: circular: {' -> '.join(problem.args[1])}; break the circle") from None
+        names = problem.args[1]
+        circle = names if len(names) <= 10 else [*names[:8], "...", names[-1]]
+        raise InputError(f"{where}: circular: {' -> '.join(circle)}; break the circle") from None
 
 
 def finite_number(value: Any, where: str) -> float:
@@ -291,5 +342,8 @@ def choices(name: str, known: Iterable[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """Any value for a message, cut to a line."""
-    return reprlib.repr(value)
+    """Any value for a message, cut to a line of printable characters."""
+    try:
+        return ascii(value) if isinstance(value, str) and len(value) <= 80 else reprlib.repr(value)
+    except ValueError:  # Python prints no whole number of more than 4300 digits
+        return "a number of thousands of digits"

@@ -6,20 +6,23 @@ that names the file, the entry and the mend, raised before anything is simulated
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import keyword
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cartsim.cache import cache_dir
+from cartsim import cache
 from cartsim.errors import InputError
-from cartsim.model import expression, units
+from cartsim.model import expression, extent, units
 from cartsim.model import model as specification
 from cartsim.model.expression import FUNCTIONS, Expression, parse
+from cartsim.model.extent import MAX_OPERATIONS, Extent, measure
 from cartsim.model.model import (
     DISTRIBUTIONS,
     TABLE_COLUMNS,
@@ -40,6 +43,10 @@ __all__ = ["DISTRIBUTIONS", "Dosing", "Model", "Output", "Parameter", "State", "
 
 RESERVED = FUNCTIONS | TABLE_COLUMNS
 MAX_BYTES = 1_000_000
+MAX_LINE = 4000  # characters: the time that a key of many parts takes grows with their square
+MAX_STATES = 100
+MAX_UNIT, MAX_SOURCE, MAX_DOC = 100, 2000, 10_000  # characters
+_LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
 # --- finding -----------------------------------------------------------------------------------------
@@ -59,15 +66,15 @@ def load(name_or_path: str | Path | Model) -> Model:
         text, variant = text.rsplit(":", 1)
     path = Path(text) if text.endswith(".toml") else _folder() / f"{text}.toml"
     if not text.endswith(".toml") and text not in names():
-        raise InputError(f"no model {text!r}{choices(text, names())} (a model of your own: the path of its "
+        raise InputError(f"no model {shown(text)}{choices(text[:100], names())} (a model of your own: the path of its "
                          ".toml file)")
     try:
-        content = path.read_bytes()
+        content = _content(path)
     except (OSError, ValueError) as problem:  # ValueError: no path at all, such as one with a null byte
         reason = getattr(problem, "strerror", None) or problem
-        raise InputError(f"cannot read the model file {text!r}: {reason}") from None
-    model = _build(_toml(content, path.name), path)
-    _check_units_once(model, content, path.name)
+        raise InputError(f"cannot read the model file {shown(text)}: {reason}") from None
+    model = _build(_toml(content, shown_path(path)), path)
+    _check_units_once(model, content, shown_path(path))
     return model if variant is None else model.variant(variant)
 
 
@@ -83,13 +90,40 @@ def _folder() -> Path:
     return inside if inside.is_dir() else package.parent / "models"
 
 
+def shown_path(path: str | Path) -> str:
+    """The name of a file for a message."""
+    name = Path(path).name
+    return name if name.isprintable() else ascii(name)
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a regular file; a device would never end."""
+
+    def at_once(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would keep us waiting
+
+    with open(path, "rb", opener=at_once) as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise ValueError("it is not a regular file")
+        if about.st_size > MAX_BYTES:
+            raise ValueError(f"it has {about.st_size} bytes, at most {MAX_BYTES} are read")
+        return file.read(MAX_BYTES)
+
+
 def _toml(content: bytes, file: str) -> dict[str, Any]:
-    if len(content) > MAX_BYTES:
-        raise InputError(f"{file}: {len(content)} bytes, at most {MAX_BYTES} are read")
     try:
+        for k, line in enumerate(content.split(b"\n"), 1):
+            if len(line) > MAX_LINE:
+                raise ValueError(f"line {k} has more than {MAX_LINE} characters, the most that are read")
         return tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise InputError(f"{file}: not a TOML file ({problem})") from None
+    except (ValueError, RecursionError) as problem:  # ValueError: not TOML, not UTF-8, or a number too long to read
+        raise InputError(f"{file}: not a TOML file ({_reason(problem)})") from None
+
+
+def _reason(problem: Exception) -> str:
+    line = " ".join(str(problem).split())
+    return ascii(line if len(line) <= 200 else line[:197] + "...")[1:-1]
 
 
 # --- reading -----------------------------------------------------------------------------------------
@@ -102,10 +136,12 @@ _ROLES = {"constants": "constant", "parameters": "parameter", "covariates": "cov
 
 
 def _build(raw: dict[str, Any], path: Path) -> Model:
-    file = path.name
+    file = shown_path(path)
     sections = _fields(raw, file, [s for s, needed in _SECTIONS.items() if needed], _SECTIONS)
     head = _fields(sections["model"], f"{file}: [model]", ("name", "source", "time"), ("doc",))
-    head = {key: _text(value, f"{file}: model.{key}") for key, value in head.items()}
+    most = {"name": 64, "time": MAX_UNIT, "source": MAX_SOURCE, "doc": MAX_DOC}
+    head = {key: _text(value, f"{file}: model.{key}", most[key]) for key, value in head.items()}
+    _check_label(head["name"], f"{file}: model.name")
     taken: dict[str, str] = {}
 
     def entries(section: str) -> Iterable[tuple[str, Any, str]]:
@@ -113,8 +149,10 @@ def _build(raw: dict[str, Any], path: Path) -> Model:
         if not isinstance(table, dict):
             raise InputError(f"{file}: {section} must be a table: write [{section}.NAME]")
         for name, entry in table.items():
-            where = f"{file}: {section}.{name if name.isprintable() else repr(name)}"
-            if section != "variants":
+            where = f"{file}: {section}.{name if _LABEL.fullmatch(name) else shown(name)}"
+            if section == "variants":
+                _check_label(name, where)
+            else:
                 _claim(name, where, taken)
             yield name, entry, where
 
@@ -127,6 +165,8 @@ def _build(raw: dict[str, Any], path: Path) -> Model:
     dosing = _dosing(sections["dosing"], f"{file}: dosing") if "dosing" in sections else None
     if not states:
         raise InputError(f"{file}: [states] is empty; a model has at least one state")
+    if len(states) > MAX_STATES:
+        raise InputError(f"{file}: {len(states)} states, at most {MAX_STATES} are compiled; lump some together")
     _check_names(parameters, definitions, states, outputs, dosing, file)
     definitions = {n: definitions[n] for n in in_order(definitions, f"{file}: definitions")}
 
@@ -134,14 +174,15 @@ def _build(raw: dict[str, Any], path: Path) -> Model:
     for name, entry, where in entries("variants"):
         if not isinstance(entry, dict):
             raise InputError(f"{where}: a variant is a table of parameter values")
-        variants[name] = {key: finite_number(value, f"{where}.{key}") for key, value in entry.items()}
+        variants[name] = {key: finite_number(value, f"{where}.{key if key.isidentifier() else shown(key)}")
+                          for key, value in entry.items()}
 
     model = Model(
         name=head["name"], source=head["source"], doc=head.get("doc", ""), time=head["time"],
         parameters=parameters, states=states, definitions=definitions, outputs=outputs, dosing=dosing,
-        variants=variants, digest=_digest(parameters, definitions, states, outputs, dosing),
-        path=str(path), unused=unused,
+        variants=variants, path=str(path), unused=unused,
     )
+    check_extents(model)
     _check_typical(model, file)
     return model
 
@@ -156,11 +197,11 @@ def _parameter(name: str, entry: Any, where: str, role: str) -> Parameter:
     else:
         value = finite_number(value, f"{where}.value")
     return Parameter(
-        name=name, value=value, expression=formula, unit=_text(entry["unit"], f"{where}.unit"),
+        name=name, value=value, expression=formula, unit=_text(entry["unit"], f"{where}.unit", MAX_UNIT),
         iiv=_variability(entry["iiv"], f"{where}.iiv") if "iiv" in entry else None,
         rse=_positive(entry, "rse", where), low=_optional(entry, "low", where),
-        high=_optional(entry, "high", where), source=_text(entry["source"], f"{where}.source"),
-        doc=_text(entry.get("doc", ""), f"{where}.doc", empty=True), role=role,
+        high=_optional(entry, "high", where), source=_text(entry["source"], f"{where}.source", MAX_SOURCE),
+        doc=_text(entry.get("doc", ""), f"{where}.doc", MAX_DOC, empty=True), role=role,
     )
 
 
@@ -189,6 +230,7 @@ def _state(name: str, entry: Any, where: str) -> State:
     scale = entry["scale"]
     if scale not in ("log", "linear"):
         raise InputError(f"{where}.scale: {shown(scale)} is not one of log, linear")
+    unit = _text(entry["unit"], f"{where}.unit", MAX_UNIT)
     initial = parse(entry["initial"], f"{where}.initial")
     seed = parse(entry["seed"], f"{where}.seed") if "seed" in entry else None
     negligible = _positive(entry, "negligible", where)
@@ -201,20 +243,20 @@ def _state(name: str, entry: Any, where: str) -> State:
     if scale == "linear" and seed is not None:
         raise InputError(f"{where}.seed: only for log-scaled states, a linear one may be 0; leave it out")
     if scale == "linear" and negligible is None:
-        raise InputError(f"{where}: a linear state needs negligible, the size (in {entry['unit']}) below "
+        raise InputError(f"{where}: a linear state needs negligible, the size (in {unit}) below "
                          "which relative accuracy no longer matters")
     return State(
-        name=name, unit=_text(entry["unit"], f"{where}.unit"), scale=scale, initial=initial, seed=seed,
+        name=name, unit=unit, scale=scale, initial=initial, seed=seed,
         rate=parse(entry["rate"], f"{where}.rate"), negligible=negligible or 0.0, ceiling=ceiling,
-        volume=_text(entry["volume"], f"{where}.volume") if "volume" in entry else None,
-        doc=_text(entry.get("doc", ""), f"{where}.doc", empty=True),
+        volume=_text(entry["volume"], f"{where}.volume", 64) if "volume" in entry else None,
+        doc=_text(entry.get("doc", ""), f"{where}.doc", MAX_DOC, empty=True),
     )
 
 
 def _output(name: str, entry: Any, where: str) -> Output:
     entry = _fields(entry, where, ("unit", "value"), ("doc",))
-    return Output(name, _text(entry["unit"], f"{where}.unit"), parse(entry["value"], f"{where}.value"),
-                  _text(entry.get("doc", ""), f"{where}.doc", empty=True))
+    return Output(name, _text(entry["unit"], f"{where}.unit", MAX_UNIT), parse(entry["value"], f"{where}.value"),
+                  _text(entry.get("doc", ""), f"{where}.doc", MAX_DOC, empty=True))
 
 
 def _dosing(entry: Any, where: str) -> Dosing:
@@ -222,8 +264,8 @@ def _dosing(entry: Any, where: str) -> Dosing:
     dose = finite_number(entry["dose"], f"{where}.dose")
     if dose < 0:
         raise InputError(f"{where}.dose: {dose:g} is negative; give 0 or more")
-    return Dosing(_text(entry["state"], f"{where}.state"), parse(entry["per_dose"], f"{where}.per_dose"),
-                  dose, _text(entry["unit"], f"{where}.unit"))
+    return Dosing(_text(entry["state"], f"{where}.state", 64), parse(entry["per_dose"], f"{where}.per_dose"),
+                  dose, _text(entry["unit"], f"{where}.unit", MAX_UNIT))
 
 
 def _fields(entry: Any, where: str, needed: Iterable[str], allowed: Iterable[str]) -> dict[str, Any]:
@@ -241,10 +283,23 @@ def _fields(entry: Any, where: str, needed: Iterable[str], allowed: Iterable[str
     return entry
 
 
-def _text(value: Any, where: str, *, empty: bool = False) -> str:
+def _text(value: Any, where: str, most: int, *, empty: bool = False) -> str:
+    """Text on one line: printable, so that showing it cannot steer a terminal, and of bounded length."""
     if not isinstance(value, str) or not (value.strip() or empty):
         raise InputError(f"{where}: must be text, not {shown(value)}")
-    return " ".join(value.split())
+    line = " ".join(value.split())
+    if len(line) > most:
+        raise InputError(f"{where}: {len(line)} characters, at most {most} are read")
+    if not line.isprintable() or any(ord(c) < 32 and c not in "\t\n\r" for c in value):
+        odd = next(c for c in value if not c.isprintable() and c not in "\t\n\r")
+        raise InputError(f"{where}: the character {odd!a} is not allowed; use printable text")
+    return line
+
+
+def _check_label(name: str, where: str) -> None:
+    if not _LABEL.fullmatch(name):
+        raise InputError(f"{where}: {shown(name)} cannot be a name here; use 1 to 64 letters, digits and _ - . "
+                         "(ASCII), a letter first")
 
 
 def _optional(entry: dict[str, Any], key: str, where: str) -> float | None:
@@ -260,8 +315,8 @@ def _positive(entry: dict[str, Any], key: str, where: str) -> float | None:
 
 def _claim(name: str, where: str, taken: dict[str, str]) -> None:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name) or "__" in name or keyword.iskeyword(name):
-        raise InputError(f"{where}: {name!r} cannot be a name; use letters, digits and single underscores, "
-                         "a letter first")
+        raise InputError(f"{where}: {shown(name)} cannot be a name; use 1 to 64 letters, digits and single "
+                         "underscores (ASCII), a letter first")
     if name in RESERVED:
         raise InputError(f"{where}: the name {name!r} is taken by cartsim; choose another")
     if name in taken:
@@ -327,22 +382,32 @@ def _check_typical(model: Model, file: str) -> None:
         raise InputError(f"{file}: {problem}") from None
 
 
-def _digest(parameters: dict[str, Parameter], definitions: dict[str, Expression], states: dict[str, State],
-            outputs: dict[str, Output], dosing: Dosing | None) -> str:
-    """Of the mathematics only: no values, units or words, so that new values need no new machine code."""
+def check_extents(model: Model) -> None:
+    """Formulas of a size that can be compiled, each with the definitions it uses unfolded.
 
-    def text(formula: Expression | None) -> str | None:
-        return None if formula is None else formula.text
+    Raises InputError for a formula, or a model, beyond the limits of ``extent``, and for numbers in them that do
+    not come to finite ones. Done when a file is read, and again before code is made of a model changed in Python.
+    """
+    file = shown_path(model.path)
+    known: dict[str, Extent] = {}
 
-    mathematics = [
-        [(p.name, text(p.expression)) for p in parameters.values()],
-        [(name, text(formula)) for name, formula in definitions.items()],
-        [(s.name, s.scale, text(s.initial), text(s.seed), text(s.rate), s.negligible, s.ceiling, s.volume)
-         for s in states.values()],
-        [(o.name, text(o.value)) for o in outputs.values()],
-        None if dosing is None else (dosing.state, text(dosing.per_dose)),
-    ]
-    return hashlib.sha256(json.dumps(mathematics).encode()).hexdigest()
+    def extent(formula: Expression | None, where: str) -> Extent:
+        return Extent() if formula is None else measure(formula.tree, known, f"{file}: {where}")
+
+    for name in in_order(model.definitions, f"{file}: definitions"):
+        known[name] = extent(model.definitions[name], f"definitions.{name}")
+    total = 0
+    for s in model.states.values():
+        total += extent(s.rate, f"states.{s.name}.rate").operations
+        total += extent(s.initial, f"states.{s.name}.initial").operations
+        total += extent(s.seed, f"states.{s.name}.seed").operations
+    for o in model.outputs.values():
+        total += extent(o.value, f"outputs.{o.name}.value").operations
+    if model.dosing is not None:
+        total += extent(model.dosing.per_dose, "dosing.per_dose").operations
+    if total > MAX_OPERATIONS:
+        raise InputError(f"{file}: the equations unfold to {total} operations, at most {MAX_OPERATIONS} are compiled; "
+                         "write them with fewer, or carry a part as a state of its own")
 
 
 # --- units -------------------------------------------------------------------------------------------
@@ -351,16 +416,14 @@ def _digest(parameters: dict[str, Parameter], definitions: dict[str, Expression]
 def _check_units_once(model: Model, content: bytes, file: str) -> None:
     """Check units unless this very file has passed this very code before: pint is slow to import."""
     key = hashlib.sha256(content)
-    for module in (expression, units, specification):
+    for module in (expression, extent, units, specification):
         key.update(Path(module.__file__ or "").read_bytes())
     key.update(Path(__file__).read_bytes())
-    mark = cache_dir() / f"units-{key.hexdigest()[:32]}"
-    if not mark.exists():
+    mark = f"units_{key.hexdigest()[:32]}"
+    if cache.read(mark) is None:
         _check_units(model, file)
-        try:
-            mark.touch()
-        except OSError:
-            return  # nothing is lost but time
+        with contextlib.suppress(OSError):  # nothing is lost but time
+            cache.write(mark, b"")
 
 
 def _check_units(model: Model, file: str) -> None:

@@ -92,7 +92,10 @@ def same_unit(one: Unit | None, other: Unit | None) -> bool:
     """Whether two units are equal, conversion factor included. None (the number 0) fits any unit."""
     if one is None or other is None:
         return True
-    ratio = _registry().Quantity(1.0, one / other).to_base_units()
+    try:
+        ratio = _registry().Quantity(1.0, one / other).to_base_units()
+    except ArithmeticError:  # a factor beyond the doubles, such as day**99/s**99
+        return False
     return ratio.unitless and math.isclose(ratio.magnitude, 1.0, rel_tol=1e-9)
 
 
@@ -100,7 +103,10 @@ def unit_text(unit: Unit | None) -> str:
     """A unit for a message, with factors such as s/day brought together."""
     if unit is None:
         return "any unit"
-    reduced = _registry().Quantity(1.0, unit).to_reduced_units()
+    try:
+        reduced = _registry().Quantity(1.0, unit).to_reduced_units()
+    except ArithmeticError:
+        return str(unit)
     factor = "" if math.isclose(reduced.magnitude, 1.0, rel_tol=1e-9) else f"{reduced.magnitude:.6g} "
     return min(str(unit), f"{factor}{reduced.units}", key=len)
 

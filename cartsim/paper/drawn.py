@@ -25,8 +25,8 @@ class Drawn(NamedTuple):
 
         Raises `InputError` where nothing can be written.
         """
+        from cartsim.files import writable_folder, write_whole
         from cartsim.plots import save
-        from cartsim.trial.outcome import writable_folder, write_whole
 
         folder = writable_folder(folder)
         return [

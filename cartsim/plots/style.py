@@ -265,7 +265,7 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
     The file is written beside its place and renamed, so that no half of one is ever seen. Raises `InputError`
     for another suffix or a place that cannot be written.
     """
-    from cartsim.trial.outcome import write_whole
+    from cartsim.files import write_whole
 
     path = Path(path)
     suffix = path.suffix.lower()

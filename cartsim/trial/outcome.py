@@ -215,8 +215,7 @@ class Readout:
             rule=rules.censoring,
         )
         table = judged.patient_table(seen.patients["id"])
-        failed = seen.status == Status.step_too_small
-        failed |= seen.status == Status.too_many_steps
+        failed = Status.failed(seen.status)
         extra: dict[str, Any] = {
             "status": pd.Categorical.from_codes(seen.status, [status.name for status in Status]),
             "pfs_time": np.where(failed, np.nan, pfs.time),

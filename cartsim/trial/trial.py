@@ -228,6 +228,8 @@ class Trial:
 
     def measure(self, arm: int, start: int, stop: int) -> Measurements:
         """Simulate and measure patients start..stop-1 of an arm (its number)."""
+        from cartsim.engine.rodas import Status
+
         everything = self.population.table(start, stop, complete=True)
         covariates = [p.name for p in self.model.parameters.values() if p.role == "covariate"]
         table = everything[[name for name in everything if name in {*self.population.varied, *covariates}]]
@@ -248,8 +250,13 @@ class Trial:
             solver=self.solver,
         )
 
+        failed = Status.failed(run.status)
+        values = run.values
+        if failed.any():
+            values = {name: np.where(failed[:, None], np.nan, own) for name, own in values.items()}
+
         def at(name: str, days: NDArray[np.float64]) -> NDArray[np.float64]:
-            return run[name][:, np.searchsorted(times, days)]
+            return values[name][:, np.searchsorted(times, days)]
 
         def measured(name: str, truth: NDArray[np.float64], days: NDArray[np.float64]) -> NDArray[np.float64]:
             assay = self.protocol.assays.get(name, Assay())

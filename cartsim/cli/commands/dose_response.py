@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings
-from cartsim.cli.output import interruptible, new_table, note, note_failures, show_tables, whole_folder, write_table
+from cartsim.cli.output import interruptible, new_table, note, note_failures, show_tables, write_table
 from cartsim.errors import InputError
+from cartsim.files import whole_folder
 from cartsim.solver import RTOL
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from cartsim.cli.output import interruptible, new_table, note, show_tables, whole_folder
+from cartsim.cli.output import interruptible, new_table, note, show_tables
 from cartsim.errors import InputError
+from cartsim.files import whole_folder
 
 
 def figure(

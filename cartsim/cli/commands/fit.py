@@ -20,10 +20,10 @@ from cartsim.cli.output import (
     note,
     read_table,
     show_tables,
-    whole_folder,
     write_table,
 )
 from cartsim.errors import InputError
+from cartsim.files import whole_folder
 from cartsim.model.model import choices
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ import typer
 
 from cartsim.cli.grammar import parse_assignments
 from cartsim.cli.options import Jobs
-from cartsim.cli.output import interruptible, new_table, note, show_tables, whole_folder, write_table
+from cartsim.cli.output import interruptible, new_table, note, show_tables, write_table
 from cartsim.errors import InputError
+from cartsim.files import whole_folder
 
 if TYPE_CHECKING:
     from rich.table import Table

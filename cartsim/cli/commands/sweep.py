@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings
-from cartsim.cli.output import interruptible, new_table, note, show_tables, whole_folder
+from cartsim.cli.output import interruptible, new_table, note, show_tables
 from cartsim.errors import InputError
+from cartsim.files import whole_folder
 from cartsim.solver import RTOL
 
 if TYPE_CHECKING:

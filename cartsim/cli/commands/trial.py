@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartsim.cli.options import Extinction, Jobs, Lloq, Name, Rtol, Settings
-from cartsim.cli.output import new_table, note, note_failures, show_tables, whole_folder
+from cartsim.cli.output import new_table, note, note_failures, show_tables
+from cartsim.files import whole_folder
 from cartsim.solver import RTOL
 
 if TYPE_CHECKING:
