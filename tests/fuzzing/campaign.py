@@ -30,8 +30,8 @@ KINDS = (
     Kind("model_files", 120, 1, 40),
     Kind("options", 120, 1, 40),
     Kind("data_files", 120, 1, 40),
-    Kind("formulas", 5, 1 / 20, 240),
-    Kind("caches", 4, 1 / 20, 240),
+    Kind("formulas", 5, 1 / 20, 120),
+    Kind("caches", 4, 1 / 20, 180),
     Kind("checkpoints", 12, 1 / 5, 60),
 )
 

@@ -11,7 +11,7 @@ import io
 import math
 import shutil
 from random import Random
-from typing import Any
+from typing import Any, get_type_hints
 
 from fuzzing import data, hostile
 from fuzzing.case import REFUSED, RIGHT, Bad, Call, Case
@@ -35,14 +35,16 @@ def run(case: Case) -> str:
     rng = case.rng
     shutil.copytree(case.stage, case.work, dirs_exist_ok=True)
     commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+    functions = {each.callback.__name__: each.callback for each in app.registered_commands if each.callback}
     name = rng.choice(sorted(commands))
+    types = get_type_hints(functions[name.replace("-", "_")])
     arguments, options = data.TINY.get(name, ([], {}))
     arguments, options = list(arguments), dict(options)
     parameters = [each for each in commands[name].params if each.name != "help"]
     needed = [each for each in parameters if each.required and not _given(each, arguments, options, parameters)]
     chosen = [*needed, *rng.sample(parameters, min(len(parameters), rng.choice([1, 1, 2, 3])))]
     for parameter in chosen:
-        _set(case, parameter, arguments, options, parameters)
+        _set(case, parameter, _kind(types[parameter.name]), arguments, options, parameters)
     words = [word.replace("\0", "") for word in data.words(name, arguments, options)]  # no process is given a zero
     call = case.run(*words)
     if call.code == 2:
@@ -62,13 +64,18 @@ def _place(parameter: Any, parameters: list[Any]) -> int:
     return [each for each in parameters if each.param_type_name == "argument"].index(parameter)
 
 
+def _kind(annotation: Any) -> str:
+    """bool, int, float, path or text."""
+    names = str(annotation).lower()
+    return next((kind for kind in ("bool", "int", "float", "path") if kind in names), "text")
+
+
 def _set(
-    case: Case, parameter: Any, arguments: list[str], options: dict[str, str | None], parameters: list[Any]
+    case: Case, parameter: Any, kind: str, arguments: list[str], options: dict[str, str | None], parameters: list[Any]
 ) -> None:
     """Give this parameter a hostile value."""
     rng = case.rng
-    kind = parameter.type.name
-    if kind == "boolean":
+    if kind == "bool":
         for option in (*parameter.opts, *parameter.secondary_opts):
             options.pop(option, None)
         options[rng.choice([*parameter.opts, *parameter.secondary_opts])] = None
@@ -82,11 +89,11 @@ def _set(
 
 
 def _value(case: Case, rng: Random, kind: str, what: str) -> str:
-    if kind.startswith("integer") and rng.random() < 0.8:
+    if kind == "int" and rng.random() < 0.8:
         return rng.choice(_ABSURD) if rng.random() < 0.6 else hostile.number(rng)
-    if kind.startswith("float") and rng.random() < 0.85:
+    if kind == "float" and rng.random() < 0.85:
         return hostile.number(rng)
-    if kind in ("path", "file", "directory") or ("data" in what and rng.random() < 0.7):
+    if kind == "path" or ("data" in what and rng.random() < 0.7):
         return hostile.path(rng, case.work, rng.choice(sorted(data.FILES)))
     pick = rng.random()
     numbers = [hostile.number(rng) for _ in range(3)]
