@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -15,9 +16,12 @@ TIMES = ("--times", "0:3:0.5")
 
 
 def prepare(case: Case) -> None:
-    """A cache with two models, and what the first one gives."""
+    """A cache with two models, what the first one gives, and which files are its own."""
+    reference = _done(case, MODEL)
+    own = [str(path.relative_to(case.cache)) for path in _files(case)]
     _done(case, OTHER)
-    (case.work / "reference").write_text(_done(case, MODEL))
+    (case.work / "reference").write_text(reference)
+    (case.work / "own").write_text("\n".join(own))
     shutil.copytree(case.cache, case.work / "cache")
 
 
@@ -51,13 +55,19 @@ def _done(case: Case, model: Path, *, quiet: bool = False) -> str:
     return call.out
 
 
+def _files(case: Case) -> list[Path]:
+    return sorted(path for path in case.cache.rglob("*") if path.is_file() and not path.is_symlink())
+
+
 def _damage(case: Case) -> None:
     """Change one file or folder in the cache."""
-    rng = case.rng
-    files = sorted(path for path in case.cache.rglob("*") if path.is_file() and not path.is_symlink())
+    rng, files = case.rng, _files(case)
     if not files:
         return
-    path = rng.choice(files)
+    own = {case.cache / name for name in (case.stage / "own").read_text().splitlines()}
+    path = rng.choice([each for each in files if each in own and "kernels" in each.parts] or files)
+    if rng.random() < 0.15:
+        path = rng.choice(files)
     pick = rng.randrange(12)
     if pick <= 4:
         what, content = hostile.damaged(rng, path.read_bytes())
@@ -80,11 +90,18 @@ def _damage(case: Case) -> None:
         what = "a pickle that runs a command"
         path.write_bytes(hostile.malice())
     elif pick == 9:
-        what = "a number changed"  # the attack of the issue: another kernel, as valid as the first
-        sources = sorted(case.cache.rglob("*.py"))
-        if sources:
-            path = rng.choice(sources)
-            path.write_text(path.read_text().replace("    return", "    if True: open('planted', 'w')\n    return", 1))
+        what = "another source, without its machine code"
+        for code in case.cache.rglob("*.nb?"):
+            code.unlink()
+        for path in case.cache.rglob("*.py"):
+            text = path.read_text()
+            numbers = list(re.finditer(r"\b\d+\.\d+\b", text))
+            if numbers and rng.random() < 0.7:
+                found = rng.choice(numbers)
+                text = f"{text[: found.start()]}7.25{text[found.end() :]}"
+            else:
+                text += "\nopen('planted', 'w')\n"
+            path.write_text(text)
     elif pick == 10:
         what = rng.choice(["a link to nowhere", "a link to itself", "a pipe"])
         path.unlink()

@@ -19,7 +19,7 @@ from fuzzing.case import REFUSED, RIGHT, Bad, Case
 ROOT = Path(__file__).parents[2]
 FILES = sorted([*(ROOT / "models").glob("*.toml"), *(ROOT / "tests" / "models").glob("*.toml")])
 _FORMULAS = ("rate", "initial", "seed", "per_dose")
-_WORDS = ("name", "source", "doc", "time")
+_WORDS = ("name", "name", "name", "source", "doc", "time")
 
 
 class Raw(str):
