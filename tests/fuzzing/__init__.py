@@ -16,6 +16,7 @@ the test's temporary folder, those of all others are removed.
 One file a concept: ``case`` (a case, and what every call of the command line has to keep), ``server`` (runs each case
 in a process of its own, forked from one that has imported everything), ``campaign`` (many cases of one kind),
 ``hostile`` (numbers, texts, paths and damage), and a file for each kind: ``model_files``, ``formulas``, ``options``,
-``data_files``, ``caches``, ``checkpoints``. A kind is a function ``run(case)`` that returns ``"right"`` or ``"refused"``
-and raises ``Bad`` for anything else; ``prepare(stage)``, where it exists, makes once what the cases share.
+``data_files`` (both from the valid ``data``), ``caches``, ``checkpoints``. A kind is a function ``run(case)`` that
+returns ``"right"`` or ``"refused"`` and raises ``Bad`` for anything else; ``prepare(case)``, where it exists, makes
+once what the cases share.
 """

@@ -92,10 +92,7 @@ class Server:
             tally.bad.append(stage)
             return tally
         end = None if minutes is None else time.monotonic() + 60 * minutes
-        if only is not None:
-            indices = iter([only])
-        else:
-            indices = iter(itertools.count() if end else range(cases))
+        indices = iter([only]) if only is not None else iter(itertools.count() if end else range(cases))
         waiting = 0
         more = True
         while more or waiting:

@@ -18,7 +18,7 @@ RIGHT, REFUSED = "right", "refused"
 LONGEST = 3000  # characters of an error message
 # What a hostile text would do if it ran. Every case works in a folder of its own, where the file would lie.
 PLANT = 'open("planted","w").write("x")'
-# Commands that end with exit code 1 and all files written when a search did not converge, and by which file one sees it.
+# Commands that end with exit code 1 and all files written when a search did not converge, and one of these files.
 UNCONVERGED = {"fit": "fit.json", "fit-responses": "fits.json", "population": "population.json"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -160,8 +160,8 @@ class _streams:
             target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(target, number)
             os.close(target)
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)
         faulthandler.enable(sys.stderr)
 
     def __exit__(self, *_: object) -> None:

@@ -25,7 +25,9 @@ def run(case: Case) -> str:
     for _ in range(case.rng.choice([1, 1, 2, 3])):
         _damage(case)
     _done(case, "--checkpoint", "kept")
-    if (case.work / "out" / "patients.parquet").read_bytes() != (case.stage / "reference" / "patients.parquet").read_bytes():
+    if (case.work / "out" / "patients.parquet").read_bytes() != (
+        case.stage / "reference" / "patients.parquet"
+    ).read_bytes():
         raise Bad("another table of patients than without the damage")
     return RIGHT
 
@@ -76,7 +78,9 @@ def _damage(case: Case) -> None:
 
 def _foreign(case: Case, path: Path) -> str:
     """A part of another trial, or of another chunk, under this one's name."""
-    foreign = sorted(each for each in (case.stage / "foreign").rglob("*") if each.is_file() and each.suffix == path.suffix)
+    foreign = sorted(
+        each for each in (case.stage / "foreign").rglob("*") if each.is_file() and each.suffix == path.suffix
+    )
     same = [each for each in foreign if each.name == path.name]
     if not foreign:
         return "as it was"

@@ -28,7 +28,24 @@ _READERS: tuple[tuple[str, str, dict[str, str | None]], ...] = (
     ("judge", "stored/visits.parquet", {}),
     ("judge", "stored/summary.json", {}),
 )
-_CELLS = ("", "nan", "inf", "-inf", "1e999", "-1", "0", "<50", "<", "< -1e999", "NA", "PR", "pr", "XX", "transgene", "1")
+_CELLS = (
+    "",
+    "nan",
+    "inf",
+    "-inf",
+    "1e999",
+    "-1",
+    "0",
+    "<50",
+    "<",
+    "< -1e999",
+    "NA",
+    "PR",
+    "pr",
+    "XX",
+    "transgene",
+    "1",
+)
 
 
 def prepare(case: Case) -> None:
@@ -148,7 +165,9 @@ def _json(case: Case, path: Path) -> str:
             if not isinstance(below, (dict, list)) or not below or rng.random() < 0.2:
                 break
             table = below
-        new = rng.choice([None, [], {}, "x", hostile.text(rng), 0, -1, 1e308, 10**400, float("nan"), float("inf"), [1], True])
+        new = rng.choice(
+            [None, [], {}, "x", hostile.text(rng), 0, -1, 1e308, 10**400, float("nan"), float("inf"), [1], True]
+        )
         if rng.random() < 0.3:
             del table[key]
             what += " gone"

@@ -96,7 +96,9 @@ def _drawn(rng: Random) -> str:
             "damped": f"(1/(1 + ({tree})**2) - {state})*r",
         }[rng.choice(["free", "bound", "relative", "damped"])]
         small = "negligible = 1e-9\n" if scale == "linear" else ""
-        lines.append(f"[states.{state}]\nunit = '1'\nscale = '{scale}'\ninitial = '{initial}'\nrate = '{rate}'\n{small}")
+        lines.append(
+            f"[states.{state}]\nunit = '1'\nscale = '{scale}'\ninitial = '{initial}'\nrate = '{rate}'\n{small}"
+        )
     lines.append(f"[outputs.out]\nunit = '1'\nvalue = '{_tree(rng, leaves, rng.choice([1, 2, 3, 4]))}'")
     return "\n\n".join(lines) + "\n"
 
@@ -125,7 +127,9 @@ def _tree(rng: Random, leaves: list[str], depth: int) -> str:
     if depth == 0 or rng.random() < 0.1:
         return rng.choice(leaves) if rng.random() < 0.7 else rng.choice(_LITERALS)
     if rng.random() < 0.06:
-        return rng.choice(["1/0", "log(0)", "log(-1)", "sqrt(-1)", "exp(1000)", "0/0", "9**9**9", "2**3**4", "10**400", "0**-1"])
+        return rng.choice(
+            ["1/0", "log(0)", "log(-1)", "sqrt(-1)", "exp(1000)", "0/0", "9**9**9", "2**3**4", "10**400", "0**-1"]
+        )
     a, b = (_tree(rng, leaves, depth - 1) for _ in range(2))
     pick = rng.randrange(16)
     if pick <= 7:
@@ -173,9 +177,7 @@ def _hold_output(model: Model, values: Mapping[str, float], got: float, named: b
         spread = _spread(model, formula, values)
         if abs(got - want) > 1e-8 * abs(want) + 1e3 * spread + 1e-290:
             raise Bad(f"at time {values['time']:g} out is {got!r}, its formula gives {want!r}")
-    elif math.isfinite(got) and not _removable(model, formula, values, got):
-        raise Bad(f"at time {values['time']:g} out is {got!r}, its formula gives {want!r}")
-    elif math.isfinite(want) and not named:
+    elif (math.isfinite(want) and not named) or (math.isfinite(got) and not _removable(model, formula, values, got)):
         raise Bad(f"at time {values['time']:g} out is {got!r}, its formula gives {want!r}")
 
 
@@ -266,8 +268,9 @@ def _removable(model: Model, formula: Expression, values: Mapping[str, float], g
 
     expression = read(formula.tree)
     numbers = {symbols[name]: sp.Float(value, 40) for name, value in values.items()}
-    for made in (expression, sp.expand(expression), sp.simplify(expression)):
-        value = made.subs(numbers).evalf(30, maxn=400)
+    ways = (lambda e: e, sp.expand, sp.simplify) if sp.count_ops(expression) < 100 else (lambda e: e,)
+    for way in ways:
+        value = way(expression).subs(numbers).evalf(30, maxn=400)
         if value.is_real and value.is_finite and abs(float(value) - got) <= 1e-6 * abs(float(value)) + 1e-290:
             return True
     return False
@@ -291,9 +294,9 @@ def _truth(model: Model, known: Mapping[str, float]) -> Any:
         values = known | dict(zip(names, x, strict=True)) | {"time": time}
         return np.array([float(_unfolded(model, state.rate, values)) for state in model.states.values()])
 
-    if not np.isfinite(slopes_at_start := [_rate(model, name, known | dict(zip(names, start, strict=True))) for name in names]).all():
+    left = RATES
+    if not np.isfinite(slopes(0.0, start)).all():
         return None
-    del slopes_at_start
     found = []
     for method, rtol in (("LSODA", 1e-10), ("Radau", 1e-9)):
         left = RATES
@@ -311,10 +314,6 @@ def _truth(model: Model, known: Mapping[str, float]) -> Any:
     if (np.abs(one - other) > 1e-6 * (np.abs(one).max(axis=0) + 1e-6)).any() or (one[:, log_scaled] <= 1e-9).any():
         return None
     return one
-
-
-def _rate(model: Model, name: str, values: Mapping[str, float]) -> float:
-    return float(_unfolded(model, model.states[name].rate, values | {"time": 0.0}))
 
 
 def _harmless(model: Model, known: Mapping[str, float], truth: Any) -> bool:

@@ -56,7 +56,8 @@ PAYLOADS = (
 TEXTS = (
     "", " ", "\t", "\n", "a\nb", "a\r\nb", "a\rb", '"', "'", '"""', "'''", "\\", "\\\\", "\\x", "\\u", "\\N{DIGIT ONE}",
     "C:\\Users\\me", "%s%s%n", "{}", "{0}", "{0.__class__}", "{", "}", "%(x)s", "\x1b[31mred\x1b[0m", "\x1b]0;t\x07",
-    "\x1b[2J", "\x07", "\x08", "\x7f", "\x00", "a\x00b", "\u202egnp.exe", "\u200b", "\ufeff", "\u2028", "\x85", "\x9b31m",
+    "\x1b[2J", "\x07", "\x08", "\x7f", "\x00", "a\x00b", "\u202egnp.exe", "\u200b", "\ufeff", "\u2028", "\x85",
+    "\x9b31m",
     "ä", "漢字", "🧬", "e\u0301", "\ud800", "\udc80", "x" * 100, "x" * 10_000, "x" * 300_000, "ä" * 5000, " " * 5000,
     "/etc/passwd", "../../planted", "/dev/zero", "nan", "inf", "None", "null", "true", "self", "__class__", "__init__",
     "lambda", "import", "class", "time", "id", "arm", "t", "w", "l", "h", "exp", "log", "e", "pi", "np", "os", "print",
@@ -74,7 +75,8 @@ FORMULAS = (
     "x.real", "x.__class__", "(1).real", "().__class__.__bases__", "x[0]", "x(1)", "abs(1)", "pow(9,9)", "print(1)",
     "__import__('os')", "open('planted','w')", "exec('1')", "lambda: 1", "(lambda: 1)()", "(x:=1)", "x if 1 else 2",
     "1 and 2", "not 1", "1 < 2", "1 == 1", "~1", "1 % 2", "1 // 2", "1 @ 2", "1 << 99999999", "1 | 2", "*x", "**x",
-    "[x for x in (1,)]", "await x", "yield", "exp", "exp()", "exp(1,2)", "exp(x=1)", "exp(*x)", "exp(exp)", "exp.x", "log",
+    "[x for x in (1,)]", "await x", "yield", "exp", "exp()", "exp(1,2)", "exp(x=1)", "exp(*x)", "exp(exp)", "exp.x",
+    "log",
     "1;2", "1\n2", "1 # 2", "1\\\n", "#", "(", ")", "((1)", "1+", "*1", "+", "-", "--1", "+-+-1", "-" * 90 + "1",
     "-" * 3000 + "1", "(" * 95 + "1" + ")" * 95, "(" * 900 + "1" + ")" * 900, "exp(" * 90 + "0" + ")" * 90,
     "+".join(["1"] * 95), "+".join(["1"] * 990), "time", "time**time", "time - time", "0", "-0.0", "1", "1e-300", "é",
@@ -84,8 +86,10 @@ FORMULAS = (
 )  # fmt: skip
 
 UNITS = (
-    "1", "", "0", "2", "-1", "day", "1/day", "1/h", "h", "s", "1/s", "mg", "mg/L", "cell/L", "cells/L", "m", "parsec", "K",
-    "degC", "delta_degC", "dB", "1/0", "day**9", "day**99", "day**-9", "day**0.5", "day**9**9**9", "L**L", "day+day", "exp(day)",
+    "1", "", "0", "2", "-1", "day", "1/day", "1/h", "h", "s", "1/s", "mg", "mg/L", "cell/L", "cells/L", "m", "parsec",
+    "K",
+    "degC", "delta_degC", "dB", "1/0", "day**9", "day**99", "day**-9", "day**0.5", "day**9**9**9", "L**L", "day+day",
+    "exp(day)",
     "1e999", "kkkg", "mmm", "count", "pixel", "[length]", "dimensionless", "day.real", "day()", "x" * 3000, "(" * 500,
     "*".join(["day"] * 40), "/".join(["day"] * 40), "kilo", "ks", "Mmol", "percent", "%", "µg", "day\n", "\x00",
     *PAYLOADS[:12],
@@ -108,7 +112,9 @@ def text(rng: Random) -> str:
         return rng.choice(TEXTS)
     if pick < 0.93:
         return number(rng)
-    return "".join(chr(rng.choice([rng.randrange(32, 127), rng.randrange(1, 0x3000)])) for _ in range(rng.randrange(1, 40)))
+    return "".join(
+        chr(rng.choice([rng.randrange(32, 127), rng.randrange(1, 0x3000)])) for _ in range(rng.randrange(1, 40))
+    )
 
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
@@ -233,12 +239,16 @@ def path(rng: Random, work: Path, there: str) -> str:
     garbage = work / f"garbage{ending}"
     garbage.write_bytes(rng.randbytes(200))
     return rng.choice([
-        "", " ", ".", "..", "-", "~", "missing", f"missing{ending}", f"missing/deep/file{ending}", "folder", f"folder{ending}",
-        str(folder), f"{there}/under", f"{there}/under{ending}", str(pipe), str(loop), str(garbage), "/dev/null", "/dev/zero",
-        "/dev/full", "/dev/tty", "/proc/self/mem", "/proc/1/mem", f"/proc/nowhere{ending}", "/proc/self/nowhere", "x" * 255,
+        "", " ", ".", "..", "-", "~", "missing", f"missing{ending}", f"missing/deep/file{ending}", "folder",
+        f"folder{ending}",
+        str(folder), f"{there}/under", f"{there}/under{ending}", str(pipe), str(loop), str(garbage), "/dev/null",
+        "/dev/zero",
+        "/dev/full", "/dev/tty", "/proc/self/mem", "/proc/1/mem", f"/proc/nowhere{ending}", "/proc/self/nowhere",
+        "x" * 255,
         "x" * 300, "x" * 300 + ending, "a/" * 2500 + f"file{ending}", f"{'y' * 250}{ending}", f"line\nbreak{ending}",
         f"\x1b[31m{ending}", f"\udc80{ending}", f"漢字{ending}", f"$({SHELL}){ending}", f"x; {SHELL};{ending}",
         f"`{SHELL}`{ending}", f"|{SHELL}", f"file://{work / there}", "http://127.0.0.1:9/x.csv", "s3://bucket/x.csv",
-        "ftp://127.0.0.1:9/x", "\\\\server\\share", "C:\\x.csv", "nul", "con", f"out{ending}.gz", "out.zip", "out.pkl", "out.txt",
+        "ftp://127.0.0.1:9/x", "\\\\server\\share", "C:\\x.csv", "nul", "con", f"out{ending}.gz", "out.zip", "out.pkl",
+        "out.txt",
         "out.CSV", ".csv", ".parquet", "out.csv/", "folder/../out.csv", "folder/new/..", there,
     ])  # fmt: skip

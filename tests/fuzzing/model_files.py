@@ -88,7 +88,9 @@ def _changed(case: Case, base: Path) -> bytes:
         elif how == "gone":
             del lines[at]
         else:
-            lines.insert(at, rng.choice(["# " + "x" * 2_000_000, "[" * 5000, "x = " + "[" * 3000 + "]" * 3000, "a." * 3000]))
+            lines.insert(
+                at, rng.choice(["# " + "x" * 2_000_000, "[" * 5000, "x = " + "[" * 3000 + "]" * 3000, "a." * 3000])
+            )
         case.tell(f"{base.name}: line {at} {how} ({other})")
         return "\n".join(lines).encode()
     raw = tomllib.loads(text)
@@ -171,11 +173,15 @@ def _formula(rng: Random, raw: dict[str, Any]) -> str:
     elif pick == 2:
         table[key] = f"({old})*exp({new})"
     elif pick == 3:
-        names = [word for word in old.replace("(", " ").replace(")", " ").replace("*", " ").split() if word.isidentifier()]
+        names = [
+            word for word in old.replace("(", " ").replace(")", " ").replace("*", " ").split() if word.isidentifier()
+        ]
         table[key] = old.replace(rng.choice(names), rng.choice(hostile.NAMES), 1) if names else new
     elif pick == 4:
         at = rng.randrange(len(old) + 1)
-        table[key] = old[:at] + rng.choice(["(", ")", "*", "+", "**", "/", ".", ",", "'", "9", "\\", "\n", "#", "0"]) + old[at:]
+        table[key] = (
+            old[:at] + rng.choice(["(", ")", "*", "+", "**", "/", ".", ",", "'", "9", "\\", "\n", "#", "0"]) + old[at:]
+        )
     elif pick == 5:
         depth = rng.choice([5, 20, 60, 95, 150])
         table[key] = "(" * depth + old + ")" * depth

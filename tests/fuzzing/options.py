@@ -17,8 +17,35 @@ from fuzzing import data, hostile
 from fuzzing.case import REFUSED, RIGHT, Bad, Call, Case
 
 _ABSURD = ("0", "-1", "-5", str(10**12), str(10**24), str(10**30), str(-(10**24)), str(2**63), str(2**64), "100000")
-_LISTS = ("{0},{1}", "{0}:{1}", "{0}:{1}:{2}", "{0},{0}", "{0}:1e12:1", "0:{0}:1e-12", "1:2:{0}", ",", ":", "::", "{0},", ",,{0}")
-_NAMES = ("Kg", "Kel_e", "burden", "M0", "nosuch", "Tumor", "transgene", "mprotein", "id", "dose", "ife_limit", "cr", "__class__")
+_LISTS = (
+    "{0},{1}",
+    "{0}:{1}",
+    "{0}:{1}:{2}",
+    "{0},{0}",
+    "{0}:1e12:1",
+    "0:{0}:1e-12",
+    "1:2:{0}",
+    ",",
+    ":",
+    "::",
+    "{0},",
+    ",,{0}",
+)
+_NAMES = (
+    "Kg",
+    "Kel_e",
+    "burden",
+    "M0",
+    "nosuch",
+    "Tumor",
+    "transgene",
+    "mprotein",
+    "id",
+    "dose",
+    "ife_limit",
+    "cr",
+    "__class__",
+)
 
 
 def prepare(case: Case) -> None:
@@ -98,7 +125,9 @@ def _value(case: Case, rng: Random, kind: str, what: str) -> str:
     pick = rng.random()
     numbers = [hostile.number(rng) for _ in range(3)]
     if "=" in what and pick < 0.7:
-        return f"{rng.choice(_NAMES)}={rng.choice([numbers[0], rng.choice(_LISTS).format(*numbers), hostile.text(rng)])}"
+        return (
+            f"{rng.choice(_NAMES)}={rng.choice([numbers[0], rng.choice(_LISTS).format(*numbers), hostile.text(rng)])}"
+        )
     if pick < 0.45:
         return rng.choice(_LISTS).format(*numbers)
     if pick < 0.55:
