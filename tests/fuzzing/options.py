@@ -72,7 +72,8 @@ def run(case: Case) -> str:
     chosen = [*needed, *rng.sample(parameters, min(len(parameters), rng.choice([1, 1, 2, 3])))]
     for parameter in chosen:
         _set(case, parameter, _kind(types[parameter.name]), arguments, options, parameters)
-    words = [word.replace("\0", "") for word in data.words(name, arguments, options)]  # no process is given a zero
+    # No process is given a zero, or a word that is longer than this.
+    words = [word.replace("\0", "")[:100_000] for word in data.words(name, arguments, options)]
     call = case.run(*words)
     if call.code == 2:
         return REFUSED
