@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import cartsim
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.endpoints.kinetics import nca_table
 from cartsim.endpoints.response import respond
 from cartsim.endpoints.rules import IMWG2016
@@ -661,7 +661,7 @@ def test_help_and_version():
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys; from cartsim.cli import app; print([m for m in {} if m in sys.modules])".format(
+    code = "import sys; from cartsim.cli.app import app; print([m for m in {} if m in sys.modules])".format(
         ["pandas", "numba", "sympy", "pint", "matplotlib", "scipy", "statsmodels", "pyarrow", "joblib"]
     )
     path = str(Path(cartsim.__file__).parents[1])

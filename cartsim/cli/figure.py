@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cartsim.cli.output import interruptible, new_table, note, show_tables, whole_folder
+from cartsim.cli.output import interruptible, new_table, show_tables, whole_folder
+from cartsim.cli.process import note
 from cartsim.errors import InputError
 
 

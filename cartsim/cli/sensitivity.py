@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartsim.cli.options import Jobs, Name, Rtol, Settings
-from cartsim.cli.output import interruptible, new_table, note, show_tables, whole_folder, write_table
+from cartsim.cli.output import interruptible, new_table, show_tables, whole_folder, write_table
+from cartsim.cli.process import note
 from cartsim.errors import InputError
 from cartsim.simulate import RTOL
 
@@ -39,7 +40,7 @@ def sensitivity(
     method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "sobol",
     n: Annotated[
         int | None,
-        typer.Option("--n", help="Base samples of sobol (a power of two), runs a parameter of efast, or sets."),
+        typer.Option("--n", min=1, help="Base samples of sobol (a power of two), runs a parameter of efast, or sets."),
     ] = None,
     range_: Annotated[
         str, typer.Option("--range", help="Of parameters without their own: iiv, rse, or factor:2 around typical.")
@@ -53,7 +54,7 @@ def sensitivity(
         float | None, typer.Option(help="With responders: the endpoint from which on a set responds.")
     ] = None,
     failed: Annotated[str, typer.Option(help="With sobol: stop, or drop blocks with failed runs.")] = "stop",
-    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 2021,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 2021,
     rtol: Rtol = RTOL,
     jobs: Jobs = -1,
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the PNG pictures.")] = True,

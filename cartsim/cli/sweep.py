@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings
-from cartsim.cli.output import interruptible, new_table, note, show_tables, whole_folder
+from cartsim.cli.output import interruptible, new_table, show_tables, whole_folder
+from cartsim.cli.process import note
 from cartsim.errors import InputError
 from cartsim.simulate import RTOL
 
@@ -35,8 +36,10 @@ def sweep(
     rate: Annotated[
         bool, typer.Option("--rate", help="A trial in each cell: probability of response, CR rate, median PFS.")
     ] = False,
-    n: Annotated[int, typer.Option("--n", help="With --rate: patients in each cell, the same ones in all.")] = 500,
-    seed: Annotated[int, typer.Option(help="With --rate: seed of the patients.")] = 2021,
+    n: Annotated[
+        int, typer.Option("--n", min=1, help="With --rate: patients in each cell, the same ones in all.")
+    ] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="With --rate: seed of the patients.")] = 2021,
     horizon: Annotated[
         float | None, typer.Option(help="Without --rate: how long to simulate; half a year by default.")
     ] = None,

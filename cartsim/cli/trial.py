@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartsim.cli.options import Extinction, Jobs, Lloq, Name, Rtol, Settings
-from cartsim.cli.output import new_table, note, note_failures, show_tables, whole_folder
+from cartsim.cli.output import new_table, note_failures, show_tables, whole_folder
+from cartsim.cli.process import note
 from cartsim.simulate import RTOL
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def trial(
     dose: Annotated[
         str, typer.Option(help="Cells infused, a dose an arm, with commas between.")
     ] = "50e6,150e6,450e6,800e6",
-    n: Annotated[int, typer.Option("--n", help="Patients in each arm; the same ones in every arm.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of patients, assays and conduct.")] = 2021,
+    n: Annotated[int, typer.Option("--n", min=1, help="Patients in each arm; the same ones in every arm.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of patients, assays and conduct.")] = 2021,
     out: Annotated[
         Path, typer.Option(help="Folder for all files; those of an earlier trial in it are replaced.")
     ] = Path("trial"),
