@@ -52,7 +52,7 @@ def read_table(path: str | Path, *, missing: bool = True, comments: bool = False
 
     rows = _rows(path, _text(path, _content(path)), comments)
     if not rows:
-        raise InputError(f"{path}: empty; give a header line and a row for each observation")
+        raise InputError(f"{path}: cannot be read as a table: empty; give a header line and a row for each observation")
     header, *body = rows
     seen: set[str] = set()
     for name in header:

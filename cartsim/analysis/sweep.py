@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cartsim import memory
 from cartsim.analysis.measures import (
     HALF_YEAR,
     Measure,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
+
+_CELL = 512  # bytes of memory: its row of numbers, in pieces, joined and in the table
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,8 @@ def check_axes(
         if (np.diff(numbers) <= 0).any():
             raise InputError(f"sweep: the values of {name} do not increase; sort them and give each once")
         values[name] = numbers
+    cells = math.prod(map(len, values.values()))
+    memory.require(_CELL * cells, f"a sweep of {cells:,} cells", "use fewer points")
     return values
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cartsim import memory
 from cartsim.cli.options import Jobs, Name, Rtol, Settings
 from cartsim.cli.output import interruptible, new_table, show_tables, whole_folder, write_table
 from cartsim.cli.process import note
@@ -88,6 +89,9 @@ def sensitivity(
         rtol=rtol,
         n_jobs=jobs,
     )
+    if n is not None:
+        sets, width = n * (len(box) + 2), 4 * len(box) + (1 if function.times is None else len(function.times))
+        memory.require(8 * sets * width, f"--n {n:,}: {sets:,} sets of parameters", "give fewer")
     with whole_folder(out, _FILES) as stage:
         work: dict[str, Callable[[], Any]] = {
             "sobol": lambda: _indices(chosen, function, box, "sobol", n, seed, failed, dose, stage, pictures),

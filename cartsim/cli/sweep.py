@@ -36,9 +36,7 @@ def sweep(
     rate: Annotated[
         bool, typer.Option("--rate", help="A trial in each cell: probability of response, CR rate, median PFS.")
     ] = False,
-    n: Annotated[
-        int, typer.Option("--n", min=1, help="With --rate: patients in each cell, the same ones in all.")
-    ] = 500,
+    n: Annotated[int, typer.Option("--n", min=1, help="With --rate: patients in each cell, the same ones.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="With --rate: seed of the patients.")] = 2021,
     horizon: Annotated[
         float | None, typer.Option(help="Without --rate: how long to simulate; half a year by default.")
