@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cartsim.analysis.dose_response import DoseResponse
 
 _TABLES = ("responses.csv", "differences.csv", "exposure.csv", "slopes.csv", "plateaus.csv")
+_LATEST = 1200  # months: nobody is followed for longer
 _OTHERS = ("dose_response.json", "dose_response.png", "exposure.png")
 
 
@@ -67,6 +68,8 @@ def dose_response(
         months = [float(text) for text in landmarks.split(",")]
     except ValueError:
         raise InputError(f"--landmarks {landmarks}: give months with commas between, such as 6,21") from None
+    if not all(0 < month <= _LATEST for month in months):
+        raise InputError(f"--landmarks {landmarks}: give months above 0, at most {_LATEST:,}")
     judged_by = design.rules(rules or [], "fda", 50.0)
     treat = partial(
         analysis.dose_response,

@@ -18,7 +18,7 @@ from cartsim.cli.process import note
 from cartsim.errors import InputError
 from cartsim.parsing import parse_assignments
 from cartsim.specification import choices
-from cartsim.tables import read_table
+from cartsim.tables import finite_number, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,7 +207,7 @@ def _priors(prior: str | None, model: Model, names: Iterable[str]) -> dict[str, 
         table = table.dropna(subset=["estimate", "rse"])
         try:
             known = {
-                row.name: Prior(float(row.estimate), float(row.rse))
+                row.name: Prior(finite_number(row.estimate), finite_number(row.rse))
                 for row in table[["name", "estimate", "rse"]].itertuples(index=False)
                 if row.name in names
             }

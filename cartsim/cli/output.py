@@ -88,8 +88,10 @@ def check_file(path: Path | None) -> None:
         raise InputError(f"cannot write {path}: the name is too long; at most {_LONGEST_NAME} letters are possible")
     if path.is_dir() or not path.parent.is_dir():
         raise InputError(f"cannot write {path}: its folder must exist, and it must not be a folder itself")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write {path}: no permission to write in this folder; choose another")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; choose another folder") from None
 
 
 def write_table(table: pd.DataFrame, path: Path | None) -> None:

@@ -65,6 +65,7 @@ def sweep(
     """
     from cartsim.analysis import sweep as analysis
     from cartsim.analysis.measures import default_measures
+    from cartsim.analysis.outcome import writable_folder
     from cartsim.model import load
     from cartsim.parsing import parse_assignments
 
@@ -73,6 +74,8 @@ def sweep(
         dose, burden = "50e6:800e6:24", "5:95:24"
     chosen, axes, fixed_dose = _axes(chosen, dose, burden, over or [], log or [])
     progress = sys.stderr.isatty()
+    if checkpoint is not None:
+        writable_folder(checkpoint)
     with whole_folder(out, _FILES) as stage:
         if rate:
             found = interruptible(
