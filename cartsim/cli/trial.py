@@ -6,13 +6,14 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cartsim.cli.options import Extinction, Jobs, Lloq, Name, Rtol, Settings
-from cartsim.cli.output import new_table, note_failures, show_tables, whole_folder
+from cartsim.cli.output import interruptible, new_table, note_failures, show_tables, whole_folder
 from cartsim.cli.process import note
 from cartsim.simulate import RTOL
 
@@ -110,7 +111,8 @@ def trial(
     )
     judged_by = design.rules(rules or [], censoring, lloq)
     with whole_folder(out, (*_TABLES, *PICTURES)) as stage:
-        result = outcome.run(
+        work = partial(
+            outcome.run,
             planned,
             judged_by,
             n_jobs=jobs,
@@ -119,6 +121,7 @@ def trial(
             checkpoint=checkpoint,
             keep_visits=visits,
         )
+        result = interruptible(work)
         show_tables(_summary(result.summary, planned.visits.landmarks))
         note_failures(result.failures(), len(result.patients))
         result.save(stage)
