@@ -112,7 +112,10 @@ def _planned(path: Path) -> Visits:
             raise ValueError("a day is infinite")
     # RecursionError: brackets within brackets; OverflowError: an integer that no float holds.
     except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
-        raise InputError(f"{path} does not say when the visits of a trial were ({error}); run it again") from None
+        raise InputError(
+            f"{path.parent} does not hold a whole trial of cartsim ({path.name} says of its visits: {error}); "
+            "run the trial again"
+        ) from None
     return planned
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -51,9 +52,8 @@ class _Commands(TyperGroup):
             _stop(2, str(error))
         except typer.Abort:  # Ctrl-C while the options were read
             _stop(process.INTERRUPTED, "interrupted")
-        except BrokenPipeError:  # the reader of stdout, such as head, has seen enough
-            process.discard_output()
-            sys.exit(process.CLOSED)
+        except BrokenPipeError:
+            _closed()
         except Exception as error:
             if hasattr(error, "format_message"):  # a usage error of typer, of whichever click it carries
                 context = getattr(error, "ctx", None)
@@ -66,17 +66,28 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as stop:  # typer would say "Aborted!"
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        # typer has its own ways with these two.
+        except KeyboardInterrupt as stop:
             sys.exit(process.interrupted(stop))
+        except BrokenPipeError:
+            _closed()
+        return result
 
 
 def _refuse_empty(words: Sequence[str]) -> None:
     """An empty path would be the folder that one is in, and --out "$FOLDER" with a misspelled name write there."""
-    for word, following in zip(words, [*words[1:], None], strict=True):
+    for word, following in pairwise([*words, None]):
         for option in ("--out", "--checkpoint"):
             if word == f"{option}=" or (word == option and following == ""):
                 raise InputError(f"{option} is empty; give a path")
+
+
+def _closed() -> NoReturn:
+    """The reader of stdout, such as head, has seen enough."""
+    process.discard_output()
+    sys.exit(process.CLOSED)
 
 
 def _stop(code: int, message: str) -> NoReturn:
