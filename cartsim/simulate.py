@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cartsim import memory
 from cartsim.errors import InputError
 from cartsim.model import Model, load
 from cartsim.population import Population, patients_from_table
@@ -131,9 +133,13 @@ def simulate(
         if patients.model.digest != model.digest:
             raise InputError("the population was made for another model; make it with Population(model)")
         model = patients.model  # with the values that its patients were drawn around
-    table, ids, own_dose, seed = _table(model, patients, n)
     times = _times(times)
     names = _outputs(model, outputs)
+    asked = n if n is not None else patients
+    if isinstance(asked, numbers.Integral):  # before they are drawn
+        memory.require_simulation(int(asked), len(times), len(names), len(model.parameters))
+    table, ids, own_dose, seed = _table(model, patients, n)
+    memory.require_simulation(len(ids), len(times), len(names), len(model.parameters))
     if not (isinstance(rtol, (int, float)) and TIGHTEST <= rtol <= LOOSEST):
         raise InputError(f"rtol is {rtol}; give a number from {TIGHTEST:g} to {LOOSEST:g} (default {RTOL:g})")
     if extinction is not None and not (math.isfinite(extinction) and extinction >= 0):

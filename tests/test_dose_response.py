@@ -14,7 +14,7 @@ import cartsim
 from cartsim.analysis import outcome
 from cartsim.analysis.dose_response import BURDENS, DOSES, DoseResponse, dose_response, plateau
 from cartsim.analysis.paired import bootstrap, difference_of_means, difference_of_rates, ratio_of_means
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.endpoints.rules import SinghLandmark
 from cartsim.errors import InputError
 from cartsim.plots import sweep as draw

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 import cartsim
 from cartsim import InputError
 from cartsim.analysis.patient_data import example
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.figures import FIGURES, Drawn, figure
 
 POINTS = Path(__file__).parents[1].parent / "shared" / "data" / "xenograft_fig2b.csv"

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cartsim.analysis.estimation import DataSet, ErrorModel, Prior, Problem, fit
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.errors import InputError
 from cartsim.model import load
 from cartsim.plots import estimation as plots

@@ -21,7 +21,7 @@ from cartsim.analysis.patient_likelihood import PatientLikelihood, _lowest_befor
 from cartsim.analysis.posterior import find_modes, log_normal, sample_posteriors
 from cartsim.analysis.saem import estimate_population
 from cartsim.analysis.synthetic import CRB401_DOSES, synthetic_patients
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.endpoints.rules import Response, SinghLandmark
 from cartsim.schedule import MONTH
 

@@ -15,7 +15,7 @@ import cartsim
 from cartsim.analysis import outcome
 from cartsim.analysis.paired import difference_of_rates
 from cartsim.analysis.regimens import Comparison, Retreated, area_under_survival, common, compare, retreat
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.endpoints.response import judge
 from cartsim.endpoints.rules import IMWG2016
 from cartsim.endpoints.survival import kaplan_meier

@@ -19,7 +19,7 @@ from cartsim.analysis.individual import PARAMETERS
 from cartsim.analysis.likelihood import ErrorModel
 from cartsim.analysis.saem import Population, PopulationFit, estimate_population, saem
 from cartsim.analysis.synthetic import synthetic_patients
-from cartsim.cli import app
+from cartsim.cli.app import app
 
 SMALL = {"explore": 40, "smooth": 20}
 

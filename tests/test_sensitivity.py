@@ -32,7 +32,7 @@ from cartsim.analysis.sensitivity import (
     sobol,
     tornado,
 )
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.plots import sensitivity as pictures
 from cartsim.plots import style
 

@@ -28,7 +28,7 @@ from cartsim.analysis.measures import (
     reading_times,
 )
 from cartsim.analysis.sweep import Sweep, expansion, expansion_note, sweep, sweep_population
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.errors import InputError
 from cartsim.parsing import parse_grid
 from cartsim.plots import sweep as draw

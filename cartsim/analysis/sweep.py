@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cartsim import memory
 from cartsim.analysis.measures import (
     HALF_YEAR,
     Measure,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
+
+_CELL = 512  # bytes of memory: its row of numbers, in pieces, joined and in the table
 
 
 SUMMARY = 30  # numbers of a cell in which a trial is run
@@ -98,8 +101,6 @@ def sweep(
     measures = default_measures(model) if measures is None else dict(measures)
     horizon = default_horizon(model) if horizon is None else horizon
     check_measures(model, measures, horizon)
-    number = math.prod(map(len, values.values()))
-    check_size(number, "cells", kept=8 * number * (2 + len(measures)), n_jobs=n_jobs)
     cells = _cells(values)
     work = _Typical(model, cells, dose, measures, horizon, rtol, extinction)
     work(0, 1)  # compiles once, and refuses settings that cannot be
@@ -223,6 +224,8 @@ def check_axes(
         if (np.diff(numbers) <= 0).any():
             raise InputError(f"sweep: the values of {name} do not increase; sort them and give each once")
         values[name] = numbers
+    cells = math.prod(map(len, values.values()))
+    memory.require(_CELL * cells, f"a sweep of {cells:,} cells", "use fewer points")
     return values
 
 

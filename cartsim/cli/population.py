@@ -20,7 +20,8 @@ from cartsim.cli.fit_responses import (
     error_models,
 )
 from cartsim.cli.options import Jobs
-from cartsim.cli.output import interruptible, new_table, note, show_tables, write_table
+from cartsim.cli.output import interruptible, new_table, show_tables, write_table
+from cartsim.cli.process import note
 from cartsim.files import whole_folder
 from cartsim.parsing import parse_assignments
 
@@ -50,8 +51,8 @@ def population(
     progression: Progression = "nadir",
     pd_absolute: PdAbsolute = 0.0,
     error: Errors = None,
-    explore: Annotated[int, typer.Option(help="Iterations with step 1.")] = 150,
-    smooth: Annotated[int, typer.Option(help="Iterations that average.")] = 100,
+    explore: Annotated[int, typer.Option(max=1_000_000, help="Iterations with step 1.")] = 150,
+    smooth: Annotated[int, typer.Option(max=1_000_000, help="Iterations that average.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the Markov chains.")] = 2021,
     jobs: Jobs = 1,
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the PNG picture.")] = True,
