@@ -58,7 +58,8 @@ def _source_runs(case: Case, path: Path) -> bool:
         return False
     numba.config.DISABLE_JIT = True
     try:
-        exec(compile(source, "kernel", "exec"), {"__name__": "kernel"})
+        plain = {"__name__": "kernel", "kept": lambda *_, **__: lambda function: function}
+        exec(compile(source, "kernel", "exec"), plain)
     finally:
         numba.config.DISABLE_JIT = False
     case.no_trace()

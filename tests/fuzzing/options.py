@@ -57,7 +57,7 @@ def prepare(case: Case) -> None:
 def run(case: Case) -> str:
     from typer.main import get_command
 
-    from cartsim.cli import app
+    from cartsim.cli.app import app
 
     rng = case.rng
     shutil.copytree(case.stage, case.work, dirs_exist_ok=True)
