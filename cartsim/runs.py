@@ -37,6 +37,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from cartsim import memory
 from cartsim.errors import InputError
 from cartsim.files import tidy, write_whole
 from cartsim.version import __version__
@@ -142,13 +143,14 @@ def check_size(
     ``at_once`` in each of ``n_jobs`` threads; seconds: of one item on one core.
     """
     cores = _threads(n_jobs)
-    size, place = kept + working * min(n, at_once * cores), _memory()
+    size, place = kept + working * min(n, at_once * cores), memory.available()
     takes = n * int(seconds * 1e9) // (1_000_000_000 * cores)  # whole numbers have no largest one
-    if size <= place and takes <= TOO_LONG:
+    if (place is None or size <= place) and takes <= TOO_LONG:
         return
+    free = "" if place is None else f" ({place / 1e9:.0f} are free)"
     on = f"{cores} core{'s' if cores > 1 else ''}"
     raise InputError(
-        f"{_count(n)} {what} would take {_count(-(-size // 10**9))} GB of memory (this machine has {place / 1e9:.0f}) "
+        f"{_count(n)} {what} would take {_count(-(-size // 10**9))} GB of memory{free} "
         f"and {_duration(takes)} on {on}, about; ask for fewer, or keep less of each"
     )
 
@@ -428,14 +430,6 @@ def _threads(n_jobs: int) -> int:
 
     cores = int(cpu_count())
     return max(1, min(n_jobs, cores) if n_jobs > 0 else cores + 1 + n_jobs)
-
-
-def _memory() -> int:
-    """Bytes of memory of this machine, or more than any has where that is not known."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows
-        return 1 << 44
 
 
 def _count(n: int) -> str:

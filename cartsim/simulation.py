@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cartsim import memory
 from cartsim.errors import InputError
 from cartsim.model.model import Model, choices
 from cartsim.model.reader import load
@@ -218,6 +219,11 @@ def simulate(
     times = checked_times(times)
     if not isinstance(solver, Solver):
         raise InputError(f"solver is {solver!r}; give a Solver, such as Solver(rtol=1e-8)")
+    if isinstance(who, (Population, Patients)):  # before they are drawn
+        many = len(who) if n is None and isinstance(who, Patients) else n
+        if isinstance(many, (int, np.integer)):
+            names = _outputs(who.model, outputs)
+            memory.require_simulation(int(many), len(times), len(names), len(who.model.parameters))
     model, table, own_dose, seed = _whom(who, n)
     if not isinstance(who, (Population, Patients)):  # the typical patient: all of the run
         model.check_start(dict(zip(model.parameters, model.values(table, 1)[0].tolist(), strict=True)))

@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import cartsim
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.endpoints.kinetics import nca_table
 from cartsim.endpoints.response import respond
 from cartsim.endpoints.rules import IMWG2016
@@ -394,19 +394,22 @@ def test_a_failing_trial_leaves_an_earlier_one_as_it_was(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for a child process")
-def test_ctrl_c_ends_a_trial_with_130_and_leaves_nothing(tmp_path):
+@pytest.mark.parametrize(
+    ("sent", "code", "says"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_ctrl_c_and_sigterm_end_a_trial_and_leave_nothing(tmp_path, sent, code, says):
     process = started("trial", "--n", "1000000", "--chunk", "500", "--out", tmp_path / "a" / "b")
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("a/b/.cartsim-*")):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert out == ""
     assert "Traceback" not in err
-    assert err.endswith("cartsim: interrupted\n")
+    assert err.endswith(f"cartsim: {says}\n")
     assert not list(tmp_path.iterdir())
 
 
@@ -661,7 +664,7 @@ def test_help_and_version():
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys; from cartsim.cli import app; print([m for m in {} if m in sys.modules])".format(
+    code = "import sys; from cartsim.cli.app import app; print([m for m in {} if m in sys.modules])".format(
         ["pandas", "numba", "sympy", "pint", "matplotlib", "scipy", "statsmodels", "pyarrow", "joblib"]
     )
     path = str(Path(cartsim.__file__).parents[1])

@@ -11,7 +11,7 @@ from scipy.optimize import curve_fit
 from typer.testing import CliRunner
 
 import cartsim
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.endpoints.paired import bootstrap, difference_of_means, difference_of_rates, ratio_of_means
 from cartsim.endpoints.rules import SinghLandmark
 from cartsim.errors import InputError

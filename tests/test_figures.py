@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 import cartsim
 from cartsim import InputError
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.fitting.observations import example
 from cartsim.paper import FIGURES, Drawn, figure
 

@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 import cartsim
-from cartsim.experiments.measures import Measure, read
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.engine import kernel
 from cartsim.engine.rodas import Status
+from cartsim.experiments.measures import Measure, read
 from cartsim.regimen import Infusion, Regimen
 
 MODEL = Path(__file__).parent / "models" / "not_finite.toml"

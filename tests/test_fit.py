@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.errors import InputError
 from cartsim.fitting.pooled import DataSet, ErrorModel, Prior, Problem, fit
 from cartsim.model.reader import load

@@ -295,8 +295,8 @@ def test_models_of_the_field_are_far_below_the_limits(write, content):
 
 
 def test_limits_are_far_above_the_shipped_models(monkeypatch):
-    from cartsim.model import extent
     from cartsim.engine import size
+    from cartsim.model import extent
 
     monkeypatch.setattr("cartsim.model.reader.MAX_OPERATIONS", extent.MAX_OPERATIONS // 20)
     monkeypatch.setattr(extent, "MAX_NESTING", extent.MAX_NESTING // 3)

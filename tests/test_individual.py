@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from typer.testing import CliRunner
 
 from cartsim import InputError, load, simulate
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.endpoints.rules import Response, SinghLandmark
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.individual import ERRORS, PARAMETERS, IndividualFits, fit_responses

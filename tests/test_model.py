@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cartsim.model import reader as model_module
 from cartsim.errors import InputError
+from cartsim.model import reader as model_module
 from cartsim.model.reader import Model, load, names
 
 TEXT = """

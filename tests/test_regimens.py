@@ -12,7 +12,7 @@ from scipy.linalg import expm
 from typer.testing import CliRunner
 
 import cartsim
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.endpoints.paired import difference_of_rates
 from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.response import judge

@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from typer.testing import CliRunner
 
 from cartsim import InputError, load
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.fitting import population as module
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.individual import PARAMETERS

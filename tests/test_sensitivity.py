@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import cartsim
 from cartsim import InputError
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.experiments.measures import Measure
 from cartsim.plots import sensitivity as pictures
 from cartsim.plots import style

@@ -16,7 +16,7 @@ from scipy.special import erf
 from typer.testing import CliRunner
 
 import cartsim
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.cli.grammar import parse_grid
 from cartsim.endpoints.rates import wilson
 from cartsim.errors import InputError

@@ -1,5 +1,23 @@
 """The command line: cartsim trial, simulate, models, show, judge, respond and nca."""
 
-from cartsim.cli.app import app, main
+from typing import NoReturn
 
-__all__ = ["app", "main"]
+from cartsim.cli import process
+
+
+def main() -> NoReturn:
+    """The entry point of the command ``cartsim``.
+
+    What the commands are made of is imported in here: that takes a while, in which Ctrl-C shall not be a traceback.
+    """
+    code: object = 0
+    try:
+        process.prepare()
+        from cartsim.cli.app import app
+
+        app(prog_name="cartsim")
+    except SystemExit as end:
+        code = end.code
+    except KeyboardInterrupt as stop:
+        code = process.interrupted(stop)
+    process.end(code)

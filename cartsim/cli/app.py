@@ -1,20 +1,22 @@
 """The commands put together, and every error turned into one line.
 
-Results go to stdout, messages to stderr. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.
+Results go to stdout, messages to stderr. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted,
+141 nobody reads stdout any more, 143 terminated.
 Commands are in files of their own and import what is heavy when they run, so that --help answers at once.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from cartsim.cli import process
 from cartsim.cli.commands.dose_response import dose_response
 from cartsim.cli.commands.figure import figure
 from cartsim.cli.commands.fit import fit
@@ -28,7 +30,8 @@ from cartsim.cli.commands.simulate import simulate
 from cartsim.cli.commands.sweep import sweep
 from cartsim.cli.commands.tables import nca, respond
 from cartsim.cli.commands.trial import trial
-from cartsim.cli.output import note
+from cartsim.cli.options import checked
+from cartsim.cli.process import note
 from cartsim.errors import InputError
 from cartsim.version import __version__
 
@@ -42,9 +45,15 @@ class _Commands(TyperGroup):
         settings["standalone_mode"] = False
         try:
             words = [word for word in words if word != "--debug"]
+            _refuse_empty(words)
             code = super().main(words or ["--help"], *rest, **settings)
+            sys.stdout.flush()
         except InputError as error:
             _stop(2, str(error))
+        except typer.Abort:  # Ctrl-C while the options were read
+            _stop(process.INTERRUPTED, "interrupted")
+        except BrokenPipeError:
+            _closed()
         except Exception as error:
             if hasattr(error, "format_message"):  # a usage error of typer, of whichever click it carries
                 context = getattr(error, "ctx", None)
@@ -59,16 +68,30 @@ class _Commands(TyperGroup):
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except KeyboardInterrupt:
-            _stop(130, "interrupted")
-        except BrokenPipeError:  # the reader of stdout, such as head, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(141)
+        # typer has its own ways with these two.
+        except KeyboardInterrupt as stop:
+            sys.exit(process.interrupted(stop))
+        except BrokenPipeError:
+            _closed()
         return result
 
 
+def _refuse_empty(words: Sequence[str]) -> None:
+    """An empty path would be the folder that one is in, and --out "$FOLDER" with a misspelled name write there."""
+    for word, following in pairwise([*words, None]):
+        for option in ("--out", "--checkpoint"):
+            if word == f"{option}=" or (word == option and following == ""):
+                raise InputError(f"{option} is empty; give a path")
+
+
+def _closed() -> NoReturn:
+    """The reader of stdout, such as head, has seen enough."""
+    process.discard_output()
+    sys.exit(process.CLOSED)
+
+
 def _stop(code: int, message: str) -> NoReturn:
-    note(" ".join(message.split()))
+    note(message)
     sys.exit(code)
 
 
@@ -125,11 +148,4 @@ for command in (
     fit_responses,
     population,
 ):
-    app.command()(command)
-
-
-def main() -> None:
-    """The entry point of the command ``cartsim``."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without UTF-8 gets "?"
-    app(prog_name="cartsim")
+    app.command()(checked(command))

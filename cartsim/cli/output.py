@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cartsim.cli.process import note
 from cartsim.errors import InputError
 from cartsim.files import tidy, write_whole
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 WIDTH = 100  # columns of tables that go to a file or a pipe
+_LONGEST_NAME = 240  # bytes; file systems allow 255, and a file is written under a longer name first
 SHOWN = 10  # failures listed one by one
 
 
@@ -35,11 +38,6 @@ def interruptible(work: Callable[[], T]) -> T:
 
     Thread(target=run, daemon=True).start()
     return found.result()
-
-
-def note(message: str) -> None:
-    """A message for the user, on stderr."""
-    print(f"cartsim: {message}", file=sys.stderr)
 
 
 def show_tables(*parts: Any) -> None:
@@ -80,36 +78,20 @@ def note_failures(failures: pd.DataFrame, n: int) -> None:
     note(f"{len(failures)} of {n} patients have no complete result: id {', '.join(named)}{rest}")
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A user's CSV file as text, missing values as NaN. Raises InputError for what is not a table."""
-    import pandas as pd
-
-    try:
-        lines = pd.read_csv(path, header=None, dtype=str, skipinitialspace=True, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: empty; give a header line and a row for each measurement") from None
-    except (pd.errors.ParserError, UnicodeError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as a table: {' '.join(str(error).split())}") from None
-    table = lines.iloc[1:].reset_index(drop=True)
-    table.columns = pd.Index([str(name).strip() for name in lines.iloc[0]])
-    repeated = table.columns[table.columns.duplicated()]
-    if len(repeated):
-        raise InputError(f"{path}: the column {repeated[0]} is there twice; give it once")
-    return table
-
-
 def check_file(path: Path | None) -> None:
     """Raise InputError unless a table can be written to this file (None is stdout)."""
     if path is None:
         return
     if path.suffix not in (".csv", ".parquet"):
         raise InputError(f"{path}: results are written as .csv or .parquet; choose one of these endings")
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise InputError(f"cannot write {path}: the name is too long; at most {_LONGEST_NAME} letters are possible")
     if path.is_dir() or not path.parent.is_dir():
         raise InputError(f"cannot write {path}: its folder must exist, and it must not be a folder itself")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write {path}: no permission to write in this folder; choose another")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; choose another folder") from None
 
 
 def write_table(table: pd.DataFrame, path: Path | None) -> None:

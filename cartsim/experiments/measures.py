@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_LONGEST = 1_000_000  # of the time unit: over a hundred years of hours
 HALF_YEAR = 6 * MONTH
 
 KINDS = {
@@ -89,8 +90,8 @@ def default_horizon(model: Model) -> float:
 
 def check_measures(model: Model, measures: Mapping[str, Measure], horizon: float) -> None:
     """Refuse, before any work, what the model does not have or the horizon does not reach."""
-    if not (math.isfinite(horizon) and horizon > 0):
-        raise InputError(f"the horizon is {horizon}; give a time above 0")
+    if not 0 < horizon <= _LONGEST:
+        raise InputError(f"the horizon is {horizon}; give a time above 0, at most {_LONGEST:,}")
     if not measures:
         raise InputError("no measures; give at least one")
     known = [*model.outputs, *model.states]

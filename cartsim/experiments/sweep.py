@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cartsim import memory
 from cartsim.endpoints.rates import wilson
 from cartsim.errors import InputError
 from cartsim.experiments.measures import HALF_YEAR, Measure, Reading, peak, read, reading_times
@@ -32,6 +33,8 @@ from cartsim.trial.trial import Arm, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_CELL = 512  # bytes of memory: its row of numbers, in pieces, joined and in the table
 
 SUMMARY = 30  # numbers of a cell in which a trial is run
 CELLS, TRIALS = 250, 8  # cells of a piece: of typical patients, of trials
@@ -141,8 +144,6 @@ def sweep(
     model = load(model)
     values = check_axes(model, axes, dose)
     measures, horizon = reading.of(model)
-    number = math.prod(map(len, values.values()))
-    check_size(number, "cells", kept=8 * number * (2 + len(measures)), n_jobs=n_jobs)
     cells = _cells(values)
     work = _Typical(model, cells, dose, measures, horizon, solver)
     work(0, 1)  # compiles once, and refuses settings that cannot be
@@ -263,6 +264,8 @@ def check_axes(
         if (np.diff(numbers) <= 0).any():
             raise InputError(f"sweep: the values of {name} do not increase; sort them and give each once")
         values[name] = numbers
+    cells = math.prod(map(len, values.values()))
+    memory.require(_CELL * cells, f"a sweep of {cells:,} cells", "use fewer points")
     return values
 
 

@@ -16,6 +16,8 @@ model hold what is known of a patient, such as burden or M0. Lines that begin wi
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ from cartsim.errors import InputError
 from cartsim.model.model import choices
 from cartsim.model.reader import Model, _folder
 from cartsim.population.patients import allowed, check_name, outside
+from cartsim.tables import WHOLE, finite_number, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,7 +201,7 @@ def _arranged(
         category = codes.astype(np.int8) if is_category else None
         series.append(Series(MPROTEIN if is_category else output, days, low, high, category))
     ids = list(patients)
-    whole = all(each.isdecimal() and str(int(each)) == each for each in ids)
+    whole = all(re.fullmatch(WHOLE, each) for each in ids)
     table = pd.DataFrame(list(patients.values()))
     return PatientData(np.array([int(i) for i in ids] if whole else ids), table, tuple(series), rules)
 
@@ -252,10 +255,7 @@ def _check_columns(where: str, columns: list[str], model: Model) -> list[str]:
 
 
 def _number(place: str, name: str, text: str, low: float | None, high: float | None) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = finite_number(text)
     if outside(np.array([value]), low, high)[0]:
         raise InputError(f"{place}: {name} is {text!r}; it must be {allowed(low, high)}")
     return value
@@ -269,9 +269,9 @@ def _rows(source: Any) -> tuple[str, list[str], list[dict[str, str]]]:
         where, table = "data", source.astype(object).where(source.notna(), "").astype(str)
     else:
         path = Path(source)
-        if not path.suffix and not path.exists():
+        if not path.suffix and not os.path.exists(path):
             path = example(str(source))
-        where, table = path.name, _read_csv(path)
+        where, table = path.name, read_table(path, missing=False, comments=True)
     columns = [str(name).strip() for name in table.columns]
     repeated = {name for name in columns if columns.count(name) > 1}
     if repeated:
@@ -279,22 +279,3 @@ def _rows(source: Any) -> tuple[str, list[str], list[dict[str, str]]]:
     cells: Callable[[Any], list[str]] = lambda row: [str(cell).strip() for cell in row]  # noqa: E731
     absent = dict.fromkeys(_OWN, "")
     return where, columns, [absent | dict(zip(columns, cells(row), strict=True)) for row in table.to_numpy()]
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        lines = pd.read_csv(
-            path, header=None, dtype=str, na_filter=False, skipinitialspace=True, comment="#", encoding="utf-8-sig"
-        )
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: empty; give a header line and a row for each observation") from None
-    except (pd.errors.ParserError, UnicodeError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as a table: {' '.join(str(error).split())}") from None
-    lines = lines.fillna("")  # of rows that end early
-    table = lines.iloc[1:].reset_index(drop=True)
-    table.columns = pd.Index(lines.iloc[0])
-    return table

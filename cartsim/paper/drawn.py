@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cartsim.errors import InputError
+from cartsim.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,12 +51,7 @@ def observations(path: str | Path, names: dict[str, tuple[str, ...]], numbers: t
     import numpy as np
     import pandas as pd
 
-    try:
-        table = pd.read_csv(path, dtype=str, skipinitialspace=True, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as a table: {' '.join(str(error).split())}") from None
+    table = read_table(path)
     wanted = [*names, *numbers]
     missing = [name for name in wanted if name not in table]
     if missing or table.empty:

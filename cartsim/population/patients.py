@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cartsim.errors import InputError
 from cartsim.model.model import Model
 from cartsim.model.reader import load
+from cartsim.tables import WHOLE, read_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,21 +167,7 @@ def _read(source: pd.DataFrame | str | Path) -> tuple[str, pd.DataFrame]:
 
     if isinstance(source, pd.DataFrame):
         return "patients", source.reset_index() if source.index.name == "id" else source.copy()
-    where = f"patients file {source}"
-    try:
-        # Without a header: pandas would rename a repeated column, which is to be reported.
-        lines = pd.read_csv(
-            source, header=None, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig"
-        )
-    except FileNotFoundError:
-        raise InputError(f"{where}: there is no such file") from None
-    except pd.errors.EmptyDataError:
-        raise InputError(f"{where}: empty; give a header line and a row for each patient") from None
-    except (pd.errors.ParserError, UnicodeError, OSError) as error:
-        raise InputError(f"{where}: cannot be read as a table: {' '.join(str(error).split())}") from None
-    table = lines.iloc[1:].reset_index(drop=True)
-    table.columns = pd.Index([str(name).strip() for name in lines.iloc[0]])
-    return where, table
+    return f"patients file {source}", read_table(source, missing=False)
 
 
 def _ids(where: str, given: pd.Series[Any]) -> pd.Index[Any]:
@@ -198,5 +185,5 @@ def _ids(where: str, given: pd.Series[Any]) -> pd.Index[Any]:
         raise InputError(
             f"{where}: rows {first + 1} and {row + 1} have the same id {text.iloc[row]}; ids must differ"
         )
-    whole = text.str.fullmatch(r"0|[1-9]\d{0,17}").all()
+    whole = text.str.fullmatch(WHOLE).all()
     return pd.Index(text.astype("int64") if whole else text, name="id")

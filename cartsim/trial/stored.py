@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cartsim import memory
+from cartsim.endpoints.rules import IMWG2016, SinghLandmark
 from cartsim.errors import InputError
+from cartsim.tables import regular_file
 from cartsim.trial.measurements import Visited
 from cartsim.trial.outcome import TrialResult
 from cartsim.trial.protocol import Protocol, Rules, Visits
@@ -32,24 +36,29 @@ def read_trial(folder: str | Path) -> TrialResult:
     InputError
         For files that are missing, damaged or not of one trial, and for a trial without its visits.
     """
-    from cartsim.endpoints.rules import IMWG2016, SinghLandmark
+    import pandas as pd
 
     folder = Path(folder)
     patients, visits = _table(folder, "patients.parquet"), _table(folder, "visits.parquet")
+    protocol, made = _planned(_file(folder, "summary.json"))
     try:
-        about = json.loads(_file(folder, "summary.json").read_text("utf-8"))
-        planned = Visits(**{name: tuple(days) for name, days in about["visits"].items()})
-        given = about["rules"]
-        rules = Rules(
-            IMWG2016(**given["response"]), SinghLandmark(**given["landmark"]), given["censoring"], given["lloq"]
-        )
+        if not len(patients):
+            raise ValueError("there are no patients")
+        if patients["arm"].isna().any():
+            raise ValueError("there are patients without an arm")
+        for name in ("mrd_lowest", "burden", "new_therapy_day", "death_day", "end_day"):
+            _numbers(patients, name)
+        for month in protocol.visits.landmarks:
+            _numbers(patients, f"change_{month:g}")
+        names = list(dict.fromkeys(str(arm) for arm in patients["arm"]))
+        patients["arm"] = pd.Categorical(patients["arm"].astype(str), names, ordered=True)
         kept = {
-            str(arm): _visited(rows, visits[visits["arm"] == arm], planned, str(arm))
+            str(arm): _visited(rows, visits[visits["arm"].astype(str) == arm], protocol.visits, str(arm))
             for arm, rows in patients.groupby("arm", observed=True, sort=False)
         }
-        trial = TrialResult(Protocol(visits=planned, rules=rules), patients, kept, {}, dict(about["made_by"]))
+        trial = TrialResult(protocol, patients, kept, {}, made)
         trial.measurements()  # whatever judging reads is there
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder} does not hold a whole trial of cartsim ({error}); run the trial again") from None
     return trial
 
@@ -77,16 +86,36 @@ def judge_stored(folder: str | Path, rules: Rules | Sequence[Rules] | Mapping[st
     return pd.concat(tables, ignore_index=True)
 
 
+def _planned(path: Path) -> tuple[Protocol, dict[str, Any]]:
+    """The visits and rules that summary.json has, and what made the trial."""
+    try:
+        about = json.loads(path.read_text("utf-8"))
+        planned = Visits(**{name: tuple(map(float, days)) for name, days in dict(about["visits"]).items()})
+        given = about["rules"]
+        response, landmark = IMWG2016(**given["response"]), SinghLandmark(**given["landmark"])
+        rules = Rules(response, landmark, given["censoring"], float(given["lloq"]))
+        made = dict(about["made_by"])
+    # RecursionError: brackets within brackets; OverflowError: an integer that no float holds.
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
+        raise InputError(
+            f"{path.parent} does not hold a whole trial of cartsim ({path.name} says: {error}); run the trial again"
+        ) from None
+    return Protocol(visits=planned, rules=rules), made
+
+
 def _visited(patients: pd.DataFrame, visits: pd.DataFrame, planned: Visits, arm: str) -> Visited:
     n = len(patients)
-    days = visits["time"].to_numpy().reshape(n, -1)
+    if not len(visits):
+        raise ValueError(f"arm {arm} has no visits")
+    days = _numbers(visits, "time").reshape(n, -1)
     ids = visits["id"].to_numpy().reshape(n, -1)
     if (days != days[0]).any() or (ids != patients["id"].to_numpy()[:, None]).any():
         raise ValueError(f"patients and visits of arm {arm} differ")
 
     def measured(name: str, on: NDArray[np.float64]) -> NDArray[np.float64]:
-        values: NDArray[np.float64] = visits[name].to_numpy().reshape(n, -1)
-        return values[:, np.searchsorted(days[0], on)]
+        if not np.isin(on, days[0]).all() or (np.diff(days[0]) <= 0).any():
+            raise ValueError(f"arm {arm} was not seen on the days that were planned")
+        return _numbers(visits, name).reshape(n, -1)[:, np.searchsorted(days[0], on)]
 
     response, kinetic = np.array(planned.response), np.array(planned.kinetics)
     return Visited(
@@ -100,18 +129,33 @@ def _visited(patients: pd.DataFrame, visits: pd.DataFrame, planned: Visits, arm:
     )
 
 
+def _numbers(table: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    """A column of numbers; ValueError for one of anything else."""
+    if table[name].dtype.kind not in "iuf":
+        raise ValueError(f"{name} holds {table[name].dtype} and not numbers")
+    return table[name].to_numpy("float64")
+
+
 def _table(folder: Path, name: str) -> pd.DataFrame:
-    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     path = _file(folder, name)
     try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
+        with pq.ParquetFile(path) as file:
+            # A short file can stand for any number of rows.
+            size = 8 * file.metadata.num_rows * file.metadata.num_columns
+            memory.require(2 * size, f"{path}: reading {file.metadata.num_rows:,} rows", "run a smaller trial")
+            return file.read().to_pandas()
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}; run the trial again") from None
 
 
 def _file(folder: Path, name: str) -> Path:
     path = folder / name
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise InputError(f"no {name} in {folder}; give the folder of a trial run with its visits kept")
+    regular_file(path)
     return path

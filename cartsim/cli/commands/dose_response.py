@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings
-from cartsim.cli.output import interruptible, new_table, note, note_failures, show_tables, write_table
+from cartsim.cli.output import interruptible, new_table, note_failures, show_tables, write_table
+from cartsim.cli.process import note
 from cartsim.errors import InputError
 from cartsim.files import whole_folder
 from cartsim.solver import RTOL
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cartsim.experiments.dose_response import DoseResponse
 
 _TABLES = ("responses.csv", "differences.csv", "exposure.csv", "slopes.csv", "plateaus.csv")
+_LATEST = 1200  # months: nobody is followed for longer
 _OTHERS = ("dose_response.json", "dose_response.png", "exposure.png")
 
 
@@ -33,8 +35,8 @@ def dose_response(
         typer.Option(help="Of the patients: fixed, uniform (5 to 95 %), karmma (half at 50 % or more); or several."),
     ] = "fixed,uniform",
     landmarks: Annotated[str, typer.Option(help="Months at which patients are judged.")] = "6,21",
-    n: Annotated[int, typer.Option("--n", help="Patients, the same ones at every dose.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the patients.")] = 2021,
+    n: Annotated[int, typer.Option("--n", min=1, help="Patients, the same ones at every dose.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the patients.")] = 2021,
     rules: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Setting of the landmark bins, such as cr=-95.")
     ] = None,
@@ -67,6 +69,8 @@ def dose_response(
         months = [float(text) for text in landmarks.split(",")]
     except ValueError:
         raise InputError(f"--landmarks {landmarks}: give months with commas between, such as 6,21") from None
+    if not all(0 < month <= _LATEST for month in months):
+        raise InputError(f"--landmarks {landmarks}: give months above 0, at most {_LATEST:,}")
     judged_by = design.rules(rules or [], "fda", 50.0)
     treat = partial(
         analysis.dose_response,

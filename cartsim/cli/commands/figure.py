@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cartsim.cli.output import interruptible, new_table, note, show_tables
+from cartsim.cli.output import interruptible, new_table, show_tables
+from cartsim.cli.process import note
 from cartsim.errors import InputError
 from cartsim.files import whole_folder
 

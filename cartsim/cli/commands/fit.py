@@ -14,17 +14,12 @@ import typer
 
 from cartsim.cli.grammar import parse_assignments
 from cartsim.cli.options import Jobs, Name
-from cartsim.cli.output import (
-    interruptible,
-    new_table,
-    note,
-    read_table,
-    show_tables,
-    write_table,
-)
+from cartsim.cli.output import interruptible, new_table, show_tables, write_table
+from cartsim.cli.process import note
 from cartsim.errors import InputError
 from cartsim.files import whole_folder
 from cartsim.model.model import choices
+from cartsim.tables import finite_number, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +73,7 @@ def fit(
         float | None, typer.Option(help="Cells infused at time 0, where the data have no column dose.")
     ] = None,
     starts: Annotated[int, typer.Option(min=1, max=1000, help="Searches, from places around the start.")] = 4,
-    seed: Annotated[int, typer.Option(help="Seed of these places.")] = 2021,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of these places.")] = 2021,
     profiles: Annotated[
         str,
         typer.Option(
@@ -213,7 +208,7 @@ def _priors(prior: str | None, model: Model, names: Iterable[str]) -> dict[str, 
         table = table.dropna(subset=["estimate", "rse"])
         try:
             known = {
-                row.name: Prior(float(row.estimate), float(row.rse))
+                row.name: Prior(finite_number(row.estimate), finite_number(row.rse))
                 for row in table[["name", "estimate", "rse"]].itertuples(index=False)
                 if row.name in names
             }

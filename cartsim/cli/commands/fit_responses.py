@@ -12,7 +12,8 @@ import typer
 
 from cartsim.cli.grammar import parse_assignments
 from cartsim.cli.options import Jobs
-from cartsim.cli.output import interruptible, new_table, note, show_tables, write_table
+from cartsim.cli.output import interruptible, new_table, show_tables, write_table
+from cartsim.cli.process import note
 from cartsim.errors import InputError
 from cartsim.files import whole_folder
 
@@ -63,7 +64,7 @@ def fit_responses(
     progression: Progression = "nadir",
     pd_absolute: PdAbsolute = 0.0,
     error: Errors = None,
-    draws: Annotated[int, typer.Option(help="Draws from the posterior of each patient.")] = 1000,
+    draws: Annotated[int, typer.Option(min=1, max=1_000_000, help="Draws from the posterior of each patient.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of these draws.")] = 2021,
     jobs: Jobs = 1,
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the PNG pictures.")] = True,

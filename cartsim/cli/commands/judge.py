@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cartsim.cli.output import check_file, new_table, note, show_tables, write_table
+from cartsim.cli.output import check_file, new_table, show_tables, write_table
+from cartsim.cli.process import note
 from cartsim.errors import InputError
 
 if TYPE_CHECKING:

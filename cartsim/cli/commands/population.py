@@ -21,7 +21,8 @@ from cartsim.cli.commands.fit_responses import (
 )
 from cartsim.cli.grammar import parse_assignments
 from cartsim.cli.options import Jobs
-from cartsim.cli.output import interruptible, new_table, note, show_tables, write_table
+from cartsim.cli.output import interruptible, new_table, show_tables, write_table
+from cartsim.cli.process import note
 from cartsim.files import whole_folder
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ def population(
     progression: Progression = "nadir",
     pd_absolute: PdAbsolute = 0.0,
     error: Errors = None,
-    explore: Annotated[int, typer.Option(help="Iterations with step 1.")] = 150,
-    smooth: Annotated[int, typer.Option(help="Iterations that average.")] = 100,
+    explore: Annotated[int, typer.Option(max=1_000_000, help="Iterations with step 1.")] = 150,
+    smooth: Annotated[int, typer.Option(max=1_000_000, help="Iterations that average.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the Markov chains.")] = 2021,
     jobs: Jobs = 1,
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the PNG picture.")] = True,

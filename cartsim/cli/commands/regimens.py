@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings
-from cartsim.cli.output import interruptible, new_table, note, note_failures, show_tables
+from cartsim.cli.output import interruptible, new_table, note_failures, show_tables
+from cartsim.cli.process import note
 from cartsim.errors import InputError
 from cartsim.files import whole_folder
 from cartsim.solver import RTOL
@@ -35,8 +36,8 @@ def regimens(
     burden: Annotated[
         str | None, typer.Option(help="Marrow plasma cells, percent: 50 for all, or 10:90 evenly between.")
     ] = None,
-    n: Annotated[int, typer.Option("--n", help="Patients, the same ones under every regimen.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the patients.")] = 2021,
+    n: Annotated[int, typer.Option("--n", min=1, help="Patients, the same ones under every regimen.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the patients.")] = 2021,
     retreat: Annotated[
         bool, typer.Option("--retreat/--no-retreat", help="Also infuse again whoever progresses.")
     ] = True,

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cartsim import memory
 from cartsim.cli.options import Jobs, Name, Rtol, Settings
-from cartsim.cli.output import interruptible, new_table, note, show_tables, write_table
+from cartsim.cli.output import interruptible, new_table, show_tables, write_table
+from cartsim.cli.process import note
 from cartsim.errors import InputError
 from cartsim.files import whole_folder
 from cartsim.solver import RTOL
@@ -40,7 +42,7 @@ def sensitivity(
     method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "sobol",
     n: Annotated[
         int | None,
-        typer.Option("--n", help="Base samples of sobol (a power of two), runs a parameter of efast, or sets."),
+        typer.Option("--n", min=1, help="Base samples of sobol (a power of two), runs a parameter of efast, or sets."),
     ] = None,
     range_: Annotated[
         str, typer.Option("--range", help="Of parameters without their own: iiv, rse, or factor:2 around typical.")
@@ -54,7 +56,7 @@ def sensitivity(
         float | None, typer.Option(help="With responders: the endpoint from which on a set responds.")
     ] = None,
     failed: Annotated[str, typer.Option(help="With sobol: stop, or drop blocks with failed runs.")] = "stop",
-    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 2021,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 2021,
     rtol: Rtol = RTOL,
     jobs: Jobs = -1,
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the PNG pictures.")] = True,
@@ -88,6 +90,9 @@ def sensitivity(
         rtol=rtol,
         n_jobs=jobs,
     )
+    if n is not None:
+        sets, width = n * (len(box) + 2), 4 * len(box) + (1 if function.times is None else len(function.times))
+        memory.require(8 * sets * width, f"--n {n:,}: {sets:,} sets of parameters", "give fewer")
     with whole_folder(out, _FILES) as stage:
         work: dict[str, Callable[[], Any]] = {
             "sobol": lambda: _indices(chosen, function, box, "sobol", n, seed, failed, dose, stage, pictures),

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
+from cartsim import memory
 from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings, TableFile
 from cartsim.cli.output import check_file, interruptible, note_failures, write_table
 from cartsim.errors import InputError
@@ -30,8 +30,8 @@ def simulate(
         Path | None,
         typer.Option(help="CSV file: a row a patient, columns named as parameters, optionally id and dose."),
     ] = None,
-    n: Annotated[int | None, typer.Option("--n", help="So many virtual patients instead.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the virtual patients.")] = 2021,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="So many virtual patients instead.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the virtual patients.")] = 2021,
     set_: Settings = None,
     outputs: Annotated[
         str | None,
@@ -60,13 +60,20 @@ def simulate(
     table = None if patients is None else patients_from_table(chosen, patients)
     if table is not None and dose is not None and "dose" in table:
         raise InputError(f"--dose {dose:g} and the dose column of {patients} disagree; give one of the two")
+    read_at = parse_times(times)
+    names = [name.strip() for name in outputs.split(",")] if outputs is not None else None
+    many = n if n is not None else 1 if table is None else len(table)
+    columns = len(names or chosen.outputs or chosen.states)
+    # A file's table is made at once and copied on the way into it; stdout gets a patient at a time.
+    copies = 0 if out is None else 2
+    memory.require_simulation(many, len(read_at), columns, len(chosen.parameters), copies=copies)
     work = partial(
         run,
         chosen,
         Population(chosen, seed) if n is not None else table,
         None if dose is None else Regimen.single(dose),
-        parse_times(times),
-        [name.strip() for name in outputs.split(",")] if outputs is not None else None,
+        read_at,
+        names,
         n=n,
         rtol=rtol,
         extinction=extinction,
@@ -86,5 +93,5 @@ def _to_stdout(result: Simulation) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["id", "time", *result.values])
     times = result.times.tolist()
-    for patient, values in zip(result.ids, np.stack(list(result.values.values()), axis=1), strict=True):
-        writer.writerows(zip([patient] * len(times), times, *values.tolist(), strict=True))
+    for patient, *values in zip(result.ids, *result.values.values(), strict=True):
+        writer.writerows(zip([patient] * len(times), times, *(each.tolist() for each in values), strict=True))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings
-from cartsim.cli.output import interruptible, new_table, note, show_tables
+from cartsim.cli.output import interruptible, new_table, show_tables
+from cartsim.cli.process import note
 from cartsim.errors import InputError
 from cartsim.files import whole_folder
 from cartsim.solver import RTOL
@@ -36,8 +37,8 @@ def sweep(
     rate: Annotated[
         bool, typer.Option("--rate", help="A trial in each cell: probability of response, CR rate, median PFS.")
     ] = False,
-    n: Annotated[int, typer.Option("--n", help="With --rate: patients in each cell, the same ones in all.")] = 500,
-    seed: Annotated[int, typer.Option(help="With --rate: seed of the patients.")] = 2021,
+    n: Annotated[int, typer.Option("--n", min=1, help="With --rate: patients in each cell, the same ones.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="With --rate: seed of the patients.")] = 2021,
     horizon: Annotated[
         float | None, typer.Option(help="Without --rate: how long to simulate; half a year by default.")
     ] = None,
@@ -66,6 +67,7 @@ def sweep(
     from cartsim.cli.grammar import parse_assignments
     from cartsim.experiments import sweep as analysis
     from cartsim.experiments.measures import default_measures
+    from cartsim.files import writable_folder
     from cartsim.model.reader import load
 
     chosen = load(model).override(parse_assignments(set_ or []))
@@ -73,6 +75,8 @@ def sweep(
         dose, burden = "50e6:800e6:24", "5:95:24"
     chosen, axes, fixed_dose = _axes(chosen, dose, burden, over or [], log or [])
     progress = sys.stderr.isatty()
+    if checkpoint is not None:
+        writable_folder(checkpoint)
     with whole_folder(out, _FILES) as stage:
         if rate:
             found = interruptible(

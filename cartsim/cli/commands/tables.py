@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from cartsim.cli.options import Lloq, TableFile
-from cartsim.cli.output import check_file, read_table, write_table
+from cartsim.cli.output import check_file, write_table
 from cartsim.errors import InputError
+from cartsim.tables import read_table
 
 _FILE = "CSV file with columns id, time (days from infusion), value: a row for each measurement."
 

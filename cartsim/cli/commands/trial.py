@@ -6,13 +6,15 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cartsim.cli.options import Extinction, Jobs, Lloq, Name, Rtol, Settings
-from cartsim.cli.output import new_table, note, note_failures, show_tables
+from cartsim.cli.output import interruptible, new_table, note_failures, show_tables
+from cartsim.cli.process import note
 from cartsim.files import whole_folder
 from cartsim.solver import RTOL
 
@@ -31,8 +33,8 @@ def trial(
     dose: Annotated[
         str, typer.Option(help="Cells infused, a dose an arm, with commas between.")
     ] = "50e6,150e6,450e6,800e6",
-    n: Annotated[int, typer.Option("--n", help="Patients in each arm; the same ones in every arm.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of patients, assays and conduct.")] = 2021,
+    n: Annotated[int, typer.Option("--n", min=1, help="Patients in each arm; the same ones in every arm.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of patients, assays and conduct.")] = 2021,
     out: Annotated[
         Path, typer.Option(help="Folder for all files; those of an earlier trial in it are replaced.")
     ] = Path("trial"),
@@ -110,7 +112,8 @@ def trial(
     )
     judged_by = design.rules(rules or [], censoring, lloq)
     with whole_folder(out, (*_TABLES, *PICTURES)) as stage:
-        result = outcome.run(
+        work = partial(
+            outcome.run,
             planned,
             judged_by,
             n_jobs=jobs,
@@ -119,6 +122,7 @@ def trial(
             checkpoint=checkpoint,
             keep_visits=visits,
         )
+        result = interruptible(work)
         show_tables(_summary(result.summary, planned.visits.landmarks))
         note_failures(result.failures(), len(result.patients))
         result.save(stage)

@@ -1,0 +1,28 @@
+"""Options of the fuzzer and its counts at the end of the run; see ``fuzzing``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("fuzz", "the fuzzer, tests/fuzzing")
+    group.addoption("--fuzz-seed", type=int, default=2021, help="seed of all cases")
+    group.addoption("--fuzz-cases", type=int, help="model files, options and data files; other kinds in proportion")
+    group.addoption("--fuzz-minutes", type=float, help="run for so long instead, the same time for each kind")
+    group.addoption("--fuzz-replay", metavar="SEED:KIND:INDEX", help="run this case only")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    counts = [
+        text
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for name, text in report.user_properties
+        if name == "fuzz"
+    ]
+    if counts:
+        terminalreporter.write_line(f"fuzz: {', '.join(counts)}")
