@@ -155,7 +155,7 @@ def test_absurd_sweeps_and_selections_are_refused():
     axes = {"dose": [1e6, 2e6], "burden": [5, 50]}
     with pytest.raises(InputError, match="GB of memory"):
         sweep_trials(Trial(Population(MODEL), [1e6], 10**12), axes)
-    with pytest.raises(InputError, match="GB of memory"):
+    with pytest.raises(InputError, match="GiB of memory"):
         cartsim.sweep(MODEL, {name: np.linspace(1, 2, 10**6) for name in axes})
     with pytest.raises(InputError, match="GB of memory"):
         select(Population(MODEL), 10**12, {"Cmax": (1, None)})

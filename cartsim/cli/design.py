@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cartsim.population.population import Population
     from cartsim.trial.assay import Assay
     from cartsim.trial.conduct import Followup
-    from cartsim.trial.outcome import Rules
+    from cartsim.trial.protocol import Rules
 
 
 def population(
@@ -93,7 +93,7 @@ def followup(text: str | None) -> Followup | None:
 def rules(texts: Sequence[str], censoring: str, lloq: float) -> Rules:
     """Rules with settings of the response criteria (ife_limit=0.1) and of the landmark bins (cr=-95)."""
     from cartsim.endpoints.rules import IMWG2016, SinghLandmark, rules_from
-    from cartsim.trial.outcome import Rules
+    from cartsim.trial.protocol import Rules
 
     check_censoring(censoring)
     settings = settings_of(texts)

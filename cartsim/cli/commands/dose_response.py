@@ -12,10 +12,9 @@ import typer
 
 from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings
 from cartsim.cli.output import interruptible, new_table, note_failures, show_tables, write_table
-from cartsim.cli.process import note
+from cartsim.cli.run import filled
 from cartsim.errors import InputError
-from cartsim.files import whole_folder
-from cartsim.solver import RTOL
+from cartsim.solver import RTOL, Solver
 
 if TYPE_CHECKING:
     from cartsim.experiments.dose_response import DoseResponse
@@ -58,6 +57,7 @@ def dose_response(
     from cartsim.cli.grammar import parse_assignments, parse_doses, parse_grid
     from cartsim.experiments import dose_response as analysis
     from cartsim.model.reader import load
+    from cartsim.trial.protocol import Protocol, Visits
 
     chosen = load(model).override(parse_assignments(set_ or []))
     doses = parse_grid(dose) if ":" in dose else parse_doses(dose)
@@ -71,35 +71,29 @@ def dose_response(
         raise InputError(f"--landmarks {landmarks}: give months with commas between, such as 6,21") from None
     if not all(0 < month <= _LATEST for month in months):
         raise InputError(f"--landmarks {landmarks}: give months above 0, at most {_LATEST:,}")
-    judged_by = design.rules(rules or [], "fda", 50.0)
     treat = partial(
         analysis.dose_response,
-        chosen,
-        list(doses),
+        doses=list(doses),
         n=n,
-        landmarks=months,
-        rules=judged_by,
-        seed=seed,
-        extinction=extinction,
-        rtol=rtol,
+        protocol=Protocol(Visits(landmarks=tuple(months)), rules=design.rules(rules or [], "fda", 50.0)),
+        solver=Solver(rtol, extinction),
         n_jobs=jobs,
         progress=sys.stderr.isatty(),
     )
-    with whole_folder(out, (*_TABLES, *_OTHERS)) as stage:
-        found = {name: interruptible(partial(treat, burden=name)) for name in names}
+    patients = {name: analysis.with_burden(chosen, name, seed=seed) for name in names}
+    with filled(out, (*_TABLES, *_OTHERS)) as stage:
+        found = {name: interruptible(partial(treat, who)) for name, who in patients.items()}
         for name, result in found.items():
             show_tables(_table(name, result), f"{result.threshold()}.")
-            note_failures(result.failed, n * len(result.doses))
+            note_failures(result.failures, n * len(result.doses))
         _write(found, stage)
         if pictures:
             _draw(found, stage)
-        written = sorted(path.name for path in stage.iterdir())
-    note(f"in {out}: {', '.join(written)}")
 
 
 def _table(name: str, result: DoseResponse) -> Any:
     """Patients in response (PR or CR) by dose, with limits."""
-    from cartsim.trial.outcome import wilson
+    from cartsim.endpoints.rates import wilson
 
     heads = ("dose, 1e6 cells", *(f"month {month:g}, %" for month in result.plateaus), "Cmax", "AUC0-28")
     view = new_table(f"Burden {name}: PR or CR (95 % limits), median exposure", *heads, right=heads)
@@ -124,7 +118,7 @@ def _write(found: dict[str, DoseResponse], stage: Path) -> None:
         parts = [result.tables()[file].assign(burden=name) for name, result in found.items()]
         table = pd.concat(parts, ignore_index=True)
         write_table(table[["burden", *table.columns.drop("burden")]], stage / file)
-    about = {name: {"made_by": result.made_by, "threshold": result.threshold()} for name, result in found.items()}
+    about = {name: result.about() for name, result in found.items()}
     (stage / "dose_response.json").write_text(json.dumps(about, indent=2) + "\n")
 
 

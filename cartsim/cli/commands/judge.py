@@ -14,7 +14,7 @@ from cartsim.cli.process import note
 from cartsim.errors import InputError
 
 if TYPE_CHECKING:
-    from cartsim.trial.outcome import Rules
+    from cartsim.trial.protocol import Rules
 
 
 def judge(
@@ -36,10 +36,10 @@ def judge(
     """
     from cartsim.endpoints.survival import Estimate
     from cartsim.trial.outcome import GROUPS
-    from cartsim.trial.stored import rejudge
+    from cartsim.trial.stored import judge_stored
 
     check_file(out)
-    table = rejudge(folder, dict(_combinations(rules, set_ or [], censoring)))
+    table = judge_stored(folder, dict(_combinations(rules, set_ or [], censoring)))
     months = [name.removeprefix("PD_") for name in map(str, table) if name.startswith("PD_")]
     if rules == "singh_landmark":
         heads = ["settings", "arm", "n", *(f"month {month}\nPD/SD/PR/CR %" for month in months)]
@@ -70,7 +70,7 @@ def _combinations(name: str, texts: list[str], censoring: str) -> Iterator[tuple
     """What was set, and the rules with it, for every combination of the values that were given."""
     from cartsim.cli.design import check_censoring, settings_of
     from cartsim.endpoints.rules import IMWG2016, rules_from
-    from cartsim.trial.outcome import Rules
+    from cartsim.trial.protocol import Rules
 
     tried = {setting: _each_once(setting, values) for setting, values in settings_of(texts).items()}
     for rule in _each_once("censoring", censoring):

@@ -10,10 +10,9 @@ import typer
 
 from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings
 from cartsim.cli.output import interruptible, new_table, note_failures, show_tables
-from cartsim.cli.process import note
+from cartsim.cli.run import filled
 from cartsim.errors import InputError
-from cartsim.files import whole_folder
-from cartsim.solver import RTOL
+from cartsim.solver import RTOL, Solver
 
 if TYPE_CHECKING:
     from cartsim.experiments.regimens import Comparison, Retreated
@@ -62,30 +61,28 @@ def regimens(
     from cartsim.cli import design
     from cartsim.cli.grammar import parse_assignments, parse_doses
     from cartsim.experiments import regimens as analysis
+    from cartsim.experiments.retreatment import check_retreatment
+    from cartsim.experiments.retreatment import retreat as retreated
     from cartsim.model.reader import load
+    from cartsim.trial.trial import Trial
 
     chosen = load(model).override(parse_assignments(set_ or []))
     population = design.population(chosen, seed, burden, [], [], "random")
     compared = _given(dose, give) if give else analysis.common(dose)
     second = list(parse_doses(retreat_dose)) if retreat_dose is not None else None
     if retreat:
-        analysis.check_retreatment(dose, second, delay)
-    how: dict[str, Any] = {
-        "n": n,
-        "population": population,
-        "seed": seed,
-        "extinction": extinction,
-        "rtol": rtol,
-        "n_jobs": jobs,
-        "progress": sys.stderr.isatty(),
-    }
-    with whole_folder(out, _FILES) as stage:
-        found = interruptible(lambda: analysis.compare(population.model, compared, **how))
+        check_retreatment(dose, second, delay)
+    solver = Solver(rtol, extinction)
+    trial = Trial(population, compared, n, solver=solver)
+    how: dict[str, Any] = {"n_jobs": jobs, "progress": sys.stderr.isatty()}
+    with filled(out, _FILES) as stage:
+        found = interruptible(lambda: analysis.compare(trial, **how))
         show_tables(_differences(found))
-        note_failures(found.outcome.failures(), len(found.outcome.patients))
+        note_failures(found.failures, len(found.outcome.patients))
         found.save(stage)
         if retreat:
-            again = interruptible(lambda: analysis.retreat(population.model, dose, second, delay=delay, **how))
+            single = Trial(population, [dose], n, solver=solver)
+            again = interruptible(lambda: retreated(single, second, delay=delay, **how))
             show_tables(_retreated(again), f"{again.against_karmma()}.")
             again.save(stage)
         if pictures:
@@ -94,8 +91,6 @@ def regimens(
 
             said = f"{n:,} patients. Limits: Bonett and Price for rates, Student for means, bootstrap for months."
             save(draw.differences(found.differences, note=said), stage / "differences.png")
-        written = sorted(path.name for path in stage.iterdir())
-    note(f"in {out}: {', '.join(written)}")
 
 
 def _given(dose: float, texts: list[str]) -> dict[str, Regimen]:

@@ -13,15 +13,16 @@ from cartsim import memory
 from cartsim.cli.options import Jobs, Name, Rtol, Settings
 from cartsim.cli.output import interruptible, new_table, show_tables, write_table
 from cartsim.cli.process import note
+from cartsim.cli.run import filled
 from cartsim.errors import InputError
-from cartsim.files import whole_folder
-from cartsim.solver import RTOL
+from cartsim.solver import RTOL, Solver
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from cartsim.model.reader import Model
-    from cartsim.sensitivity.indices import Function, Range
+    from cartsim.sensitivity.endpoint import Function
+    from cartsim.sensitivity.ranges import Range
 
 _UNITS = {"day": "days", "h": "hours"}
 METHODS = ("sobol", "efast", "local", "responders")
@@ -72,7 +73,7 @@ def sensitivity(
     """
     from cartsim.cli.grammar import parse_assignments, parse_times
     from cartsim.model.reader import load
-    from cartsim.sensitivity.indices import simulated
+    from cartsim.sensitivity.endpoint import endpoint as endpoint_of
 
     if method not in METHODS:
         raise InputError(f"--method {method!r} is not known; it is one of {', '.join(METHODS)}")
@@ -80,20 +81,20 @@ def sensitivity(
         raise InputError("--method responders needs --threshold, the endpoint from which on a set responds")
     chosen = load(model).override(parse_assignments(set_ or []))
     box = _ranges(chosen, parameters, range_)
-    function = simulated(
+    function = endpoint_of(
         chosen,
         endpoint,
         dose,
         times=None if times is None else parse_times(times),
         horizon=horizon,
         scale=scale,
-        rtol=rtol,
+        solver=Solver(rtol),
         n_jobs=jobs,
     )
     if n is not None:
         sets, width = n * (len(box) + 2), 4 * len(box) + (1 if function.times is None else len(function.times))
         memory.require(8 * sets * width, f"--n {n:,}: {sets:,} sets of parameters", "give fewer")
-    with whole_folder(out, _FILES) as stage:
+    with filled(out, _FILES) as stage:
         work: dict[str, Callable[[], Any]] = {
             "sobol": lambda: _indices(chosen, function, box, "sobol", n, seed, failed, dose, stage, pictures),
             "efast": lambda: _indices(chosen, function, box, "efast", n, seed, failed, dose, stage, pictures),
@@ -103,13 +104,11 @@ def sensitivity(
         settings = interruptible(work[method])
         settings |= {"ranges": {name: vars(each) for name, each in box.items()}}
         (stage / "sensitivity.json").write_text(json.dumps(settings, indent=2) + "\n")
-        written = sorted(path.name for path in stage.iterdir())
-    note(f"in {out}: {', '.join(written)}")
 
 
 def _ranges(model: Model, parameters: str, by: str) -> dict[str, Range]:
     """The ranges of "Kel_e,burden=5:95"."""
-    from cartsim.sensitivity.indices import ranges
+    from cartsim.sensitivity.ranges import ranges
 
     names, given = [], {}
     for piece in parameters.split(","):
@@ -171,7 +170,8 @@ def _indices(
 ) -> dict[str, Any]:
     from cartsim.plots import save
     from cartsim.plots import sensitivity as draw
-    from cartsim.sensitivity.indices import by_phase, efast, sobol
+    from cartsim.sensitivity.indices import efast, sobol
+    from cartsim.sensitivity.phases import by_phase
 
     if method == "sobol":
         found = sobol(function, box, 1024 if n is None else n, seed=seed, failed=failed)
@@ -195,7 +195,7 @@ def _indices(
             write_table(steps, stage / "convergence.csv")
             if pictures:
                 save(draw.convergence(steps, endpoint=_label(function), note=said), stage / "convergence.png")
-        return found.settings()
+        return found.made_by
     times, curve, marked = _course(model, dose, function)
     means = by_phase(found.table, marked)
     write_table(means, stage / "phases.csv")
@@ -208,7 +208,7 @@ def _indices(
             found.table, times, curve, marked, endpoint=_label(function), unit=_time(model), note=said
         )
         save(figure, stage / "indices.png")
-    return found.settings() | {"phases": marked}
+    return found.made_by | {"phases": marked}
 
 
 def _index_table(table: pd.DataFrame, title: str) -> Any:
@@ -228,9 +228,9 @@ def _local(
 ) -> dict[str, Any]:
     from cartsim.plots import save
     from cartsim.plots import sensitivity as draw
-    from cartsim.sensitivity.indices import local, tornado
+    from cartsim.sensitivity.local import local, tornado
 
-    table = local(function, {name: each.typical for name, each in box.items()})
+    table = local(function, {name: each.typical for name, each in box.items()}).frame
     write_table(table, stage / "elasticities.csv")
     settings = {"method": "local", "endpoint": function.name, "unit": function.unit, **function.made_by}
     if function.times is not None:
@@ -243,7 +243,7 @@ def _local(
             )
             save(figure, stage / "elasticities.png")
         return settings | {"phases": marked}
-    swings = tornado(function, box)
+    swings = tornado(function, box).frame
     write_table(swings, stage / "tornado.csv")
     heads = ("parameter", "elasticity", "range, 5 to 95 %", "endpoint there")
     view = new_table(_label(function), *heads, right=heads[1:])
@@ -274,7 +274,7 @@ def _responders(
 ) -> dict[str, Any]:
     from cartsim.plots import save
     from cartsim.plots import sensitivity as draw
-    from cartsim.sensitivity.indices import filtered
+    from cartsim.sensitivity.responders import filtered
 
     assert threshold is not None  # sensitivity saw to it
     found = filtered(function, box, threshold, 2000 if n is None else n, seed=seed)

@@ -14,9 +14,10 @@ from cartsim import memory
 from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings, TableFile
 from cartsim.cli.output import check_file, interruptible, note_failures, write_table
 from cartsim.errors import InputError
-from cartsim.solver import RTOL
+from cartsim.solver import RTOL, Solver
 
 if TYPE_CHECKING:
+    from cartsim.model.model import Model
     from cartsim.simulation import Simulation
 
 
@@ -48,48 +49,42 @@ def simulate(
     """
     from cartsim.cli.grammar import parse_assignments, parse_times
     from cartsim.model.reader import load
-    from cartsim.population.patients import patients_from_table
+    from cartsim.population.patients import Patients
     from cartsim.population.population import Population
-    from cartsim.regimen import Regimen
     from cartsim.simulation import simulate as run
 
     check_file(out)
     if patients is not None and n is not None:
         raise InputError("--patients and --n both say who is simulated; give one of the two")
     chosen = load(model).override(parse_assignments(set_ or []))
-    table = None if patients is None else patients_from_table(chosen, patients)
-    if table is not None and dose is not None and "dose" in table:
+    who: Model | Population | Patients = chosen
+    if patients is not None:
+        who = Patients(chosen, patients)
+    elif n is not None:
+        who = Population(chosen, seed)
+    if isinstance(who, Patients) and dose is not None and who.dose is not None:
         raise InputError(f"--dose {dose:g} and the dose column of {patients} disagree; give one of the two")
     read_at = parse_times(times)
     names = [name.strip() for name in outputs.split(",")] if outputs is not None else None
-    many = n if n is not None else 1 if table is None else len(table)
+    many = n if n is not None else len(who) if isinstance(who, Patients) else 1
     columns = len(names or chosen.outputs or chosen.states)
     # A file's table is made at once and copied on the way into it; stdout gets a patient at a time.
     copies = 0 if out is None else 2
     memory.require_simulation(many, len(read_at), columns, len(chosen.parameters), copies=copies)
     work = partial(
-        run,
-        chosen,
-        Population(chosen, seed) if n is not None else table,
-        None if dose is None else Regimen.single(dose),
-        read_at,
-        names,
-        n=n,
-        rtol=rtol,
-        extinction=extinction,
-        n_jobs=jobs,
+        run, who, dose, read_at, names, n=n, solver=Solver(rtol, extinction), n_jobs=jobs
     )
     result = interruptible(work)
     if result.status.any():
-        note_failures(result.failures(), len(result.ids))
+        note_failures(result.failures, len(result.ids))
     if out is None:
         _to_stdout(result)
     else:
-        write_table(result.frame(), out)
+        write_table(result.frame[["id", "time", *result.values]], out)
 
 
 def _to_stdout(result: Simulation) -> None:
-    """The same table as ``result.frame()``, without waiting for pandas: half a second."""
+    """The outputs of ``result.frame``, without waiting for pandas: half a second."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["id", "time", *result.values])
     times = result.times.tolist()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings
 from cartsim.cli.output import interruptible, new_table, show_tables
 from cartsim.cli.process import note
+from cartsim.cli.run import filled
 from cartsim.errors import InputError
-from cartsim.files import whole_folder
-from cartsim.solver import RTOL
+from cartsim.solver import RTOL, Solver
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,42 +66,37 @@ def sweep(
     """
     from cartsim.cli.grammar import parse_assignments
     from cartsim.experiments import sweep as analysis
-    from cartsim.experiments.measures import default_measures
+    from cartsim.experiments.measures import Reading, default_measures
     from cartsim.files import writable_folder
     from cartsim.model.reader import load
+    from cartsim.population.population import Population
+    from cartsim.trial.trial import Trial
 
     chosen = load(model).override(parse_assignments(set_ or []))
     if dose is None and burden is None and not over:
         dose, burden = "50e6:800e6:24", "5:95:24"
     chosen, axes, fixed_dose = _axes(chosen, dose, burden, over or [], log or [])
-    progress = sys.stderr.isatty()
     if checkpoint is not None:
         writable_folder(checkpoint)
-    with whole_folder(out, _FILES) as stage:
+    solver = Solver(rtol, extinction)
+    how: dict[str, Any] = {"n_jobs": jobs, "progress": sys.stderr.isatty(), "checkpoint": checkpoint}
+    with filled(out, _FILES, resume=checkpoint) as stage:
         if rate:
-            found = interruptible(
-                lambda: analysis.sweep_population(
-                    chosen, axes, n=n, dose=fixed_dose, seed=seed, extinction=extinction, rtol=rtol, n_jobs=jobs,
-                    progress=progress, checkpoint=checkpoint,
-                )
-            )  # fmt: skip
+            cells = fixed_dose if fixed_dose is not None else chosen.dosing.dose if chosen.dosing else 0.0
+            trial = Trial(Population(chosen, seed), [cells], n, solver=solver)
+            found = interruptible(lambda: analysis.sweep_trials(trial, axes, **how))
         else:
+            reading = Reading(default_measures(chosen, day=day, level=below), horizon)
             found = interruptible(
-                lambda: analysis.sweep(
-                    chosen, axes, dose=fixed_dose, measures=default_measures(chosen, day=day, level=below),
-                    horizon=horizon, extinction=extinction, rtol=rtol, n_jobs=jobs, progress=progress,
-                    checkpoint=checkpoint,
-                )
-            )  # fmt: skip
+                lambda: analysis.sweep(chosen, axes, dose=fixed_dose, reading=reading, solver=solver, **how)
+            )
         show_tables(_ranges(found, rate))
-        failed = int(found.table["failed"].sum()) if rate else int((found.table["status"] != "ok").sum())
-        if failed:
-            note(f"{failed} simulations did not reach the end; see the column {'failed' if rate else 'status'}")
+        if len(found.failures):
+            what = "patients failed" if rate else "no complete result"
+            note(f"{len(found.failures)} cells: {what}; see the column {'failed' if rate else 'status'}")
         found.save(stage)
         if pictures:
             _draw(chosen, found, rate, fixed_dose, stage)
-        written = sorted(path.name for path in stage.iterdir())
-    note(f"in {out}: {', '.join(written)}")
 
 
 def _axes(

@@ -14,9 +14,8 @@ import typer
 
 from cartsim.cli.options import Extinction, Jobs, Lloq, Name, Rtol, Settings
 from cartsim.cli.output import interruptible, new_table, note_failures, show_tables
-from cartsim.cli.process import note
-from cartsim.files import whole_folder
-from cartsim.solver import RTOL
+from cartsim.cli.run import filled
+from cartsim.solver import RTOL, Solver
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,28 +93,21 @@ def trial(
     from cartsim.cli.grammar import parse_assignments, parse_doses
     from cartsim.cli.pictures import PICTURES, draw
     from cartsim.model.reader import load
-    from cartsim.trial import outcome
     from cartsim.trial.conduct import Conduct
-    from cartsim.trial.trial import Arm, Trial
+    from cartsim.trial.protocol import Protocol
+    from cartsim.trial.trial import Trial
 
     chosen = load(model).override(parse_assignments(set_ or []))
     patients = design.population(chosen, seed, burden, omega or [], correlation or [], sampler)
-    planned = Trial(
-        patients.model,
-        tuple(Arm(cells, n=n) for cells in parse_doses(dose)),
-        patients,
+    protocol = Protocol(
         assays=design.assays(assay or []),
         conduct=Conduct(missed, dropout, new_therapy, death, design.followup(followup)),
-        seed=seed,
-        rtol=rtol,
-        extinction=extinction,
+        rules=design.rules(rules or [], censoring, lloq),
     )
-    judged_by = design.rules(rules or [], censoring, lloq)
-    with whole_folder(out, (*_TABLES, *PICTURES)) as stage:
+    planned = Trial(patients, parse_doses(dose), n, protocol, Solver(rtol, extinction))
+    with filled(out, (*_TABLES, *PICTURES), resume=checkpoint) as stage:
         work = partial(
-            outcome.run,
-            planned,
-            judged_by,
+            planned.run,
             n_jobs=jobs,
             chunk=chunk,
             progress=sys.stderr.isatty(),
@@ -123,8 +115,8 @@ def trial(
             keep_visits=visits,
         )
         result = interruptible(work)
-        show_tables(_summary(result.summary, planned.visits.landmarks))
-        note_failures(result.failures(), len(result.patients))
+        show_tables(_summary(result.summary, protocol.visits.landmarks))
+        note_failures(result.failures, len(result.patients))
         result.save(stage)
         _add_inputs(
             stage / "summary.json",
@@ -132,8 +124,6 @@ def trial(
         )
         if pictures:
             draw(result, stage)
-        written = sorted(path.name for path in stage.iterdir())
-    note(f"in {out}: {', '.join(written)}")
 
 
 def _summary(summary: pd.DataFrame, landmarks: tuple[float, ...]) -> Table:
