@@ -204,8 +204,12 @@ class Model:
 
         values: of every parameter, of one patient.
         """
-        known: dict[str, Any] = dict(values)
-        for name in in_order({name: state.initial for name, state in self.states.items()}, self.name):
+        known: dict[str, Any] = {"time": 0.0, **values}
+        starts = {name: state.initial for name, state in self.states.items()}
+        for name in in_order(self.definitions | starts, self.name):
+            if name in self.definitions:
+                known[name] = self.definitions[name].evaluate(known)
+                continue
             state = self.states[name]
             known[name] = value = float(state.initial.evaluate(known))
             if not math.isfinite(value) or (state.scale == "log" and value < 0):

@@ -300,7 +300,7 @@ def test_the_command_writes_tables_and_pictures(tmp_path):
         (("--burden", "high"), "--burden high"),
         (("--burden", "fixed,fixed"), "each once"),
         (("--landmarks", "six"), "give months"),
-        (("--n", "0"), "an arm of 0 patients"),
+        (("--n", "0"), "greater than or equal to 1"),
     ],
 )
 def test_the_command_refuses_bad_input_in_one_line(words, reason, tmp_path):

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import cartsim
 from cartsim.analysis.measures import Measure, read
-from cartsim.cli import app
+from cartsim.cli.app import app
 from cartsim.engine import kernel
 from cartsim.engine.rodas import Status
 from cartsim.regimen import Infusion, Regimen

@@ -83,7 +83,7 @@ def kept(finished, tmp_path) -> Path:
 
 
 def parts(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("part_*"))
+    return sorted(folder.glob("*/part_*"))  # not into stages, which come and go
 
 
 def again(kept: Path, **how) -> Outcome:
@@ -157,7 +157,7 @@ def test_absurd_sweeps_and_selections_are_refused():
     axes = {"dose": [1e6, 2e6], "burden": [5, 50]}
     with pytest.raises(InputError, match="GB of memory"):
         sweep_population(MODEL, axes, n=10**12)
-    with pytest.raises(InputError, match="GB of memory"):
+    with pytest.raises(InputError, match="GiB of memory"):
         cartsim.analysis.sweep.sweep(MODEL, {name: np.linspace(1, 2, 10**6) for name in axes})
     with pytest.raises(InputError, match="GB of memory"):
         select(Population(MODEL), 10**12, {"Cmax": (1, None)})
