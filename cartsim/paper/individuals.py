@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cartsim.paper.drawn import Drawn, paragraphs
+from cartsim.plots.individual import fitted_survival, response_fits
 
 if TYPE_CHECKING:
     from cartsim.fitting.individual import IndividualFits
@@ -18,16 +19,15 @@ EXAMPLE = "crb401_synthetic"
 def figure_5a(data: str | Path | None = None) -> Drawn:
     """Fitted M-protein over the bands of the observed categories, of a patient for each best response.
 
-    data: CSV file of observations as `cartsim.fitting.observations` describes it; by default the packaged
+    ``data`` is a CSV file of observations as `cartsim.fitting.observations` describes it; by default the packaged
     synthetic patients.
 
-    The table holds the fitted curves (source "fitted": percent change a day) and the assessments (source
+    The frame holds the fitted curves (source "fitted": percent change a day) and the assessments (source
     "observed": category, limits in percent of what it stands for, and the fit's category and change).
     """
     import pandas as pd
 
     from cartsim.fitting.individual import fit_responses
-    from cartsim.plots.individual import response_fits
 
     fits = fit_responses(EXAMPLE if data is None else data)
     shown = fits.representatives()
@@ -36,7 +36,7 @@ def figure_5a(data: str | Path | None = None) -> Drawn:
     run = fits.curves(days, ["mprotein_change"])
     doses = fits.data.table["dose"].to_numpy()
     figure = response_fits(days, run["mprotein_change"], run.ids, categories, doses=doses, shown=shown)
-    curves = run.frame().rename(columns={"time": "day", "mprotein_change": "change"})
+    curves = run.frame[["id", "time", "mprotein_change"]].rename(columns={"time": "day", "mprotein_change": "change"})
     curves = curves[curves["id"].isin(shown)].assign(source="fitted")
     table = pd.concat([curves, categories.assign(source="observed")], ignore_index=True)
     agreement = fits.patients["agreement"].to_numpy()
@@ -59,12 +59,11 @@ def figure_5a(data: str | Path | None = None) -> Drawn:
 def figure_5b(data: str | Path | None = None) -> Drawn:
     """Progression-free survival observed and of the individual fits, by dose group.
 
-    data: as for `figure_5a`. The table holds the Kaplan-Meier steps (months) of each group, observed and fitted.
+    ``data`` is as for `figure_5a`. The frame holds the Kaplan-Meier steps (months) of each group, observed and fitted.
     """
     import pandas as pd
 
     from cartsim.fitting.individual import fit_responses
-    from cartsim.plots.individual import fitted_survival
 
     fits = fit_responses(EXAMPLE if data is None else data)
     curves = fits.survival()

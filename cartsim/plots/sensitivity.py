@@ -439,13 +439,13 @@ class IndicesPictures(Pictures):
         """Bars of one number, the course along time of a curve."""
         return "bars" if self._result.function.times is None else "over_time"
 
-    def bars(self, *, note: str = "", ax: Axes | None = None) -> Figure:
+    def bars(self, *, note: str | None = None, ax: Axes | None = None) -> Figure:
         """First and total order indices with their limits, the most important parameter at the top.
 
         Parameters
         ----------
         note
-            What the reader must know.
+            Below; by default how the indices were computed.
         ax
             Axes to draw in.
 
@@ -456,6 +456,7 @@ class IndicesPictures(Pictures):
         """
         if self._result.function.times is not None:
             raise InputError(f"{self._result.function.name} is a curve; draw over_time")
+        note = _how(self._result) if note is None else note
         return index_bars(self._result.table, endpoint=_endpoint(self._result.function), note=note, ax=ax)
 
     def over_time(
@@ -463,7 +464,7 @@ class IndicesPictures(Pictures):
         *,
         phases: Mapping[str, tuple[float, float]] | None = None,
         named: Sequence[str] = (),
-        note: str = "",
+        note: str | None = None,
     ) -> Figure:
         """Indices of a curve along time, a column a phase, under the curve of the typical patient.
 
@@ -475,7 +476,7 @@ class IndicesPictures(Pictures):
         named
             Parameters drawn in color even if their indices stay below 0.02.
         note
-            What the reader must know.
+            Below; by default how the indices were computed.
 
         Raises
         ------
@@ -499,10 +500,10 @@ class IndicesPictures(Pictures):
             whose=whose,
             unit=unit,
             named=named,
-            note=note,
+            note=_how(found) if note is None else note,
         )
 
-    def convergence(self, time: float | None = None, *, named: Sequence[str] = (), note: str = "") -> Figure:
+    def convergence(self, time: float | None = None, *, named: Sequence[str] = (), note: str | None = None) -> Figure:
         """Sobol indices with their limits against the number of base samples.
 
         Parameters
@@ -512,7 +513,7 @@ class IndicesPictures(Pictures):
         named
             Parameters drawn in color even if their indices stay below 0.02.
         note
-            What the reader must know.
+            Below; by default how the indices were computed.
 
         Raises
         ------
@@ -522,6 +523,7 @@ class IndicesPictures(Pictures):
         found = self._result
         at = "" if time is None else f" on {time:g}"
         name, bracket, rest = _endpoint(found.function).partition(" (")
+        note = _how(found) if note is None else note
         return convergence(found.convergence(time), endpoint=f"{name}{at}{bracket}{rest}", named=named, note=note)
 
 
@@ -565,7 +567,7 @@ class ElasticitiesPictures(Pictures):
         Parameters
         ----------
         slopes
-            Draw the change of the output itself; by default where the output passes through 0.
+            Draw the change of the output itself; by default of what is not on a log scale and may pass through 0.
         phases
             First and last time by name, marked.
         note
@@ -581,7 +583,7 @@ class ElasticitiesPictures(Pictures):
         found = self._result
         if found.function.times is None:
             raise InputError(f"{found.function.name} is one number, which has no course along time; draw bars")
-        slopes = bool(found.frame["elasticity"].isna().any()) if slopes is None else slopes
+        slopes = found.function.scale == "linear" if slopes is None else slopes
         model = found.function.model
         unit = "days" if model is None or model.time == "day" else model.time
         endpoint = _endpoint(found.function)
@@ -633,6 +635,13 @@ class RespondersPictures(Pictures):
         n = (found.n_responders, found.n_others)
         said = " ".join(each for each in (found.note, note) if each)
         return responders(found.table, response=response or "Responders", n=n, auc=found.auc, note=said)
+
+
+def _how(found: Indices) -> str:
+    method = {"sobol": "Sobol", "efast": "eFAST"}[found.method]
+    scale = "logarithm" if found.function.scale == "log" else "value itself"
+    limits = f", with {100 * found.level:g} % bootstrap limits" if found.method == "sobol" else ""
+    return f"{method}, n = {found.n:,}, {len(found.samples):,} runs, variance of the {scale}{limits}"
 
 
 def _endpoint(function: Function) -> str:

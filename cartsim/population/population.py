@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cartsim.errors import InputError
 from cartsim.model.model import Model, Variability
+from cartsim.model.reader import load
 from cartsim.population.correlation import correlation_pairs, symmetric_root
 from cartsim.population.draws import sobol, uniforms
 from cartsim.population.patients import check_name
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Population:
     """The virtual patients of a model, without end: `table` gives any range of them.
 
@@ -45,6 +46,9 @@ class Population:
     sampler: str = "random"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "model", load(self.model))
+        if isinstance(self.seed, bool) or not isinstance(self.seed, (int, np.integer)):
+            raise InputError(f"seed is {self.seed!r}; give a whole number")
         for name in self.variability or {}:
             check_name(self.model, name, "variability")
         for name, variability in self.varied.items():
@@ -52,6 +56,10 @@ class Population:
         if self.sampler not in ("random", "sobol"):
             raise InputError(f"sampler {self.sampler!r} is not known; it is 'random' or 'sobol'")
         _ = self._mixing  # checks the correlations
+
+    def __repr__(self) -> str:
+        varied = ", ".join(f"{name} ({v.distribution})" for name, v in self.varied.items())
+        return f"virtual patients of {self.model.name}, seed {self.seed}: {varied or 'nothing varies'}"
 
     @cached_property
     def varied(self) -> dict[str, Variability]:
