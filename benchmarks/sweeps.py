@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import joblib
+import numpy as np
 
 import cartsim as cs
-from cartsim.cli.grammar import parse_grid
 from cartsim.experiments.regimens import common
 
 
@@ -34,8 +34,8 @@ def main() -> None:
     def trial(n: int) -> cs.Trial:
         return cs.Trial(population, [model.dosing.dose], n)
 
-    axes = {"dose": parse_grid("50e6:800e6:24"), "burden": parse_grid("5:95:24")}
-    few = {"dose": parse_grid("50e6:800e6:2"), "burden": parse_grid("5:95:2")}
+    axes = {"dose": np.linspace(50e6, 800e6, 24), "burden": np.linspace(5, 95, 24)}
+    few = {"dose": [50e6, 800e6], "burden": [5, 95]}
     cs.sweep(model, few)  # compiles, and imports what is imported late
     cs.sweep_trials(trial(10), few)
     print(f"{joblib.cpu_count()} cores")

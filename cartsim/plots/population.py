@@ -24,7 +24,7 @@ def trace(iterations: pd.DataFrame, estimates: pd.DataFrame, *, ax: Axes | None 
     Parameters
     ----------
     iterations, estimates
-        `PopulationFit.trace` and `PopulationFit.table`.
+        `PopulationFit.trace` and `PopulationFit.estimates`.
     ax
         Axes to draw one estimate in; by default a figure of its own.
 
@@ -77,7 +77,7 @@ class PopulationFitPictures(Pictures):
             For a name that is not estimated.
         """
         fit = self._result
-        table = fit.table
+        table = fit.estimates
         if name is not None:
             if name not in set(table["name"]):
                 raise InputError(f"no estimate of {name!r}; choose one of {', '.join(dict.fromkeys(table['name']))}")
