@@ -1,4 +1,4 @@
-"""``result.plot``: every picture of every result is drawn of that result's numbers, in a caller's axes where it fits."""
+"""``result.plot``: pictures of every result, drawn of that result's numbers, in a caller's axes where one suffices."""
 
 from __future__ import annotations
 
@@ -178,7 +178,9 @@ def test_simulation_shows_lines_of_few_and_bands_of_many(results):
         outer = np.concatenate([path.vertices for path in axis.collections[0].get_paths()])
         for level in (5, 95):
             edge = np.percentile(run[output], level, axis=0)
-            assert all(np.isclose(outer, pair).all(axis=1).any() for pair in zip(np.array(DAYS) / MONTH, edge))
+            assert all(
+                np.isclose(outer, pair).all(axis=1).any() for pair in zip(np.array(DAYS) / MONTH, edge, strict=True)
+            )
 
 
 def test_simulation_by_groups(results):
@@ -201,9 +203,7 @@ def test_trial_shows_its_own_numbers(trial):
         np.testing.assert_allclose([bar.get_height() for bar in bars], expected)
     axis = trial.plot.responses(21).axes[0]
     (bars,) = [each for each in axis.containers if each.get_label() == "CR"]
-    np.testing.assert_allclose(
-        [bar.get_height() for bar in bars], [table["month 21", "CR", arm] for arm in trial.arms]
-    )
+    np.testing.assert_allclose([bar.get_height() for bar in bars], [table["month 21", "CR", arm] for arm in trial.arms])
 
     early = trial.plot.kinetics().axes[0]
     for k, arm in enumerate(trial.arms):
@@ -225,7 +225,7 @@ def test_swimmer_ends_where_the_patients_do(trial):
 
 
 def test_response_over_time_judges_as_the_trial_did(trial):
-    """Those in CR at a visit are the ones whose CR, by the table of patients, has begun and whose disease is at rest."""
+    """In CR at a visit are those whose CR, by the table of patients, has begun and who have not progressed."""
     rows, days = trial.arm("450e6"), np.array(trial.protocol.visits.response)
     complete = trial.plot.response_over_time("450e6").axes[0].collections[0]  # the lowest
     tops = np.concatenate([path.vertices for path in complete.get_paths()])

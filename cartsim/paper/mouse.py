@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cartsim.errors import InputError
+from cartsim.model.reader import load
 from cartsim.paper.drawn import Drawn, observations, paragraphs
 from cartsim.plots.style import INK, heading, legend_below, panels
 from cartsim.population.patients import Patients
@@ -45,7 +46,7 @@ def figure_2b(data: str | Path | None = None) -> Drawn:
         if not seen["day"].between(0, DAYS[-1]).all():
             raise InputError(f"{data}: days must lie from 0 to {DAYS[-1]:g}, which is what the figure shows")
     days = DAYS if seen is None else np.union1d(DAYS, seen["day"])
-    mice = Patients("bb2121_xenograft", {"dose": [0, DOSE, DOSE], "live_volume": [1, 1, 0]})
+    mice = Patients(load("bb2121_xenograft"), {"dose": [0, DOSE, DOSE], "live_volume": [1, 1, 0]})
     run = simulate(mice, times=days, outputs=list(OUTPUTS.values()))
     curves = {(name, arm): run[output][k] for name, output in OUTPUTS.items() for k, arm in enumerate(ARMS)}
     table = pd.concat(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cartsim.model.reader import load
 from cartsim.paper.drawn import Drawn, paragraphs
 from cartsim.plots.kinetics import TRANSGENE
 from cartsim.plots.patients import spider
@@ -26,7 +27,7 @@ from cartsim.population.population import Population
 from cartsim.schedule import MONTH
 from cartsim.simulation import simulate
 from cartsim.solver import Solver
-from cartsim.trial.trial import Trial
+from cartsim.trial.trial import Arm, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +47,7 @@ def figure_3() -> Drawn:
     The frame holds a row for each dose (cells) and day: transgene (copies/ug) and percent changes.
     """
     outputs = ["transgene", *MARKERS]
-    run = simulate(Patients("bb2121_clinical", {"dose": DOSES}), times=DAYS, outputs=outputs)
+    run = simulate(Patients(load("bb2121_clinical"), {"dose": DOSES}), times=DAYS, outputs=outputs)
     table = run.frame.rename(columns={"time": "day"})[["dose", "day", *outputs]]
     return Drawn(_courses(run.values), table, _courses_caption(run.values))
 
@@ -123,7 +124,8 @@ def figure_6a(seed: int = 2021) -> Drawn:
     """
     import pandas as pd
 
-    found = Trial(Population("bb2121_clinical", seed), DOSES, PATIENTS).run(keep_visits=False)
+    population = Population(load("bb2121_clinical"), seed)
+    found = Trial(population, tuple(Arm(dose) for dose in DOSES), PATIENTS).run(keep_visits=False)
     days = found.curves[found.arms[0]].times
     curves = {arm: kept.values["mprotein_change"] for arm, kept in found.curves.items()}
     best = {str(arm): rows["best"].to_numpy() for arm, rows in found.patients.groupby("arm", observed=True)}
@@ -169,6 +171,6 @@ def _spider_caption(summary: pd.DataFrame, highest: float, seed: int) -> str:
 
 def progressed_with_extinction(doses: Sequence[float], seed: int, n: int) -> list[float]:
     """Percent of n patients 25 % above baseline at 21 months, after each dose, where less than a cell is none."""
-    population, solver = Population("bb2121_clinical", seed), Solver(extinction=1.0)
+    population, solver = Population(load("bb2121_clinical"), seed), Solver(extinction=1.0)
     changes = [simulate(population, dose, [21 * MONTH], ["mprotein_change"], n=n, solver=solver) for dose in doses]
     return [100 * float((run["mprotein_change"] > 25).mean()) for run in changes]

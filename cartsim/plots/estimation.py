@@ -23,9 +23,7 @@ WIDE = 30.0  # ratio of largest to smallest from which an axis is logarithmic
 LISTED = 12  # conditions named in a legend
 
 
-def predictions(
-    curves: pd.DataFrame, residuals: pd.DataFrame, *, time: str = "days", ax: Axes | None = None
-) -> Figure:
+def predictions(curves: pd.DataFrame, residuals: pd.DataFrame, *, time: str = "days", ax: Axes | None = None) -> Figure:
     """The fitted curves with their limits over the observations, a panel an output, a color a condition.
 
     Observations only known to be below a value are drawn open. Values are on a logarithmic axis where all are above 0
@@ -198,9 +196,7 @@ class FitPictures(Pictures):
     usual = "predictions"
     _result: Fit
 
-    def predictions(
-        self, data: str | None = None, output: str | None = None, *, ax: Axes | None = None
-    ) -> Figure:
+    def predictions(self, data: str | None = None, output: str | None = None, *, ax: Axes | None = None) -> Figure:
         """The fitted curves with their limits over the observations, a panel an output.
 
         Parameters
@@ -236,9 +232,7 @@ class FitPictures(Pictures):
         """
         return residuals(self._result.residuals())
 
-    def profiles(
-        self, names: str | Sequence[str] | None = None, *, n_jobs: int = 1, ax: Axes | None = None
-    ) -> Figure:
+    def profiles(self, names: str | Sequence[str] | None = None, *, n_jobs: int = 1, ax: Axes | None = None) -> Figure:
         """Likelihood profiles, a panel a parameter; they are computed now, which takes a search a point.
 
         Parameters

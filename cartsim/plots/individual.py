@@ -59,7 +59,7 @@ def response_fits(
     ids
         (n,)
     categories
-        A row an assessment with ``id``, ``day``, ``observed`` and the limits ``low``, ``high`` in percent, such as
+        A row an assessment with ``id``, ``time``, ``observed`` and the limits ``low``, ``high`` in percent, such as
         `IndividualFits.categories`.
     doses
         (n,) cells, for the titles.
@@ -88,7 +88,7 @@ def response_fits(
         own = categories[categories["id"] == each]
         low, high = (np.clip(own[name].to_numpy(float) + 100, LOWEST, HIGHEST) for name in ("low", "high"))
         colors = [CATEGORY_COLORS[name] for name in own["observed"]]
-        days = own["day"].to_numpy(float) / per
+        days = own["time"].to_numpy(float) / per
         axis.vlines(days, low, high, colors=colors, lw=3.0, alpha=0.85)
         axis.scatter(days, np.sqrt(low * high), s=14, color=colors, edgecolor="white", lw=0.5, zorder=3)
         row = known.index(each)

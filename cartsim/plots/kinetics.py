@@ -46,9 +46,7 @@ LEVELS = (5, 25, 50, 75, 95)
 OTHERS = "#CFCFCF"  # curves to compare with
 
 
-def transgene(
-    times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = LLOQ, ax: Axes | None = None
-) -> Figure:
+def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = LLOQ, ax: Axes | None = None) -> Figure:
     """CAR-T kinetics by arm: medians over the first 28 days and the whole time, percentile bands of each arm.
 
     The bands hold 5-95 and 25-75 percent of the patients; with one arm they take the place of the medians.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cartsim.errors import InputError
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.style import FAINT, INK, heading, outer_labels, panels
+from cartsim.plots.style import FAINT, INK, caption, heading, outer_labels, panels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,8 +50,9 @@ def trace(iterations: pd.DataFrame, estimates: pd.DataFrame, *, ax: Axes | None 
         axis.axvline(changed, color=FAINT, lw=0.8, ls=":")
         axis.set_title(row.name, fontsize=9)
     outer_labels(axes, "Iteration", "")
-    title = "Estimates along the iterations of SAEM (gray: final, with 95 % limits; dotted: averaging begins)"
-    heading(figure, title, ax=ax)
+    heading(figure, "Estimates along the iterations of SAEM", ax=ax)
+    if ax is None:
+        caption(figure, "Gray: the final estimate with 95 % limits; dotted: averaging begins.")
     return figure
 
 

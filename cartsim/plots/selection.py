@@ -82,8 +82,8 @@ def before_and_after(
         bins = np.geomspace(*ends, BINS + 1) if log and ends[0] > 0 else np.linspace(*ends, BINS + 1)
         if log and ends[0] > 0:
             axis.set_xscale("log")
-        axis.hist(values[known], bins=bins, color=FAINT, alpha=0.4, lw=0)
-        axis.hist(values[known & kept], bins=bins, histtype="step", color=COLORS[0], lw=1.6)
+        axis.hist(values[known], bins=bins.tolist(), color=FAINT, alpha=0.4, lw=0)
+        axis.hist(values[known & kept], bins=bins.tolist(), histtype="step", color=COLORS[0], lw=1.6)
         for end in (constraints or {}).get(name, ()):
             if end is not None:
                 axis.axvline(end, color=COLORS[1], lw=1, ls="--")

@@ -34,9 +34,7 @@ CELLS = ("transgene", "cart_blood", "cart_marrow")  # outputs whose course has p
 SMALL = 0.02  # indices below it are one gray group, unless named
 
 
-def tornado(
-    table: pd.DataFrame, *, endpoint: str, log: bool = False, note: str = "", ax: Axes | None = None
-) -> Figure:
+def tornado(table: pd.DataFrame, *, endpoint: str, log: bool = False, note: str = "", ax: Axes | None = None) -> Figure:
     """The endpoint with each parameter at the ends of its range, the widest at the top.
 
     Parameters
@@ -587,9 +585,7 @@ class ElasticitiesPictures(Pictures):
         model = found.function.model
         unit = "days" if model is None or model.time == "day" else model.time
         endpoint = _endpoint(found.function)
-        return elasticity_map(
-            found.frame, endpoint=endpoint, unit=unit, slopes=slopes, phases=phases, note=note, ax=ax
-        )
+        return elasticity_map(found.frame, endpoint=endpoint, unit=unit, slopes=slopes, phases=phases, note=note, ax=ax)
 
 
 class TornadoPictures(Pictures):
