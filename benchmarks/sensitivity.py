@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 import cartsim
-from cartsim.sensitivity.indices import Range, by_phase, efast, ranges, simulated, sobol
-from cartsim.sensitivity.phases import phases, typical
+from cartsim import efast, endpoint, ranges, sobol
+from cartsim.sensitivity.phases import by_phase, phases, typical
+from cartsim.sensitivity.ranges import Range
 
 TEN = ("Kexp_max", "EC50_exp", "Rm", "Kel_e", "Kel_m", "K12", "K21", "Kkill_max", "KC50", "Kg")
 CLAIMS = (("Kel_e", "expansion", "persistence"), ("Rm", "persistence", "expansion"),
@@ -26,8 +27,8 @@ CLAIMS = (("Kel_e", "expansion", "persistence"), ("Rm", "persistence", "expansio
 def timed() -> None:
     model = cartsim.load("bb2121_clinical")
     box = ranges(model, TEN, "factor")
-    sobol(simulated(model, "Cmax"), box, 16)  # warm: compiled, imported
-    for what, endpoint, method, n in (
+    sobol(endpoint(model, "Cmax"), box, 16)  # warm: compiled, imported
+    for what, name, method, n in (
         ("Sobol of Cmax", "Cmax", sobol, 1024),
         ("Sobol of AUC0-28", "AUC0-28", sobol, 1024),
         ("Sobol of M-protein, nadir", "mprotein_fall", sobol, 1024),
@@ -35,7 +36,7 @@ def timed() -> None:
         ("Sobol of the transgene along time", "transgene", sobol, 1024),
         ("eFAST of Cmax", "Cmax", efast, 1217),
     ):
-        function = simulated(model, endpoint)
+        function = endpoint(model, name)
         start = time.perf_counter()
         found = method(function, box, n)
         seconds = time.perf_counter() - start
@@ -72,7 +73,7 @@ def scales() -> None:
     box = ranges(model, TEN, "factor")
     print("\nTransgene on day 90, n = 1,024, on either scale")
     for scale in ("log", "linear"):
-        table = sobol(simulated(model, "transgene@90", scale=scale), box, 1024).table
+        table = sobol(endpoint(model, "transgene@90", scale=scale), box, 1024).table
         width = (table["total_high"] - table["total_low"]).max()
         print(f"{scale}: first orders sum to {table['first'].sum():.2f}, widest limits of a total order {width:.2f}")
 
@@ -81,7 +82,7 @@ def ranking() -> None:
     model = cartsim.load("bb2121_clinical")
     marked = phases(*typical(model))
     print("\nPhases of the typical patient (days):", {name: (a, b) for name, (a, b) in marked.items()})
-    function = simulated(model, "transgene")
+    function = endpoint(model, "transgene")
     for by, text, names in (
         ("iiv", "published variability between patients", [n for n in TEN if model.parameters[n].iiv]),
         ("rse", "published standard errors", [n for n in TEN if model.parameters[n].rse]),

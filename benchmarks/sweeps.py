@@ -12,14 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import joblib
+import numpy as np
 
-from cartsim.cli.grammar import parse_grid
-from cartsim.experiments.dose_response import dose_response
-from cartsim.experiments.regimens import common, compare, retreat
-from cartsim.experiments.selection import select
-from cartsim.experiments.sweep import sweep, sweep_population
-from cartsim.model.reader import load
-from cartsim.population.population import Population
+import cartsim as cs
+from cartsim.experiments.regimens import common
 
 
 def timed(what: str, work: Callable[[], Any]) -> None:
@@ -32,18 +28,23 @@ def timed(what: str, work: Callable[[], Any]) -> None:
 
 
 def main() -> None:
-    model = load("bb2121_clinical")
-    axes = {"dose": parse_grid("50e6:800e6:24"), "burden": parse_grid("5:95:24")}
-    few = {"dose": parse_grid("50e6:800e6:2"), "burden": parse_grid("5:95:2")}
-    sweep(model, few)  # compiles, and imports what is imported late
-    sweep_population(model, few, n=10)
+    population = cs.Population("bb2121_clinical")
+    model = population.model
+
+    def trial(n: int) -> cs.Trial:
+        return cs.Trial(population, [model.dosing.dose], n)
+
+    axes = {"dose": np.linspace(50e6, 800e6, 24), "burden": np.linspace(5, 95, 24)}
+    few = {"dose": [50e6, 800e6], "burden": [5, 95]}
+    cs.sweep(model, few)  # compiles, and imports what is imported late
+    cs.sweep_trials(trial(10), few)
     print(f"{joblib.cpu_count()} cores")
-    timed("24 x 24 contour of the typical patient (bound 2 s)", lambda: sweep(model, axes))
-    timed("24 x 24 x 500 patients, judged (bound 60 s on 2 cores)", lambda: sweep_population(model, axes, n=500))
-    timed("dose-response, 11 doses x 1,000 patients", lambda: dose_response(model))
-    timed("4 regimens x 1,000 patients", lambda: compare(model, common(450e6)))
-    timed("retreatment, 1,000 patients", lambda: retreat(model, 450e6))
-    timed("selection among 10,000 patients", lambda: select(Population(model), 10_000, {"Cmax": (1e3, 1e6)}))
+    timed("24 x 24 contour of the typical patient (bound 2 s)", lambda: cs.sweep(model, axes))
+    timed("24 x 24 x 500 patients, judged (bound 60 s on 2 cores)", lambda: cs.sweep_trials(trial(500), axes))
+    timed("dose-response, 11 doses x 1,000 patients", lambda: cs.dose_response(population))
+    timed("4 regimens x 1,000 patients", lambda: cs.compare(cs.Trial(population, common(450e6))))
+    timed("retreatment, 1,000 patients", lambda: cs.retreat(cs.Trial(population, [450e6])))
+    timed("selection among 10,000 patients", lambda: cs.select(population, 10_000, {"Cmax": (1e3, 1e6)}))
 
 
 if __name__ == "__main__":

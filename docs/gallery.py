@@ -1,4 +1,4 @@
-"""Draw the gallery: a trial is simulated and every picture of cartsim.plots is made of it.
+"""Draw the gallery: a trial is simulated and every picture of a trial is made of it.
 
     python docs/gallery.py
 
@@ -18,13 +18,9 @@ from PIL import Image
 import cartsim
 from cartsim import plots
 from cartsim.endpoints.kinetics import LLOQ
-from cartsim.endpoints.response import judge
 from cartsim.plots.style import arm_title
-from cartsim.trial import outcome
 from cartsim.trial.assay import Assay
 from cartsim.trial.conduct import Conduct, Followup
-from cartsim.trial.outcome import Outcome
-from cartsim.trial.trial import Arm, Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,11 +41,12 @@ ASSAYS = {
 
 HEAD = """# Gallery
 
-The pictures of `cartsim.plots`, all of one simulated trial: the published clinical model (`bb2121_clinical`) with its
-own variability and a baseline burden spread evenly over 5 to 95 % of the marrow, {n} patients at each of four doses,
-the same patients in every arm. What is measured has log-normal assay error ({m:g} % for M-protein, {b:g} % for soluble
-BCMA, {t:g} % for the transgene). The transgene is quantified from {lloq:g} copies/µg on, soluble BCMA from {loq:g} % of
-its baseline (assumed). 3 % of the visits are missed, and data are cut off 12 to 24.5 months after infusion.
+The pictures of a trial, all of one `result = cartsim.Trial(...).run()`: the published clinical model
+(`bb2121_clinical`) with its own variability and a baseline burden spread evenly over 5 to 95 % of the marrow, {n}
+patients at each of four doses, the same patients in every arm. What is measured has log-normal assay error ({m:g} % for
+M-protein, {b:g} % for soluble BCMA, {t:g} % for the transgene). The transgene is quantified from {lloq:g} copies/µg on,
+soluble BCMA from {loq:g} % of its baseline (assumed). 3 % of the visits are missed, and data are cut off 12 to 24.5
+months after infusion. The functions of `cartsim.plots` draw the same pictures of plain arrays and tables.
 `python docs/gallery.py` makes this page.
 """
 
@@ -64,60 +61,47 @@ class Entry:
     figure: Figure
 
 
-def trial(seed: int = 2021, n: int = PATIENTS, doses: tuple[float, ...] = DOSES) -> Outcome:
+def trial(seed: int = 2021, n: int = PATIENTS, doses: tuple[float, ...] = DOSES) -> cartsim.TrialResult:
     """The trial that is shown, or one of the same design with other patients."""
-    model = cartsim.load("bb2121_clinical")
-    return outcome.run(
-        Trial(
-            model,
-            tuple(Arm(dose, n) for dose in doses),
-            population=cartsim.Population(model, seed, {"burden": cartsim.uniform(5, 95)}),
-            assays=ASSAYS,
-            conduct=Conduct(missed=0.03, followup=Followup(median=21, shortest=12, longest=24.5)),
-            seed=seed,
-        ),
-        n_jobs=1,
-    )
+    population = cartsim.Population("bb2121_clinical", seed, {"burden": cartsim.uniform(5, 95)})
+    conduct = Conduct(missed=0.03, followup=Followup(median=21, shortest=12, longest=24.5))
+    return cartsim.Trial(population, doses, n, cartsim.Protocol(assays=ASSAYS, conduct=conduct)).run(n_jobs=1)
 
 
-def pictures(shown: Outcome) -> Iterator[Entry]:
+def pictures(shown: cartsim.TrialResult) -> Iterator[Entry]:
     """Every picture of the gallery."""
-    arms = [arm.name for arm in shown.trial.arms]
-    table = {arm: shown.patients[shown.patients["arm"] == arm] for arm in arms}
-    best = {arm: rows["best"] for arm, rows in table.items()}
-    times, values = shown.curves.times, shown.curves.values
-    visits = shown.visits
-    held = {
-        arm: judge(seen.mprotein, seen.days, seen.baseline, shown.rules.response).confirmed
-        for arm, seen in visits.items()
-    }
-    one, seen = table[ARM], visits[ARM]
+    draw, best, seen = shown.plot, shown.arm(ARM)["best"], shown.visits[ARM]
+    curves = {arm: kept.values["mprotein_change"] for arm, kept in shown.curves.items()}
     singled = f"Arm of {arm_title(ARM)}."
 
     yield Entry(
+        "overview",
+        "Overview",
+        "`result.plot()`. Kinetics and M-protein are medians; the other pictures show how patients differ.",
+        draw(),
+    )
+    yield Entry(
         "transgene",
         "CAR-T kinetics",
-        "`plots.transgene(times, arms)`. The peak is reached at two to three weeks and hardly depends on dose; "
+        "`result.plot.kinetics()`. The peak is reached at two to three weeks and hardly depends on dose; "
         "between patients it differs by three decades.",
-        plots.transgene(times, values["transgene"]),
+        draw.kinetics(),
     )
     yield Entry(
         "markers",
         "Soluble BCMA and M-protein",
-        "`plots.marker_change(times, markers)`. Without assay error.",
-        plots.marker_change(
-            times, {"Soluble BCMA": values["sbcma_change"], "Serum M-protein": values["mprotein_change"]}
-        ),
+        "`result.plot.biomarkers()`. Without assay error.",
+        draw.biomarkers(),
     )
     yield Entry(
         "spider",
         "Spider",
-        "`plots.spider(times, arms, groups)`. The first 250 patients of each arm, as Figure 6a of Singh 2021 shows "
-        "them.",
+        "`result.plot.spider()` colors by best response; here `plots.spider(times, arms, groups)` does by the response "
+        "at 21 months. The first 250 patients of each arm, as Figure 6a of Singh 2021 shows them.",
         plots.spider(
-            times,
-            values["mprotein_change"],
-            {arm: rows["month_21"] for arm, rows in table.items()},
+            shown.curves[ARM].times,
+            curves,
+            {arm: shown.arm(arm)["month_21"] for arm in shown.arms},
             colored_by="response at 21 months",
             grouped=True,
         ),
@@ -125,61 +109,49 @@ def pictures(shown: Outcome) -> Iterator[Entry]:
     yield Entry(
         "landmarks",
         "Response at 6 and 21 months",
-        "`plots.response_bars(landmarks)`. In the groups of Figure 6b of Singh 2021. The published model with its "
+        "`result.plot.responses()`. In the groups of Figure 6b of Singh 2021. The published model with its "
         "published variability shows no threshold in dose; the paper reports one near 150 × 10⁶ cells.",
-        plots.response_bars(
-            {
-                f"{month:g} months": {arm: rows[f"month_{month:g}"] for arm, rows in table.items()}
-                for month in shown.trial.visits.landmarks
-            }
-        ),
+        draw.responses(),
     )
     yield Entry(
         "best_response",
         "Best overall response",
-        "`plots.response_bars(landmarks, grouped=False)`. By the IMWG criteria, with confirmation.",
-        plots.response_bars({"Best overall response (IMWG 2016)": best}, grouped=False),
+        '`result.plot.responses("best")`. By the IMWG criteria, with confirmation.',
+        draw.responses("best"),
     )
     yield Entry(
         "survival",
         "Progression-free survival",
-        "`plots.kaplan_meier(curves)`. Limits are log-log, those of the median as SAS gives them; NE where a limit "
+        "`result.plot.survival()`. Limits are log-log, those of the median as SAS gives them; NE where a limit "
         "is not reached.",
-        plots.kaplan_meier({arm: shown.survival(arm) for arm in arms}),
+        draw.survival(),
     )
     yield Entry(
         "swimmer",
         "Swimmer",
-        f"`plots.swimmer(days, status, last_day)`. {singled} The first 40 patients, not a choice of them.",
-        plots.swimmer(
-            seen.days,
-            held[ARM],
-            one["last_day"],
-            events={"progression": one["progression_day"], "first response": one["response_day"]},
-            ongoing=one["progression_day"].isna(),
-            title=ARM,
-        ),
+        f'`result.plot.swimmer("{ARM}")`. {singled} The first 40 patients, not a choice of them.',
+        draw.swimmer(ARM),
     )
     yield Entry(
         "waterfall",
         "Waterfall",
-        "`plots.waterfall(change, best)`. The lowest M-protein of a patient need not be confirmed, the best response "
+        "`result.plot.waterfall()`. The lowest M-protein of a patient need not be confirmed, the best response "
         "is: hence single bars of another color.",
-        plots.waterfall({arm: rows["change"] for arm, rows in table.items()}, best),
+        draw.waterfall(),
     )
     yield Entry(
         "response_over_time",
         "Response over time",
-        "`plots.response_over_time(days, arms)`. From the first assessment on; the area of those who are not followed "
+        "`result.plot.response_over_time()`. From the first assessment on; the area of those who are not followed "
         "any more grows with the data cut-off.",
-        plots.response_over_time(seen.days, held, last_day={arm: rows["last_day"] for arm, rows in table.items()}),
+        draw.response_over_time(),
     )
     yield Entry(
         "transgene_by_response",
         "Transgene by best response",
         f"`plots.by_response(times, values, best)`. {singled} As measured; what is below the limit of quantification "
         "is drawn in the gray strip. Few are followed to month 24.",
-        plots.by_response(seen.kinetic_days, seen.transgene, best[ARM]),
+        plots.by_response(seen.kinetic_days, seen.transgene, best),
     )
     yield Entry(
         "sbcma_by_response",
@@ -187,20 +159,14 @@ def pictures(shown: Outcome) -> Iterator[Entry]:
         f"`plots.by_response(times, values, best, marker=..., lloq=...)`. {singled} On a logarithmic axis, "
         "in percent of baseline.",
         plots.by_response(
-            seen.days, 100 + seen.sbcma, best[ARM], marker="Soluble BCMA (% of baseline)", lloq=100 * SBCMA_LOQ
+            seen.days, 100 + seen.sbcma, best, marker="Soluble BCMA (% of baseline)", lloq=100 * SBCMA_LOQ
         ),
     )
     yield Entry(
         "exposure",
         "Response by quartile of exposure",
-        "`plots.exposure_quartiles(exposures, responses)`. All arms together.",
-        plots.exposure_quartiles(
-            {
-                "Cmax (copies/µg DNA)": shown.patients["Cmax"],
-                "AUC0–28 (day × copies/µg DNA)": shown.patients["AUC0-28"],
-            },
-            {"ORR (PR or better)": shown.patients["best"] >= "PR", "CR": shown.patients["best"] == "CR"},
-        ),
+        "`result.plot.exposure()`. All arms together.",
+        draw.exposure(),
     )
     replicates = [trial(seed, SMALL, (float(ARM),)).visits[ARM] for seed in range(REPLICATES + 1)]
     yield Entry(

@@ -36,7 +36,8 @@ CYTOLYSIS = {  # percent at 4 h in 100 uL
 
 
 def cytolysis(line: str, **columns: object) -> np.ndarray:
-    run = cartsim.simulate(f"bb2121_invitro:{line}", columns, times=[4], outputs=["cytolysis"], rtol=1e-8)
+    wells = cartsim.Patients(f"bb2121_invitro:{line}", columns)
+    run = cartsim.simulate(wells, times=[4], outputs=["cytolysis"], solver=cartsim.Solver(rtol=1e-8))
     return run["cytolysis"][:, 0]
 
 
@@ -74,7 +75,7 @@ VOLUME = {4: 195.91, 8: 115.68, 12: 27.39}  # mm3
 def mice() -> cartsim.Simulation:
     """Treated, vehicle, and treated with the fixed volume; every 0.01 day."""
     table = {"dose": [5e6, 0, 5e6], "live_volume": [1, 1, 0]}
-    return cartsim.simulate("bb2121_xenograft", table, times=np.arange(4001) / 100)
+    return cartsim.simulate(cartsim.Patients("bb2121_xenograft", table), times=np.arange(4001) / 100)
 
 
 def at(mice: cartsim.Simulation, output: str, day: float, mouse: int = 0) -> float:
@@ -104,14 +105,14 @@ def test_vehicle_grows_exponentially(mice):
 def test_a_fixed_volume_does_not_contract(mice):
     assert (np.diff(mice["cart_blood"][2, 200:]) > 0).all()
     assert at(mice, "cart_blood", 29, mouse=2) > 2000
-    variant = cartsim.simulate("bb2121_xenograft:fixed_volume", regimen=5e6, times=[29], outputs=["cart_blood"])
+    variant = cartsim.simulate("bb2121_xenograft:fixed_volume", dose=5e6, times=[29], outputs=["cart_blood"])
     assert variant["cart_blood"][0, 0] == pytest.approx(at(mice, "cart_blood", 29, mouse=2), rel=1e-4)
 
 
 @needs_points
 def test_nothing_fitted_and_yet_near_the_points():
     drawn = figure("2b", data=POINTS)
-    seen = drawn.table[drawn.table["source"] == "observed"]
+    seen = drawn.frame[drawn.frame["source"] == "observed"]
     for quantity, limit, n in (("blood_cart", 40, 10), ("tumor_volume", 20, 20)):
         rows = seen[(seen["quantity"] == quantity) & (seen["arm"] == "treated")]
         assert len(rows) == n
@@ -138,7 +139,7 @@ def said(caption: str) -> str:
 
 
 def test_2a_is_what_was_simulated(drawn):
-    table = drawn["2a"].table
+    table = drawn["2a"].frame
     assert len(drawn["2a"].figure.axes) == table["line"].nunique() == 6
     np.testing.assert_allclose(table["cytolysis"] + table["viability"], 100)
     own = table[(table["MV"] == 100) & (table["percentile"] == 50)].set_index(["line", "ET"])
@@ -150,8 +151,8 @@ def test_2a_is_what_was_simulated(drawn):
 def test_2a_the_band_is_that_of_drawn_patients(drawn):
     population = cartsim.Population(cartsim.load("bb2121_invitro:Daudi"))
     assert list(population.varied) == ["Kkill_max"]
-    run = cartsim.simulate("bb2121_invitro:Daudi", population, times=[4], outputs=["viability"], n=4000)
-    table = drawn["2a"].table
+    run = cartsim.simulate(population, times=[4], outputs=["viability"], n=4000)
+    table = drawn["2a"].frame
     rows = table[(table["line"] == "Daudi") & (table["ET"] == 1) & (table["MV"] == 100)].set_index("percentile")
     assert set(rows.index) == {5, 25, 50, 75, 95}
     for level, expected in rows["viability"].items():
@@ -184,7 +185,7 @@ def test_2b_the_caption_says_where_the_model_misses(drawn):
 
 
 def test_3_is_the_typical_patient(drawn):
-    table = drawn["3"].table
+    table = drawn["3"].frame
     assert sorted(table["dose"].unique()) == [50e6, 150e6, 450e6, 800e6]
     middle = table[table["dose"] == 450e6].set_index("day")
     assert middle.loc[1:, "transgene"].max() == pytest.approx(35598, rel=1e-3)
@@ -196,7 +197,7 @@ def test_3_is_the_typical_patient(drawn):
 
 
 def test_4_burden_sets_the_peak_and_dose_does_not(drawn):
-    cells = drawn["4"].table.set_index(["dose", "burden"])
+    cells = drawn["4"].frame.set_index(["dose", "burden"])
     reference = {
         (50, 50): (37261, 16.31),
         (450, 50): (35598, 14.18),
@@ -215,7 +216,7 @@ def test_4_burden_sets_the_peak_and_dose_does_not(drawn):
 
 
 def test_5a_shows_the_assessments_of_the_file(drawn):
-    table = drawn["5a"].table
+    table = drawn["5a"].frame
     seen = table[table["source"] == "observed"]
     given = pd.read_csv(example(), comment="#").dropna(subset="category")
     given = given[given["id"].isin(seen["id"])]
@@ -231,7 +232,7 @@ def test_5b_observed_curves_are_those_of_the_file(drawn):
     """The first PD, or the last assessment, counted by hand and given to scipy."""
     given = pd.read_csv(example(), comment="#").dropna(subset="category")
     last = given.groupby("id").last()  # the first PD is the last assessment
-    table = drawn["5b"].table
+    table = drawn["5b"].frame
     for group, rows in (("< 150e6", last[last["dose"] < 150e6]), ("≥ 150e6", last[last["dose"] >= 150e6])):
         progressed = rows["category"] == "PD"
         estimate = ecdf(CensoredData(rows["day"][progressed], right=rows["day"][~progressed])).sf
@@ -244,7 +245,7 @@ def test_5b_observed_curves_are_those_of_the_file(drawn):
 
 
 def test_6b_is_flat_and_says_so(drawn):
-    table = drawn["6b"].table
+    table = drawn["6b"].frame
     totals = table.groupby(["population", "dose", "landmark"])["percent"].sum()
     assert len(totals) == 2 * 11 * 2
     np.testing.assert_allclose(totals, 100)
@@ -256,7 +257,7 @@ def test_6b_is_flat_and_says_so(drawn):
 def test_s1_has_the_order_of_the_paper():
     pytest.importorskip("SALib")
     each = figure("S1")
-    total = each.table.set_index(["parameter", "time"])["total"]
+    total = each.frame.set_index(["parameter", "time"])["total"]
     assert total["Kel_e", 2.0] > 0.1 > 0.02 > total["Kel_e", 300.0]
     assert total["Kel_m", 300.0] > 0.1 > 0.02 > total["Kel_m", 2.0]
     text = said(each.caption)
@@ -265,12 +266,12 @@ def test_s1_has_the_order_of_the_paper():
 
 
 def test_6a_is_the_first_patients(drawn):
-    table = drawn["6a"].table
+    table = drawn["6a"].frame
     assert (table.groupby("dose")["id"].nunique() == 250).all()
     assert len(table) == 4 * 250 * table["day"].nunique()
     patient = table[(table["dose"] == 150e6) & (table["id"] == 249)]
-    model = cartsim.load("bb2121_clinical")
-    run = cartsim.simulate(model, cartsim.Population(model), 150e6, patient["day"], ["mprotein_change"], n=250)
+    population = cartsim.Population("bb2121_clinical")
+    run = cartsim.simulate(population, 150e6, patient["day"], ["mprotein_change"], n=250)
     np.testing.assert_allclose(patient["mprotein_change"], run["mprotein_change"][249], atol=0.01)
     text = said(drawn["6a"].caption)
     assert "first 250 of 1000" in text
@@ -284,8 +285,8 @@ def test_pictures_tables_and_captions_are_written(drawn, tmp_path):
         assert [path.name for path in paths] == [f"figure_{name}{end}" for end in (".png", ".csv", ".txt")]
         assert paths[0].stat().st_size > 20_000
         back = pd.read_csv(paths[1])
-        assert list(back) == list(each.table)
-        assert len(back) == len(each.table)
+        assert list(back) == list(each.frame)
+        assert len(back) == len(each.frame)
         assert paths[2].read_text("utf-8") == each.caption + "\n"
         assert each.caption.startswith(f"Figure {name}. ")
         assert max(map(len, each.caption.splitlines())) <= 100
@@ -296,7 +297,7 @@ def test_measured_points_are_drawn(tmp_path):
     path = tmp_path / "points.csv"
     path.write_text("ET, line, viability, note\n1, JeKo, 90, x\n3, K562-BCMA, 20.5, y\n")
     each = figure("2a", data=path)
-    seen = each.table[each.table["source"] == "observed"]
+    seen = each.frame[each.frame["source"] == "observed"]
     assert seen[["line", "ET", "viability", "cytolysis"]].to_numpy().tolist() == [
         ["JeKo", 1, 90, 10],
         ["K562-BCMA", 3, 20.5, 79.5],

@@ -24,19 +24,15 @@ def at(days: float) -> int:
 @pytest.fixture(scope="module")
 def typical() -> dict[float, cartsim.Simulation]:
     """The typical patient at five burdens, by dose."""
-    patients = {"burden": np.array(BURDENS)}
-    return {d: cartsim.simulate("bb2121_clinical", patients, d, DAYS, OUTPUTS) for d in DOSES}
+    patients = cartsim.Patients("bb2121_clinical", {"burden": np.array(BURDENS)})
+    return {d: cartsim.simulate(patients, d, DAYS, OUTPUTS) for d in DOSES}
 
 
 @pytest.fixture(scope="module")
 def population() -> dict[float, cartsim.Simulation]:
     """A thousand virtual patients, the same ones under every dose."""
-    model = cartsim.load("bb2121_clinical")
-    patients = cartsim.Population(model, variability={"Tumor0": cartsim.lognormal(0.5)})
-    return {
-        d: cartsim.simulate(model, patients, d, DAYS, [*OUTPUTS, "mprotein_gL"], n=1000)
-        for d in (10e6, *DOSES)
-    }
+    patients = cartsim.Population("bb2121_clinical", variability={"Tumor0": cartsim.lognormal(0.5)})
+    return {d: cartsim.simulate(patients, d, DAYS, [*OUTPUTS, "mprotein_gL"], n=1000) for d in (10e6, *DOSES)}
 
 
 def peak(simulation: cartsim.Simulation) -> tuple[np.ndarray, np.ndarray]:

@@ -49,8 +49,24 @@ FIGURES = {
 def figure(name: str, *, data: str | Path | None = None) -> Drawn:
     """The figure of that name: picture, table of what is drawn, and caption.
 
-    data: CSV file, for figures that take one: measured points to draw beside the curves, or patients to fit.
-    Raises `InputError` for an unknown name, a figure that takes no data, and data that cannot be read.
+    Parameters
+    ----------
+    name
+        One of `FIGURES`, such as "2b".
+    data
+        CSV file, for figures that take one: measured points to draw beside the curves, or patients to fit.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, a figure that takes no data, and data that cannot be read.
+
+    Examples
+    --------
+    >>> import cartsim as cs
+    >>> drawn = cs.paper.figure("4")
+    >>> list(drawn.frame)
+    ['dose', 'burden', 'Cmax', 'Tmax', 'sbcma_fall', 'mprotein_fall']
     """
     check(name, data)
     draw = FIGURES[name].draw

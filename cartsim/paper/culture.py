@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cartsim.model.reader import load
 from cartsim.paper.drawn import Drawn, observations, paragraphs
+from cartsim.plots.style import INK, heading, legend_below, outer_labels, panels
+from cartsim.population.patients import Patients
+from cartsim.simulation import simulate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,14 +27,12 @@ COLOR = "#0072B2"
 def figure_2a(data: str | Path | None = None) -> Drawn:
     """Viability against effector to target ratio, the band of Kkill_max's variability, and the wells' volumes.
 
-    data: CSV file of measured viability, columns line, ET and viability (percent).
+    ``data`` is a CSV file of measured viability, columns line, ET and viability (percent).
 
-    The table holds a row for each line, volume (MV, uL), ratio (ET) and percentile of Kkill_max, with
+    The frame holds a row for each line, volume (MV, uL), ratio (ET) and percentile of Kkill_max, with
     viability and cytolysis in percent at 4 hours; measured points have no MV and no percentile.
     """
     import pandas as pd
-
-    from cartsim.model.reader import load
 
     model = load("bb2121_invitro")
     lines = model.variants
@@ -51,9 +53,6 @@ def _simulated() -> pd.DataFrame:
     import pandas as pd
     from scipy.special import ndtri
 
-    from cartsim.model.reader import load
-    from cartsim.simulation import simulate
-
     model = load("bb2121_invitro")
     kill = model.parameters["Kkill_max"]
     assert kill.value is not None
@@ -69,15 +68,14 @@ def _simulated() -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows)
     table["Kkill_max"] = kill.value * np.exp(kill.iiv.omega * ndtri(table["percentile"] / 100))
-    run = simulate(model, table.drop(columns=["line", "percentile"]), times=[HOURS], outputs=["viability", "cytolysis"])
+    wells = Patients(model, table.drop(columns=["line", "percentile"]))
+    run = simulate(wells, times=[HOURS], outputs=["viability", "cytolysis"])
     return table.assign(viability=run["viability"][:, 0], cytolysis=run["cytolysis"][:, 0], source="simulated")
 
 
 def _picture(table: pd.DataFrame, seen: pd.DataFrame | None, antigen: dict[str, float]) -> Figure:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
-
-    from cartsim.plots.style import INK, heading, legend_below, outer_labels, panels
 
     figure, axes = panels(len(antigen), columns=3, height=2.6, sharex=True, sharey=True)
     for i, (axis, (line, receptors)) in enumerate(zip(axes, antigen.items(), strict=True)):

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cartsim.experiments.dose_response import dose_response, with_burden
+from cartsim.experiments.sweep import Sweep, expansion_note, sweep
 from cartsim.paper.drawn import Drawn, paragraphs
 from cartsim.paper.patients import progressed_with_extinction
+from cartsim.plots.dose_response import response_by_dose
+from cartsim.plots.sweep import FIGURE4, contours
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from cartsim.experiments.sweep import Sweep
 
 DOSES = np.linspace(50e6, 800e6, 31)  # cells
 BURDENS = np.linspace(5, 95, 31)  # percent of marrow plasma cells
@@ -23,19 +25,14 @@ POPULATIONS = {"burden 50 %": "fixed", "burden as in KarMMa": "karmma"}
 def figure_4() -> Drawn:
     """Cmax, Tmax, and the greatest falls of soluble BCMA and M-protein over dose and tumor burden.
 
-    The table holds a row for each dose (cells) and burden (percent), with these four.
+    The frame holds a row for each dose (cells) and burden (percent), with these four.
     """
-    from cartsim.experiments.sweep import sweep
-    from cartsim.plots.sweep import FIGURE4, contours
-
     found = sweep("bb2121_clinical", {"dose": DOSES, "burden": BURDENS})
     figure = contours(found.table, "dose", "burden", FIGURE4, title="Dose and tumor burden, typical patient")
     return Drawn(figure, found.table[["dose", "burden", *FIGURE4]], _contours_caption(found))
 
 
 def _contours_caption(found: Sweep) -> str:
-    from cartsim.experiments.sweep import expansion_note
-
     cmax, tmax = found.grid("Cmax"), found.grid("Tmax")
     by_dose = cmax.max(axis=0) / cmax.min(axis=0)
     by_burden = cmax.max(axis=1) / cmax.min(axis=1)
@@ -56,22 +53,19 @@ def _contours_caption(found: Sweep) -> str:
 def figure_6b(seed: int = 2021) -> Drawn:
     """Share of virtual patients in each response category at 6 and 21 months against dose, with two burdens.
 
-    The table holds a row for each population, dose (cells), landmark (months) and category, in percent with
+    The frame holds a row for each population, dose (cells), landmark (months) and category, in percent with
     Wilson limits.
     """
     import pandas as pd
 
-    from cartsim.experiments.dose_response import dose_response
-    from cartsim.plots.sweep import dose_response as picture
-
     found = {
-        shown: dose_response("bb2121_clinical", n=PATIENTS, burden=burden, seed=seed)
+        shown: dose_response(with_burden("bb2121_clinical", burden, seed=seed), n=PATIENTS)
         for shown, burden in POPULATIONS.items()
     }
     responses = {shown: each.responses for shown, each in found.items()}
     table = pd.concat(responses, names=["population"]).reset_index("population").reset_index(drop=True)
     said = [f"With {shown}: {each.threshold()}." for shown, each in found.items()]
-    return Drawn(picture(responses), table, _response_caption(table, said, seed))
+    return Drawn(response_by_dose(responses), table, _response_caption(table, said, seed))
 
 
 def _response_caption(table: pd.DataFrame, said: list[str], seed: int) -> str:

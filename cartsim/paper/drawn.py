@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from cartsim.errors import InputError
+from cartsim.files import writable_folder, write_whole
+from cartsim.plots.style import save
 from cartsim.tables import read_table
 
 if TYPE_CHECKING:
@@ -14,27 +20,46 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Drawn(NamedTuple):
-    """``figure``: a matplotlib Figure; ``table``: what is drawn, tidy; ``caption``: paragraphs to read beside it."""
+@dataclass(frozen=True, repr=False, eq=False)
+class Drawn:
+    """A figure of the paper. It prints as its caption, and shows itself in a notebook.
+
+    Attributes
+    ----------
+    figure
+        A matplotlib Figure.
+    frame
+        What is drawn, tidy.
+    caption
+        Paragraphs to read beside it.
+    """
 
     figure: Figure
-    table: pd.DataFrame
+    frame: pd.DataFrame
     caption: str
 
     def save(self, folder: str | Path, name: str) -> list[Path]:
         """Write name.png, name.csv and name.txt, each whole, and return their paths.
 
-        Raises `InputError` where nothing can be written.
+        Raises
+        ------
+        InputError
+            Where nothing can be written.
         """
-        from cartsim.files import writable_folder, write_whole
-        from cartsim.plots import save
-
         folder = writable_folder(folder)
         return [
             save(self.figure, folder / f"{name}.png"),
-            write_whole(folder / f"{name}.csv", lambda path: self.table.to_csv(path, index=False, float_format="%.6g")),
+            write_whole(folder / f"{name}.csv", lambda path: self.frame.to_csv(path, index=False, float_format="%.6g")),
             write_whole(folder / f"{name}.txt", lambda path: path.write_text(self.caption + "\n", "utf-8")),
         ]
+
+    def __repr__(self) -> str:
+        return f"{self.caption}\n\n{len(self.frame):,} rows in .frame"
+
+    def _repr_png_(self) -> bytes:
+        picture = BytesIO()
+        self.figure.savefig(picture, format="png", dpi=100)
+        return picture.getvalue()
 
 
 def paragraphs(*texts: str) -> str:
@@ -45,10 +70,20 @@ def paragraphs(*texts: str) -> str:
 def observations(path: str | Path, names: dict[str, tuple[str, ...]], numbers: tuple[str, ...]) -> pd.DataFrame:
     """Points to draw beside the curves, from a CSV file.
 
-    names: columns of text with what each may say; numbers: columns of finite numbers. Further columns are
-    left out. Raises `InputError`, naming the file and the line, for anything else.
+    Parameters
+    ----------
+    path
+        The file; columns that are not named here are left out.
+    names
+        Columns of text with what each may say.
+    numbers
+        Columns of finite numbers.
+
+    Raises
+    ------
+    InputError
+        Naming the file and the line, for anything else.
     """
-    import numpy as np
     import pandas as pd
 
     table = read_table(path)

@@ -8,37 +8,38 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cartsim.paper.drawn import Drawn, paragraphs
+from cartsim.plots.individual import fitted_survival, response_fits
 
 if TYPE_CHECKING:
     from cartsim.fitting.individual import IndividualFits
 
-EXAMPLE = "crb401_synthetic"
+MODEL, EXAMPLE = "bb2121_clinical", "crb401_synthetic"
 
 
 def figure_5a(data: str | Path | None = None) -> Drawn:
     """Fitted M-protein over the bands of the observed categories, of a patient for each best response.
 
-    data: CSV file of observations as `cartsim.fitting.observations` describes it; by default the packaged
+    ``data`` is a CSV file of observations as `cartsim.fitting.observations` describes it; by default the packaged
     synthetic patients.
 
-    The table holds the fitted curves (source "fitted": percent change a day) and the assessments (source
+    The frame holds the fitted curves (source "fitted": percent change a day) and the assessments (source
     "observed": category, limits in percent of what it stands for, and the fit's category and change).
     """
     import pandas as pd
 
-    from cartsim.fitting.individual import fit_responses
-    from cartsim.plots.individual import response_fits
+    from cartsim.fitting.individual import fit_individuals
 
-    fits = fit_responses(EXAMPLE if data is None else data)
+    fits = fit_individuals(MODEL, EXAMPLE if data is None else data)
     shown = fits.representatives()
     categories = fits.categories[fits.categories["id"].isin(shown)]
     days = np.arange(0.0, fits.data.last_day() + 1)
     run = fits.curves(days, ["mprotein_change"])
     doses = fits.data.table["dose"].to_numpy()
     figure = response_fits(days, run["mprotein_change"], run.ids, categories, doses=doses, shown=shown)
-    curves = run.frame().rename(columns={"time": "day", "mprotein_change": "change"})
+    curves = run.frame[["id", "time", "mprotein_change"]].rename(columns={"time": "day", "mprotein_change": "change"})
     curves = curves[curves["id"].isin(shown)].assign(source="fitted")
-    table = pd.concat([curves, categories.assign(source="observed")], ignore_index=True)
+    seen = categories.rename(columns={"time": "day"}).assign(source="observed")
+    table = pd.concat([curves, seen], ignore_index=True)
     agreement = fits.patients["agreement"].to_numpy()
     return Drawn(
         figure,
@@ -47,11 +48,11 @@ def figure_5a(data: str | Path | None = None) -> Drawn:
             f"""Figure 5a. M-protein of {len(shown)} of {len(run.ids)} patients, one for each best response, the one
             with the most assessments, not the one that fits best. Bars: what each observed category stands for;
             line: the patient's fit (MAP, interval-censored, the population's variability as prior; model
-            bb2121_clinical). {_progression(fits)}""",
+            {MODEL}). {_progression(fits)}""",
             _whose(data),
             f"""Over all patients the fit has the observed category in {100 * np.nanmean(agreement):.0f} % of the
             assessments (mean over patients; worst patient {100 * np.nanmin(agreement):.0f} %).""",
-            *fits.warnings(),
+            *fits.warnings,
         ),
     )
 
@@ -59,14 +60,13 @@ def figure_5a(data: str | Path | None = None) -> Drawn:
 def figure_5b(data: str | Path | None = None) -> Drawn:
     """Progression-free survival observed and of the individual fits, by dose group.
 
-    data: as for `figure_5a`. The table holds the Kaplan-Meier steps (months) of each group, observed and fitted.
+    ``data`` is as for `figure_5a`. The frame holds the Kaplan-Meier steps (months) of each group, observed and fitted.
     """
     import pandas as pd
 
-    from cartsim.fitting.individual import fit_responses
-    from cartsim.plots.individual import fitted_survival
+    from cartsim.fitting.individual import fit_individuals
 
-    fits = fit_responses(EXAMPLE if data is None else data)
+    fits = fit_individuals(MODEL, EXAMPLE if data is None else data)
     curves = fits.survival()
     steps = {key: curve.frame() for key, curve in curves.items()}
     table = pd.concat(steps, names=["group", "kind"]).reset_index(["group", "kind"]).reset_index(drop=True)
@@ -81,12 +81,12 @@ def _survival_caption(fits: IndividualFits, data: str | Path | None) -> str:
     return paragraphs(
         f"""Figure 5b. Progression-free survival of {len(pfs)} patients by dose group, observed (solid) and of their
         individual fits (dashed), Kaplan-Meier. An event is the first assessment in progressive disease; ticks are
-        patients censored at their last assessment. {_progression(fits)} Model bb2121_clinical.""",
+        patients censored at their last assessment. {_progression(fits)} Model {MODEL}.""",
         _whose(data),
         f"""{pfs["observed_event"].sum()} patients progressed and {pfs["fitted_event"].sum()} of the fits do,
         {both.sum()} of them both{f", {apart.median():.0f} days apart in the median" if both.any() else ""}. The group
         of lower doses has {small} patients: its curve says little.""",
-        *fits.warnings(),
+        *fits.warnings,
     )
 
 

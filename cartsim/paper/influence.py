@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cartsim.model.reader import load
 from cartsim.paper.drawn import Drawn, paragraphs
+from cartsim.plots.kinetics import TRANSGENE
+from cartsim.plots.sensitivity import indices_over_time
+from cartsim.sensitivity.endpoint import endpoint
+from cartsim.sensitivity.indices import sobol
+from cartsim.sensitivity.phases import by_phase, phases, typical
+from cartsim.sensitivity.ranges import ranges
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,19 +27,12 @@ DAYS = np.concatenate([np.arange(1, 15), np.arange(16, 30, 2), np.arange(32, 61,
 def figure_s1(seed: int = 2021) -> Drawn:
     """Sobol indices of the transgene along time, in the phases of expansion, contraction and persistence.
 
-    The table holds a row for each parameter and day: first and total order indices with 95 % limits. Raises
+    The frame holds a row for each parameter and day: first and total order indices with 95 % limits. Raises
     `InputError` without SALib (cartsim[sensitivity]).
     """
-    from cartsim.model.reader import load
-    from cartsim.plots.kinetics import TRANSGENE
-    from cartsim.plots.sensitivity import indices_over_time
-    from cartsim.sensitivity.indices import ranges, simulated, sobol
-    from cartsim.sensitivity.phases import by_phase, phases, typical
-
     model = load("bb2121_clinical")
-    found = sobol(
-        simulated(model, "transgene", times=DAYS), ranges(model, KINETIC, "factor", factor=FACTOR), BASE, seed=seed
-    )
+    box = ranges(model, KINETIC, "factor", factor=FACTOR)
+    found = sobol(endpoint(model, "transgene", times=DAYS), box, BASE, seed=seed)
     days, curve = typical(model)
     marked = phases(days, curve)
     figure = indices_over_time(found.table, days, curve, marked, endpoint=TRANSGENE, named=KINETIC)

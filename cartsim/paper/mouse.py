@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cartsim.errors import InputError
+from cartsim.model.reader import load
 from cartsim.paper.drawn import Drawn, observations, paragraphs
+from cartsim.plots.style import INK, heading, legend_below, panels
+from cartsim.population.patients import Patients
+from cartsim.simulation import simulate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,15 +32,13 @@ BLUE, RED = "#0072B2", "#D55E00"  # the paper's, as Okabe and Ito have them
 def figure_2b(data: str | Path | None = None) -> Drawn:
     """Tumor volume and CAR-T cells in blood after vehicle and after 5e6 cells, with both readings of the tissue volume.
 
-    data: CSV file of points, columns series (tumor_volume_vehicle, tumor_volume_treated in mm3,
+    ``data`` is a CSV file of points, columns series (tumor_volume_vehicle, tumor_volume_treated in mm3,
     blood_cart_vehicle, blood_cart_treated in cells/uL), day and value.
 
-    The table holds a row for each quantity, arm and day; points have the source "observed" and the model's
+    The frame holds a row for each quantity, arm and day; points have the source "observed" and the model's
     value on that day in the column ``predicted``.
     """
     import pandas as pd
-
-    from cartsim.simulation import simulate
 
     seen = None
     if data is not None:
@@ -44,8 +46,8 @@ def figure_2b(data: str | Path | None = None) -> Drawn:
         if not seen["day"].between(0, DAYS[-1]).all():
             raise InputError(f"{data}: days must lie from 0 to {DAYS[-1]:g}, which is what the figure shows")
     days = DAYS if seen is None else np.union1d(DAYS, seen["day"])
-    mice = {"dose": [0, DOSE, DOSE], "live_volume": [1, 1, 0]}
-    run = simulate("bb2121_xenograft", mice, times=days, outputs=list(OUTPUTS.values()))
+    mice = Patients(load("bb2121_xenograft"), {"dose": [0, DOSE, DOSE], "live_volume": [1, 1, 0]})
+    run = simulate(mice, times=days, outputs=list(OUTPUTS.values()))
     curves = {(name, arm): run[output][k] for name, output in OUTPUTS.items() for k, arm in enumerate(ARMS)}
     table = pd.concat(
         [
@@ -63,8 +65,6 @@ def figure_2b(data: str | Path | None = None) -> Drawn:
 
 def _picture(days: NDArray[np.float64], curves: dict[tuple[str, str], Any], seen: pd.DataFrame | None) -> Figure:
     from matplotlib.lines import Line2D
-
-    from cartsim.plots.style import INK, heading, legend_below, panels
 
     figure, axes = panels(4, columns=2, width=4.8, height=3.0)
     for axis, name in zip(axes, ("tumor_volume", "tumor_volume", "blood_cart", "blood_cart"), strict=True):

@@ -7,7 +7,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cartsim.model.reader import load
 from cartsim.paper.drawn import Drawn, paragraphs
+from cartsim.plots.kinetics import TRANSGENE
+from cartsim.plots.patients import spider
+from cartsim.plots.style import (
+    FAINT,
+    arm_colors,
+    arm_title,
+    heading,
+    legend_below,
+    panels,
+    time_axis,
+    time_label,
+    time_unit,
+)
+from cartsim.population.patients import Patients
+from cartsim.population.population import Population
+from cartsim.schedule import MONTH
+from cartsim.simulation import simulate
+from cartsim.solver import Solver
+from cartsim.trial.trial import Arm, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,32 +44,16 @@ PATIENTS, SHOWN = 1000, 250
 def figure_3() -> Drawn:
     """Transgene, soluble BCMA and M-protein of the typical patient at four doses, over a year.
 
-    The table holds a row for each dose (cells) and day: transgene (copies/ug) and percent changes.
+    The frame holds a row for each dose (cells) and day: transgene (copies/ug) and percent changes.
     """
-    from cartsim.simulation import simulate
-
     outputs = ["transgene", *MARKERS]
-    run = simulate("bb2121_clinical", {"dose": DOSES}, times=DAYS, outputs=outputs)
-    table = run.frame().rename(columns={"time": "day"})
-    table.insert(0, "dose", np.repeat(DOSES, len(DAYS)))
-    return Drawn(_courses(run.values), table.drop(columns="id"), _courses_caption(run.values))
+    run = simulate(Patients(load("bb2121_clinical"), {"dose": DOSES}), times=DAYS, outputs=outputs)
+    table = run.frame.rename(columns={"time": "day"})[["dose", "day", *outputs]]
+    return Drawn(_courses(run.values), table, _courses_caption(run.values))
 
 
 def _courses(values: dict[str, NDArray[np.float64]]) -> Figure:
     from matplotlib.lines import Line2D
-
-    from cartsim.plots.kinetics import TRANSGENE
-    from cartsim.plots.style import (
-        FAINT,
-        arm_colors,
-        arm_title,
-        heading,
-        legend_below,
-        panels,
-        time_axis,
-        time_label,
-        time_unit,
-    )
 
     names = [f"{dose / 1e6:g}e6" for dose in DOSES]
     colors = arm_colors(names)
@@ -115,19 +119,15 @@ def _courses_caption(values: dict[str, NDArray[np.float64]]) -> str:
 def figure_6a(seed: int = 2021) -> Drawn:
     """M-protein of the first 250 of 1000 virtual patients at each of four doses.
 
-    The table holds a row for each dose (cells), patient and day drawn: percent change of M-protein and the
+    The frame holds a row for each dose (cells), patient and day drawn: percent change of M-protein and the
     patient's best response.
     """
     import pandas as pd
 
-    from cartsim.model.reader import load
-    from cartsim.plots import spider
-    from cartsim.trial.outcome import run
-    from cartsim.trial.trial import Arm, Trial
-
-    trial = Trial(load("bb2121_clinical"), tuple(Arm(dose, n=PATIENTS) for dose in DOSES), seed=seed)
-    found = run(trial, keep_visits=False)
-    days, curves = found.curves.times, found.curves.values["mprotein_change"]
+    population = Population(load("bb2121_clinical"), seed)
+    found = Trial(population, tuple(Arm(dose) for dose in DOSES), PATIENTS).run(keep_visits=False)
+    days = found.curves[found.arms[0]].times
+    curves = {arm: kept.values["mprotein_change"] for arm, kept in found.curves.items()}
     best = {str(arm): rows["best"].to_numpy() for arm, rows in found.patients.groupby("arm", observed=True)}
     table = pd.concat(
         [
@@ -171,14 +171,6 @@ def _spider_caption(summary: pd.DataFrame, highest: float, seed: int) -> str:
 
 def progressed_with_extinction(doses: Sequence[float], seed: int, n: int) -> list[float]:
     """Percent of n patients 25 % above baseline at 21 months, after each dose, where less than a cell is none."""
-    from cartsim.model.reader import load
-    from cartsim.population.population import Population
-    from cartsim.schedule import MONTH
-    from cartsim.simulation import simulate
-
-    population = Population(load("bb2121_clinical"), seed)
-    changes = [
-        simulate(population.model, population, dose, [21 * MONTH], ["mprotein_change"], n=n, extinction=1.0)
-        for dose in doses
-    ]
+    population, solver = Population(load("bb2121_clinical"), seed), Solver(extinction=1.0)
+    changes = [simulate(population, dose, [21 * MONTH], ["mprotein_change"], n=n, solver=solver) for dose in doses]
     return [100 * float((run["mprotein_change"] > 25).mean()) for run in changes]

@@ -1,33 +1,128 @@
-"""Pictures of a trial, as clinicians read them: plain arrays in, a matplotlib Figure out.
+"""Pictures: of a result through ``result.plot``, of plain arrays and tables through the functions of this package.
 
-Every function returns a `matplotlib.figure.Figure` of its own: nothing is shown, no global state is touched,
-so that pictures can be drawn in threads and without a display. `save` writes one to a file. matplotlib is
-imported when the first picture is drawn.
+    >>> import cartsim as cs
+    >>> trial = cs.Trial(cs.Population("bb2121_clinical", seed=1), arms=[150e6, 450e6], n=20).run()
+    >>> figure = trial.plot.survival()
+    >>> trial.plot  # doctest: +ELLIPSIS
+    pictures, of which plot() draws overview:
+      .overview()            Kinetics, M-protein, best response and progression-free survival of all arms, on one page.
+    ...
 
-Arms are mappings from the arm's name to its data, in the order in which they are to be drawn; a name that is
-a number, such as "450e6", is a dose in cells. Times are days after infusion unless said otherwise, and are
-shown in months of 30.4375 days where they run beyond three months. Response categories are names ("PR"),
-codes of `cartsim.endpoints.rules.Response` or a categorical of either, and have one color in all pictures.
+Every function returns a `matplotlib.figure.Figure` of its own, or that of the axes given as ``ax``: nothing is shown,
+no global state is touched, so that pictures can be drawn in threads and without a display. `save` writes one to a
+file. matplotlib is imported when the first picture is drawn.
+
+Arms are mappings from the arm's name to its data, in the order in which they are to be drawn; a name that is a number,
+such as "450e6", is a dose in cells. Times are days after infusion unless said otherwise, and are shown in months of
+30.4375 days where they run beyond three months. Response categories are names ("PR"), codes of
+`cartsim.endpoints.rules.Response` or a categorical of either, and have one color in all pictures.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
+from cartsim.errors import InputError
+from cartsim.plots.dose_response import DoseResponsePictures, exposure_by_dose, response_by_dose
+from cartsim.plots.estimation import FitPictures, predictions, profiles, residuals
 from cartsim.plots.exposure import exposure_quartiles
+from cartsim.plots.individual import IndividualPictures, fitted_survival, response_fits
 from cartsim.plots.kinetics import by_response, marker_change, transgene, visual_predictive_check
 from cartsim.plots.patients import spider, swimmer, waterfall
+from cartsim.plots.pictures import Pictures
+from cartsim.plots.population import PopulationFitPictures, trace
+from cartsim.plots.regimens import ComparisonPictures, RetreatedPictures, differences, second_responses
 from cartsim.plots.response import response_bars, response_over_time
+from cartsim.plots.selection import SelectionPictures, before_and_after
+from cartsim.plots.sensitivity import (
+    ElasticitiesPictures,
+    IndicesPictures,
+    RespondersPictures,
+    TornadoPictures,
+    convergence,
+    elasticity_bars,
+    elasticity_map,
+    index_bars,
+    indices_over_time,
+    responders,
+    tornado,
+)
+from cartsim.plots.simulation import SimulationPictures, over_time
 from cartsim.plots.style import save
 from cartsim.plots.survival import kaplan_meier
+from cartsim.plots.sweep import SweepPictures, contours, rate_contour
+from cartsim.plots.trial import TrialPictures
 
 __all__ = [
+    "before_and_after",
     "by_response",
+    "contours",
+    "convergence",
+    "differences",
+    "elasticity_bars",
+    "elasticity_map",
+    "exposure_by_dose",
     "exposure_quartiles",
+    "fitted_survival",
+    "index_bars",
+    "indices_over_time",
     "kaplan_meier",
     "marker_change",
+    "over_time",
+    "pictures_of",
+    "predictions",
+    "profiles",
+    "rate_contour",
+    "residuals",
+    "responders",
     "response_bars",
+    "response_by_dose",
+    "response_fits",
     "response_over_time",
     "save",
+    "second_responses",
     "spider",
     "swimmer",
+    "tornado",
+    "trace",
     "transgene",
     "visual_predictive_check",
     "waterfall",
 ]
+
+# By the result's class name, so that to draw one result does not import what makes all others.
+_PICTURES: dict[str, type[Pictures]] = {
+    "Comparison": ComparisonPictures,
+    "DoseResponse": DoseResponsePictures,
+    "Elasticities": ElasticitiesPictures,
+    "Fit": FitPictures,
+    "Indices": IndicesPictures,
+    "IndividualFits": IndividualPictures,
+    "PopulationFit": PopulationFitPictures,
+    "Responders": RespondersPictures,
+    "Retreated": RetreatedPictures,
+    "Selection": SelectionPictures,
+    "Simulation": SimulationPictures,
+    "Sweep": SweepPictures,
+    "Tornado": TornadoPictures,
+    "TrialResult": TrialPictures,
+}
+
+
+def pictures_of(result: Any) -> Pictures:
+    """What ``result.plot`` is.
+
+    Parameters
+    ----------
+    result
+        Of any of cartsim's experiments, analyses and fits.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    for kind in type(result).__mro__:
+        if kind.__name__ in _PICTURES:
+            return _PICTURES[kind.__name__](result)
+    raise InputError(f"no pictures of a {type(result).__name__}; there are some of {', '.join(_PICTURES)}")

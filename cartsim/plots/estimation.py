@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cartsim.errors import InputError
-from cartsim.plots.exposure import COLORS
-from cartsim.plots.style import FAINT, INK, arm_colors, heading, legend_below, outer_labels, panels
+from cartsim.plots.pictures import Pictures
+from cartsim.plots.style import COLORS, FAINT, INK, arm_colors, heading, legend_below, outer_labels, panels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,16 +17,33 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cartsim.fitting.pooled import Profile
+    from cartsim.fitting.pooled.fitting import Fit
 
 WIDE = 30.0  # ratio of largest to smallest from which an axis is logarithmic
 LISTED = 12  # conditions named in a legend
 
 
-def predictions(curves: pd.DataFrame, residuals: pd.DataFrame, *, time: str = "days") -> Figure:
+def predictions(curves: pd.DataFrame, residuals: pd.DataFrame, *, time: str = "days", ax: Axes | None = None) -> Figure:
     """The fitted curves with their limits over the observations, a panel an output, a color a condition.
 
-    curves: of `Fit.predict`; residuals: of `Fit.residuals`; time: unit of the axis. Observations only known to be
-    below a value are drawn open. Values are on a logarithmic axis where all are above 0 and they span far.
+    Observations only known to be below a value are drawn open. Values are on a logarithmic axis where all are above 0
+    and they span far.
+
+    Parameters
+    ----------
+    curves
+        Of `Fit.predict`.
+    residuals
+        Of `Fit.residuals`.
+    time
+        Unit of the axis.
+    ax
+        Axes to draw one output in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        For tables without the columns that are needed.
     """
     from matplotlib.lines import Line2D
 
@@ -36,7 +53,7 @@ def predictions(curves: pd.DataFrame, residuals: pd.DataFrame, *, time: str = "d
     outputs = list(dict.fromkeys(curves["output"]))
     conditions = dict(curves.drop_duplicates("condition")[["condition", "ids"]].to_numpy())
     colors = arm_colors([str(condition) for condition in conditions])
-    figure, axes = panels(len(outputs), width=4.6, height=3.4, columns=2)
+    figure, axes = panels(len(outputs), ax=ax, width=4.6, height=3.4, columns=2)
     for axis, output in zip(axes, outputs, strict=True):
         for condition, ids in conditions.items():
             color = colors[str(condition)]
@@ -62,15 +79,25 @@ def predictions(curves: pd.DataFrame, residuals: pd.DataFrame, *, time: str = "d
     outer_labels(axes, f"Time ({time})", "Value")
     shown = [(str(c), ids if len(ids) <= 24 else f"{ids[:22]} ...") for c, ids in conditions.items()]
     if 1 < len(shown) <= LISTED:
-        legend_below(figure, [Line2D([], [], color=colors[c], marker="o", label=ids) for c, ids in shown])
-    heading(figure, "Fit and observations")
+        legend_below(figure, [Line2D([], [], color=colors[c], marker="o", label=ids) for c, ids in shown], ax=ax)
+    heading(figure, "Fit and observations", ax=ax)
     return figure
 
 
 def residuals(table: pd.DataFrame) -> Figure:
     """Observed against predicted, and weighted residuals over prediction and time, a row an output.
 
-    table: of `Fit.residuals`. Weighted residuals of a good model scatter about 0, one in twenty beyond 2.
+    Weighted residuals of a good model scatter about 0, one in twenty beyond 2.
+
+    Parameters
+    ----------
+    table
+        Of `Fit.residuals`.
+
+    Raises
+    ------
+    InputError
+        For a table without the columns that are needed, or without a measured value.
     """
     _need("residuals", table, ("output", "time", "observed", "below", "predicted", "weighted"))
     table = table[~table["below"].astype(bool)]
@@ -101,17 +128,29 @@ def residuals(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def profiles(found: Sequence[Profile]) -> Figure:
+def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
     """Profiles, a panel a parameter: the change of -2 log likelihood, its parts from data and priors, the limits.
 
-    found: of `Fit.profiles`. The dashed line is the threshold of the level of confidence; a curve that does not
-    cross it on both sides belongs to a parameter that is not identified.
+    The dashed line is the threshold of the level of confidence; a curve that does not cross it on both sides belongs
+    to a parameter that is not identified.
+
+    Parameters
+    ----------
+    found
+        Of `Fit.profiles`.
+    ax
+        Axes to draw one profile in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        Where none is given.
     """
     from matplotlib.lines import Line2D
 
     if not found:
         raise InputError("profiles: none are given; give at least one")
-    figure, axes = panels(len(found), width=3.1, height=2.7, columns=4)
+    figure, axes = panels(len(found), ax=ax, width=3.1, height=2.7, columns=4)
     parts = (("change", INK, "all"), ("data", COLORS[0], "data"), ("prior", COLORS[1], "priors"))
     priors = any(profile.with_priors for profile in found)
     for axis, profile in zip(axes, found, strict=True):
@@ -126,11 +165,12 @@ def profiles(found: Sequence[Profile]) -> Figure:
         axis.set_xlabel(f"{profile.name}{unit}", fontsize=9)
         if not profile.identified:
             axis.set_title("not identified", fontsize=9, color=COLORS[1])
-    for axis in axes[:: axes[0].get_gridspec().ncols]:  # type: ignore[union-attr]
+    across = 1 if ax is not None else axes[0].get_gridspec().ncols  # type: ignore[union-attr]
+    for axis in axes[::across]:
         axis.set_ylabel("Change of -2 log L")
     if priors:
-        legend_below(figure, [Line2D([], [], color=color, label=label) for _, color, label in parts])
-    heading(figure, f"Likelihood profiles, {100 * found[0].level:g} % threshold dashed")
+        legend_below(figure, [Line2D([], [], color=color, label=label) for _, color, label in parts], ax=ax)
+    heading(figure, f"Likelihood profiles, {100 * found[0].level:g} % threshold dashed", ax=ax)
     return figure
 
 
@@ -148,3 +188,66 @@ def _need(what: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise InputError(f"{what}: the table has no column {', '.join(missing)}")
+
+
+class FitPictures(Pictures):
+    """Pictures of a fit."""
+
+    usual = "predictions"
+    _result: Fit
+
+    def predictions(self, data: str | None = None, output: str | None = None, *, ax: Axes | None = None) -> Figure:
+        """The fitted curves with their limits over the observations, a panel an output.
+
+        Parameters
+        ----------
+        data
+            Name of the data set, of the only one by default.
+        output
+            One output; by default all.
+        ax
+            Axes to draw one output in.
+
+        Raises
+        ------
+        InputError
+            For a data set or an output that is not there.
+        """
+        fit = self._result
+        curves, seen = fit.predict(data=data), fit.residuals()
+        if output is not None:
+            if output not in set(curves["output"]):
+                raise InputError(f"no output {output!r}; choose one of {', '.join(dict.fromkeys(curves['output']))}")
+            curves, seen = curves[curves["output"] == output], seen[seen["output"] == output]
+        unit = fit.model(data).time
+        return predictions(curves, seen, time={"day": "days", "h": "hours"}.get(unit, unit), ax=ax)
+
+    def residuals(self) -> Figure:
+        """Observed against predicted, and weighted residuals over prediction and time, a row an output.
+
+        Raises
+        ------
+        InputError
+            Where every value is only known to be below a limit.
+        """
+        return residuals(self._result.residuals())
+
+    def profiles(self, names: str | Sequence[str] | None = None, *, n_jobs: int = 1, ax: Axes | None = None) -> Figure:
+        """Likelihood profiles, a panel a parameter; they are computed now, which takes a search a point.
+
+        Parameters
+        ----------
+        names
+            Parameters; by default all that are estimated.
+        n_jobs
+            Processes.
+        ax
+            Axes to draw one profile in.
+
+        Raises
+        ------
+        InputError
+            For a name that is not estimated.
+        """
+        chosen = [names] if isinstance(names, str) else names
+        return profiles(list(self._result.profiles(chosen, n_jobs=n_jobs).values()), ax=ax)

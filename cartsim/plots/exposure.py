@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cartsim.errors import InputError
-from cartsim.plots.style import heading, legend_below, panels, rates, say_empty
+from cartsim.plots.style import COLORS, heading, legend_below, panels, rates, say_empty
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe and Ito
+RESPONSES = 4  # that can be told apart in one panel
 
 
 def exposure_quartiles(
@@ -23,19 +24,34 @@ def exposure_quartiles(
     *,
     groups: int = 4,
     level: float = 0.95,
+    ax: Axes | None = None,
 ) -> Figure:
     """Response rates with Wilson limits by quartile of exposure, a panel an exposure.
 
-    exposures: {"Cmax (copies/µg DNA)": (n,)}, NaN where missing (left out); responses: {"ORR": (n,) true or
-    false}. Ties are kept in one group, so that there can be fewer groups. Raises `InputError` for shapes that
-    do not fit.
+    Parameters
+    ----------
+    exposures
+        {"Cmax (copies/µg DNA)": (n,)}, NaN where missing (left out).
+    responses
+        {"ORR": (n,) true or false}.
+    groups
+        4 for quartiles; ties are kept in one group, so that there can be fewer.
+    level
+        Of the limits.
+    ax
+        Axes to draw one exposure in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit.
     """
     import pandas as pd
     from matplotlib.lines import Line2D
 
-    if not exposures or not 0 < len(responses) <= len(COLORS):
-        raise InputError(f"exposure_quartiles: give at least one exposure and one to {len(COLORS)} responses")
-    figure, axes = panels(len(exposures), width=4.8, height=3.7, columns=3, sharey=True)
+    if not exposures or not 0 < len(responses) <= RESPONSES:
+        raise InputError(f"exposure_quartiles: give at least one exposure and one to {RESPONSES} responses")
+    figure, axes = panels(len(exposures), ax=ax, width=4.8, height=3.7, columns=3, sharey=True)
     for axis, (name, given) in zip(axes, exposures.items(), strict=True):
         exposure = np.asarray(given, float)
         known = np.isfinite(exposure)
@@ -80,8 +96,9 @@ def exposure_quartiles(
     legend_below(
         figure,
         [Line2D([], [], color=c, marker="o", label=name) for c, name in zip(COLORS, responses, strict=False)],
+        ax=ax,
     )
-    heading(figure, "Response rate by quartile of exposure")
+    heading(figure, "Response rate by quartile of exposure", ax=ax)
     return figure
 
 

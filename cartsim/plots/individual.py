@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cartsim.errors import InputError
+from cartsim.plots.pictures import Pictures
 from cartsim.plots.style import (
     CATEGORY_COLORS,
     FAINT,
@@ -16,7 +17,6 @@ from cartsim.plots.style import (
     arm_colors,
     arm_title,
     category_handles,
-    clean,
     heading,
     legend_below,
     matrices,
@@ -28,9 +28,11 @@ from cartsim.plots.style import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from cartsim.endpoints.survival import KaplanMeier
+    from cartsim.fitting.individual import IndividualFits
 
 LOWEST, HIGHEST = 0.2, 200.0  # percent of baseline at which bands without a limit end
 
@@ -43,13 +45,33 @@ def response_fits(
     *,
     doses: ArrayLike | None = None,
     shown: Sequence[Any] | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """Fitted M-protein of patients over what their observed categories stand for, as Figure 5a of Singh 2021, but in
     percent of baseline on a log scale, on which VGPR and CR can be told apart.
 
-    times (m,) days; curves (n, m) percent change; ids (n,); categories: a row an assessment with ``id``, ``day``,
-    ``observed`` and the limits ``low``, ``high`` in percent, as `IndividualFits.categories`; doses (n,) for the titles;
-    shown: ids to draw, by default all. Raises `InputError` for an id that is not there.
+    Parameters
+    ----------
+    times
+        (m,) days.
+    curves
+        (n, m) percent change from baseline.
+    ids
+        (n,)
+    categories
+        A row an assessment with ``id``, ``time``, ``observed`` and the limits ``low``, ``high`` in percent, such as
+        `IndividualFits.categories`.
+    doses
+        (n,) cells, for the titles.
+    shown
+        Ids to draw, by default all.
+    ax
+        Axes to draw one patient in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        For an id that is not there.
     """
     t, values = matrices("response_fits", times, {"fits": curves})
     known = list(np.asarray(ids))
@@ -59,12 +81,14 @@ def response_fits(
             raise InputError(f"response_fits: there is no patient {each!r}")
     per, unit = time_unit(t[-1])
     columns = min(6, max(2, len(chosen)))
-    figure, axes = panels(len(chosen), width=2.6, height=2.0, columns=columns, sharex=True, sharey=True)
+    if not chosen:
+        raise InputError("response_fits: no patients are given; give at least one id")
+    figure, axes = panels(len(chosen), ax=ax, width=2.6, height=2.0, columns=columns, sharex=True, sharey=True)
     for axis, each in zip(axes, chosen, strict=True):
         own = categories[categories["id"] == each]
         low, high = (np.clip(own[name].to_numpy(float) + 100, LOWEST, HIGHEST) for name in ("low", "high"))
         colors = [CATEGORY_COLORS[name] for name in own["observed"]]
-        days = own["day"].to_numpy(float) / per
+        days = own["time"].to_numpy(float) / per
         axis.vlines(days, low, high, colors=colors, lw=3.0, alpha=0.85)
         axis.scatter(days, np.sqrt(low * high), s=14, color=colors, edgecolor="white", lw=0.5, zorder=3)
         row = known.index(each)
@@ -77,26 +101,37 @@ def response_fits(
         axis.set_yticks([1, 10, 100], ["1", "10", "100"])
         time_axis(axis, 1.03 * t[-1] / per, unit)
     outer_labels(axes, f"Time ({unit})", "M-protein\n(% of baseline)")
-    legend_below(figure, category_handles(set(categories["observed"])))
-    heading(figure, "Fitted M-protein (lines) and what the observed categories stand for (bars)")
+    legend_below(figure, category_handles(set(categories["observed"])), ax=ax)
+    heading(figure, "Fitted M-protein (lines) and what the observed categories stand for (bars)", ax=ax)
     return figure
 
 
 def fitted_survival(
-    curves: Mapping[tuple[str, str], KaplanMeier], *, what: str = "Progression-free survival"
+    curves: Mapping[tuple[str, str], KaplanMeier],
+    *,
+    what: str = "Progression-free survival",
+    ax: Axes | None = None,
 ) -> Figure:
     """Observed (solid) and fitted (dashed) survival by group, months, as Figure 5b of Singh 2021.
 
-    curves: {(group, "observed" or "fitted"): KaplanMeier}. Raises `InputError` without any.
-    """
-    from matplotlib.figure import Figure
+    Parameters
+    ----------
+    curves
+        By group and "observed" or "fitted".
+    what
+        The endpoint, for the axis and the title.
+    ax
+        Axes to draw in; by default a figure of its own.
 
+    Raises
+    ------
+    InputError
+        Without any curve.
+    """
     if not curves:
         raise InputError("fitted_survival: no curves are given; give at least one group")
     colors = arm_colors(dict.fromkeys(group for group, _ in curves))
-    figure = Figure(figsize=(7.0, 4.6), layout="constrained")
-    axis = figure.subplots()
-    clean(axis)
+    figure, (axis,) = panels(1, ax=ax, width=7.0, height=4.6, extra=0.0)
     for (group, kind), curve in curves.items():
         median = "not reached" if np.isnan(curve.median.value) else f"{curve.median.value:.1f}"
         label = f"{_dose_group(group)}, {kind}: median {median}, {curve.events}/{curve.n}"
@@ -111,10 +146,59 @@ def fitted_survival(
     axis.set_xlabel("Time since infusion (months)")
     time_axis(axis, 1.03 * max(float(curve.times[-1]) for curve in curves.values()) or 1.0, "months")
     axis.legend(fontsize=9, frameon=False, title="Months, events/n", title_fontsize=9, alignment="left")
-    heading(figure, f"{what}, observed and of the individual fits")
+    heading(figure, f"{what}, observed and of the individual fits", ax=ax)
     return figure
 
 
 def _dose_group(name: str) -> str:
     sign, _, dose = name.partition(" ")
     return f"{sign} {arm_title(dose)}" if dose else name
+
+
+class IndividualPictures(Pictures):
+    """Pictures of individual fits."""
+
+    usual = "categories"
+    _result: IndividualFits
+
+    def categories(self, shown: Sequence[Any] | None = None, *, ax: Axes | None = None) -> Figure:
+        """Fitted M-protein over what the observed categories stand for, a panel a patient.
+
+        Parameters
+        ----------
+        shown
+            Ids; by default one patient for each best response.
+        ax
+            Axes to draw one patient in.
+
+        Raises
+        ------
+        InputError
+            For an id that is not there, and data without categories.
+        """
+        fits = self._result
+        if fits.categories.empty:
+            raise InputError("these data have no response categories to draw; see patients and parameters")
+        days = np.arange(0.0, fits.data.last_day() + 1)
+        run = fits.curves(days, ["mprotein_change"])
+        doses = fits.data.table["dose"].to_numpy()
+        chosen = fits.representatives() if shown is None else shown
+        categories = fits.categories[fits.categories["id"].isin(chosen)]
+        return response_fits(days, run["mprotein_change"], run.ids, categories, doses=doses, shown=chosen, ax=ax)
+
+    def survival(self, split: float = 150e6, *, ax: Axes | None = None) -> Figure:
+        """Progression-free survival, observed and of the fits, by dose group.
+
+        Parameters
+        ----------
+        split
+            Cells that part the two groups.
+        ax
+            Axes to draw in.
+
+        Raises
+        ------
+        InputError
+            For data without categories.
+        """
+        return fitted_survival(self._result.survival(split), ax=ax)

@@ -12,14 +12,17 @@ from cartsim.endpoints.kinetics import LLOQ
 from cartsim.errors import InputError
 from cartsim.plots.style import (
     CATEGORY_COLORS,
+    DOTTED,
     FAINT,
     INK,
     arm_colors,
     arm_dashes,
     arm_title,
+    band_handles,
     by_arm,
     categories,
     count,
+    draw_bands,
     grid,
     heading,
     legend_below,
@@ -43,12 +46,26 @@ LEVELS = (5, 25, 50, 75, 95)
 OTHERS = "#CFCFCF"  # curves to compare with
 
 
-def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = LLOQ) -> Figure:
+def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = LLOQ, ax: Axes | None = None) -> Figure:
     """CAR-T kinetics by arm: medians over the first 28 days and the whole time, percentile bands of each arm.
 
     The bands hold 5-95 and 25-75 percent of the patients; with one arm they take the place of the medians.
-    times (m,) days; arms: (n, m) copies/µg DNA each, NaN where unknown; lloq in copies/µg DNA. Raises
-    `InputError` for shapes that do not fit.
+
+    Parameters
+    ----------
+    times
+        (m,) days.
+    arms
+        By arm (n, m), copies/µg DNA, NaN where unknown.
+    lloq
+        Limit of quantification, copies/µg DNA.
+    ax
+        Axes to draw the medians over the whole time in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit.
     """
     from matplotlib.figure import Figure
 
@@ -57,6 +74,15 @@ def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = 
     colors, dashes = arm_colors(values), arm_dashes(values)
     bands = {arm: percentiles(rows, LEVELS) for arm, rows in values.items()}
     several = len(values) > 1
+    if ax is not None:
+        figure, (axis,) = panels(1, ax=ax)
+        _in_one(axis, t / per, values, bands)
+        _log_axis(axis, [band[2] if several else band[4] for band in bands.values()], lloq)
+        time_axis(axis, t[-1] / per, unit, root=True)
+        axis.set_xlabel(time_label(unit, root=True))
+        axis.set_ylabel(TRANSGENE)
+        heading(figure, f"CAR-T kinetics in blood{', medians' if several else ''}", ax=ax)
+        return figure
     deep = -(-len(values) // 4) if several else 0  # rows of panels below
     figure = Figure(figsize=(12.4 if several else 9.6, 4.0 + 2.6 * deep), layout="constrained")
     above, below = (figure, None)
@@ -70,7 +96,7 @@ def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = 
                 label = f"{arm_title(arm)}, {count(values[arm])}"
                 axis.plot(t / days_per, band[2], color=colors[arm], ls=dashes[arm], lw=1.8, label=label)
             else:
-                _draw_bands(axis, t / days_per, band, colors[arm])
+                draw_bands(axis, t / days_per, band, colors[arm])
         highest = [band[2] if several else band[4] for band in bands.values()]
         _log_axis(axis, highest, lloq)
         axis.set_xlabel(time_label(name))
@@ -83,7 +109,7 @@ def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = 
         late.legend(frameon=False, fontsize=9)
         axes = grid(below, len(values), sharex=True, sharey=True)
         for axis, (arm, band) in zip(axes, bands.items(), strict=True):
-            _draw_bands(axis, t / per, band, colors[arm])
+            draw_bands(axis, t / per, band, colors[arm])
             _log_axis(axis, list(bands.values()), lloq)
             time_axis(axis, t[-1] / per, unit, root=True)
             axis.set_title(f"{arm_title(arm)}, {count(values[arm])}", fontsize=10)
@@ -94,17 +120,34 @@ def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = 
     else:
         ((arm, rows),) = values.items()
         heading(figure, f"CAR-T kinetics in blood: {arm_title(arm)}, {count(rows)}")
-    legend_below(figure, [*_band_handles(), _lloq_handle(lloq)])
+    legend_below(figure, [*band_handles(), _lloq_handle(lloq)])
     return figure
 
 
 def marker_change(
-    times: ArrayLike, markers: Mapping[str, Mapping[str, ArrayLike]], *, highest: float = 100.0
+    times: ArrayLike,
+    markers: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    highest: float = 100.0,
+    ax: Axes | None = None,
 ) -> Figure:
     """Percent change from baseline with 5-95 and 25-75 percentile bands: panels of all arms for each marker.
 
-    times (m,) days; markers: {"Serum M-protein": {arm: (n, m) percent}}, the same arms for each marker. The
-    axis ends at ``highest`` percent where values go beyond. Raises `InputError` for shapes that do not fit.
+    Parameters
+    ----------
+    times
+        (m,) days.
+    markers
+        {"Serum M-protein": {arm: (n, m) percent}}, the same arms for each marker.
+    highest
+        Percent at which the axis ends where values go beyond.
+    ax
+        Axes to draw the medians of one marker in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit.
     """
     from matplotlib.figure import Figure
 
@@ -116,6 +159,18 @@ def marker_change(
     if any(list(values) != arms for values in checked.values()):
         raise InputError("the markers have different arms; give the same arms for each")
     per, unit = time_unit(t[-1])
+    if ax is not None:
+        figure, (axis,) = panels(len(checked), ax=ax)
+        ((marker, values),) = checked.items()
+        bands = {arm: percentiles(changes, LEVELS) for arm, changes in values.items()}
+        _in_one(axis, t / per, values, bands)
+        axis.axhline(0, color=FAINT, lw=0.8)
+        time_axis(axis, t[-1] / per, unit, root=True)
+        axis.set_ylim(-104, _top(bands, highest))
+        axis.set_xlabel(time_label(unit, root=True))
+        axis.set_ylabel("% change from baseline")
+        heading(figure, f"{marker}{', medians' if len(arms) > 1 else ''}", ax=ax)
+        return figure
     colors = arm_colors(arms)
     rows = -(-len(arms) // 4) * len(checked)
     figure = Figure(figsize=(max(3.1 * min(len(arms), 4), 6.4), 1.0 + 2.7 * rows), layout="constrained")
@@ -125,14 +180,13 @@ def marker_change(
         axes = grid(part, len(arms), sharex=True, sharey=True)
         bands = {arm: percentiles(changes, LEVELS) for arm, changes in values.items()}
         for axis, (arm, band) in zip(axes, bands.items(), strict=True):
-            _draw_bands(axis, t / per, band, colors[arm])
+            draw_bands(axis, t / per, band, colors[arm])
             axis.axhline(0, color=FAINT, lw=0.8)
             time_axis(axis, t[-1] / per, unit)
             axis.set_title(f"{arm_title(arm)}, {count(values[arm])}", fontsize=10)
-        top = np.nanmax([10.0, *(band.max(initial=-100, where=np.isfinite(band)) for band in bands.values())])
-        axes[0].set_ylim(-104, min(1.05 * top, highest))
+        axes[0].set_ylim(-104, _top(bands, highest))
         outer_labels(axes, time_label(unit), f"{marker}\n(% change from baseline)")
-    legend_below(figure, _band_handles())
+    legend_below(figure, band_handles())
     heading(figure, f"Change from baseline {by_arm(arms)}")
     return figure
 
@@ -148,9 +202,25 @@ def by_response(
 ) -> Figure:
     """Median and interquartile range over time of the patients of each best response, a panel each.
 
-    times (m,) days; values (n, m), NaN where unknown; best (n,) response categories; marker: name and unit.
-    With ``log`` the axis is logarithmic, and what lies below ``lloq`` is drawn in the strip under that limit;
-    without, it is linear, as for percent change. Raises `InputError` for shapes that do not fit.
+    Parameters
+    ----------
+    times
+        (m,) days.
+    values
+        (n, m), NaN where unknown.
+    best
+        (n,) response categories.
+    marker
+        Name and unit of the values.
+    lloq
+        What lies below it is drawn in a strip under that limit.
+    log
+        Draw on a logarithmic axis; else it is linear, as for percent change, and has no strip.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit.
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -179,13 +249,13 @@ def by_response(
         low, median, high = bands[present[i]]
         color = CATEGORY_COLORS[present[i]]
         axis.fill_between(t / per, low, high, color=color, alpha=0.35, lw=0)
-        axis.plot(t / per, median, color=color, lw=2, marker="o", ms=3.5)
+        axis.plot(t / per, median, color=color, lw=2, marker="o" if t.size <= DOTTED else "", ms=3.5)
         axis.set_title(f"{present[i]}, {count(rows[group == present[i]])}", fontsize=10)
         if not np.isfinite(median).any():
             say_empty(axis)
     outer_labels(axes, time_label(unit, root=True), marker.replace(" (", "\n(", 1))
     handles: list[Any] = [
-        Line2D([], [], color=INK, lw=2, marker="o", ms=3.5, label="median"),
+        Line2D([], [], color=INK, lw=2, marker="o" if t.size <= DOTTED else "", ms=3.5, label="median"),
         Patch(color=INK, alpha=0.35, lw=0, label="25–75 percentiles"),
         Line2D([], [], color=OTHERS, lw=1, label="medians of the other categories"),
     ]
@@ -207,10 +277,25 @@ def visual_predictive_check(
 ) -> Figure:
     """Observed percentiles against the range of the same percentiles in simulated trials, a panel an arm.
 
-    times (m,) days; observed: {arm: (n, m)}, NaN where nothing was observed; simulated: {arm: (replicates, n,
-    m)}, trials of like design, NaN where the observed trial has none either. ``level`` is the share of
-    replicates within a band. The other arguments as in `by_response`. Raises `InputError` for shapes that do
-    not fit.
+    Parameters
+    ----------
+    times
+        (m,) days.
+    observed
+        By arm (n, m), NaN where nothing was observed.
+    simulated
+        By arm (replicates, n, m), trials of like design, NaN where the observed trial has none either.
+    marker, lloq, log
+        As for `by_response`.
+    levels
+        Percentiles, the middle one drawn solid.
+    level
+        Share of replicates within a band.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit.
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -262,24 +347,25 @@ def visual_predictive_check(
     return figure
 
 
-def _draw_bands(axis: Axes, t: NDArray[np.float64], band: NDArray[np.float64], color: Any) -> None:
-    """Percentiles 5, 25, 50, 75 and 95, or that there are none."""
-    axis.fill_between(t, band[0], band[4], color=color, alpha=0.18, lw=0)
-    axis.fill_between(t, band[1], band[3], color=color, alpha=0.38, lw=0)
-    axis.plot(t, band[2], color=color, lw=1.8, marker="o" if t.size <= 30 else "", ms=3)
-    if not np.isfinite(band).any():
-        say_empty(axis)
+def _in_one(
+    axis: Axes,
+    t: NDArray[np.float64],
+    values: Mapping[str, NDArray[np.float64]],
+    bands: Mapping[str, NDArray[np.float64]],
+) -> None:
+    """All arms in one panel: their medians, or the bands of a single one."""
+    colors, dashes = arm_colors(bands), arm_dashes(bands)
+    for arm, band in bands.items():
+        if len(bands) == 1:
+            draw_bands(axis, t, band, colors[arm])
+        label = f"{arm_title(arm)}, {count(values[arm])}"
+        axis.plot(t, band[2], color=colors[arm], ls=dashes[arm], lw=1.8, label=label)
+    axis.legend(frameon=False, fontsize=8)
 
 
-def _band_handles() -> list[Any]:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    return [
-        Line2D([], [], color=INK, lw=1.8, label="median"),
-        Patch(color=INK, alpha=0.45, lw=0, label="25–75 percentiles"),
-        Patch(color=INK, alpha=0.18, lw=0, label="5–95 percentiles"),
-    ]
+def _top(bands: Mapping[str, NDArray[np.float64]], highest: float) -> float:
+    top = np.nanmax([10.0, *(band.max(initial=-100, where=np.isfinite(band)) for band in bands.values())])
+    return float(min(1.05 * top, highest))
 
 
 def _lloq_handle(lloq: float) -> Any:

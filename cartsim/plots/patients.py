@@ -30,6 +30,7 @@ from cartsim.plots.style import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 REFERENCES = (25, -25, -50, -90)  # percent change: limits of PD, MR, PR, VGPR
@@ -45,18 +46,39 @@ def spider(
     colored_by: str = "best response",
     grouped: bool = False,
     highest: float = 100.0,
+    ax: Axes | None = None,
 ) -> Figure:
     """M-protein of each of the first patients, a panel an arm, as Figure 6a of Singh 2021.
 
-    times (m,) days; arms: {arm: (n, m) percent change from baseline}; groups: {arm: (n,) response
-    categories}, which color the lines and are named by ``colored_by``; with ``grouped`` MR and VGPR count as
-    PR. Lines leave the panel at ``highest`` percent. Raises `InputError` for shapes that do not fit.
+    Parameters
+    ----------
+    times
+        (m,) days.
+    arms
+        By arm (n, m), percent change from baseline.
+    groups
+        By arm (n,), response categories, which color the lines.
+    first
+        Patients drawn of each arm.
+    colored_by
+        What the categories are.
+    grouped
+        Count MR and VGPR as PR.
+    highest
+        Percent at which lines leave the panel.
+    ax
+        Axes to draw one arm in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit.
     """
     from matplotlib.collections import LineCollection
 
     t, values = matrices("spider", times, arms)
     per, unit = time_unit(t[-1])
-    figure, axes = panels(len(values), height=3.4, sharex=True, sharey=True)
+    figure, axes = panels(len(values), ax=ax, height=3.4, sharex=True, sharey=True)
     seen: set[str] = set()
     top = 30.0
     for i, (axis, (arm, rows)) in enumerate(zip(axes, values.items(), strict=True)):
@@ -82,23 +104,37 @@ def spider(
             say_empty(axis)
     axes[0].set_ylim(-104, min(1.05 * top, highest))
     outer_labels(axes, time_label(unit), "Serum M-protein (% change from baseline)")
-    legend_below(figure, category_handles(seen, FIGURE6_NAMES if grouped else None))
-    heading(figure, f"M-protein of each virtual patient, colored by {colored_by}")
+    legend_below(figure, category_handles(seen, FIGURE6_NAMES if grouped else None), ax=ax)
+    heading(figure, f"M-protein of each virtual patient, colored by {colored_by}", ax=ax)
     return figure
 
 
-def waterfall(change: Mapping[str, ArrayLike], best: Mapping[str, Any], *, highest: float = 100.0) -> Figure:
+def waterfall(
+    change: Mapping[str, ArrayLike], best: Mapping[str, Any], *, highest: float = 100.0, ax: Axes | None = None
+) -> Figure:
     """Greatest fall (or least rise) of M-protein of every patient, in order, colored by best response.
 
-    change: {arm: (n,) lowest percent change from baseline}; best: {arm: (n,) response categories}. Patients
-    without a value are counted, not drawn. Bars end at ``highest`` percent. Raises `InputError` for shapes
-    that do not fit.
+    Parameters
+    ----------
+    change
+        By arm (n,), lowest percent change from baseline; patients without a value are counted, not drawn.
+    best
+        By arm (n,), response categories.
+    highest
+        Percent at which bars end.
+    ax
+        Axes to draw one arm in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit.
     """
     from matplotlib.collections import PolyCollection
 
     if not change:
         raise InputError("waterfall: no arms are given; give at least one")
-    figure, axes = panels(len(change), height=3.2, sharey=True)
+    figure, axes = panels(len(change), ax=ax, height=3.2, sharey=True)
     seen: set[str] = set()
     top = 30.0
     for axis, (arm, given) in zip(axes, change.items(), strict=True):
@@ -139,8 +175,8 @@ def waterfall(change: Mapping[str, ArrayLike], best: Mapping[str, Any], *, highe
             say_empty(axis)
     axes[0].set_ylim(-104, top)
     outer_labels(axes, "Patients, in order of change", "Lowest M-protein\n(% change from baseline)")
-    legend_below(figure, category_handles(seen))
-    heading(figure, "Lowest M-protein of every patient, colored by best response")
+    legend_below(figure, category_handles(seen), ax=ax)
+    heading(figure, "Lowest M-protein of every patient, colored by best response", ax=ax)
     return figure
 
 
@@ -153,13 +189,33 @@ def swimmer(
     ongoing: ArrayLike | None = None,
     first: int = 40,
     title: str = "",
+    ax: Axes | None = None,
 ) -> Figure:
     """Course of each of the first patients: a bar from infusion to the last day, colored by response.
 
-    days (v,) or (n, v) visit days; status (n, v) response category from each visit to the next, such as
-    `Judgement.confirmed`; last_day (n,); events: up to six marks by name, {"progression": (n,) day or NaN};
-    ongoing (n,) True where the patient is still in response or stable at the last day (an arrow). The longest
-    is on top. Raises `InputError` for shapes that do not fit.
+    Parameters
+    ----------
+    days
+        (v,) or (n, v) visits, days after infusion.
+    status
+        (n, v) response category from each visit to the next, such as `Judgement.confirmed`.
+    last_day
+        (n,) Last day of each patient; the longest is on top.
+    events
+        Up to six marks by name, {"progression": (n,) day or NaN}.
+    ongoing
+        (n,) True where the patient is still in response or stable at the last day (an arrow).
+    first
+        Patients drawn.
+    title
+        Name of the arm.
+    ax
+        Axes to draw in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit.
     """
     from matplotlib.lines import Line2D
 
@@ -182,7 +238,7 @@ def swimmer(
     per, unit = time_unit(end.max(initial=1.0))
     y = np.arange(len(end))
 
-    figure, (axis,) = panels(1, width=9.0, height=0.5 + max(len(end), 6) * 0.15, extra=1.4)
+    figure, (axis,) = panels(1, ax=ax, width=9.0, height=0.5 + max(len(end), 6) * 0.15, extra=1.4)
     axis.hlines(y, 0, end / per, color=FAINT, lw=0.8, zorder=1)
     held = starts < stops
     for name in set(names[held]):
@@ -215,8 +271,8 @@ def swimmer(
     axis.set_title(f"{arm_title(title)}, {of}" if title else of, fontsize=10)
     if not len(end):
         say_empty(axis, "nobody was followed")
-    legend_below(figure, handles)
-    heading(figure, "Course of response of each patient")
+    legend_below(figure, handles, ax=ax)
+    heading(figure, "Course of response of each patient", ax=ax)
     return figure
 
 

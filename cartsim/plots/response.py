@@ -33,18 +33,39 @@ from cartsim.plots.style import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BEST_FIRST = tuple(reversed(CATEGORY_COLORS))  # stacked from the axis up: the response rate is read on it
 
 
-def response_bars(landmarks: Mapping[str, Mapping[str, Any]], *, grouped: bool = True, level: float = 0.95) -> Figure:
+def response_bars(
+    landmarks: Mapping[str, Mapping[str, Any]],
+    *,
+    grouped: bool = True,
+    level: float = 0.95,
+    ax: Axes | None = None,
+) -> Figure:
     """Stacked shares of the response categories by arm, a panel a landmark, as Figure 6b of Singh 2021.
 
-    landmarks: {"6 months": {arm: (n,) response categories}}. With ``grouped``, MR and VGPR count as PR, and
-    the response rate is that of PR or CR; without, PR, VGPR and CR are responses. The mark shows the response
-    rate with its Wilson limits. Every patient counts: those without a value are the share that is not
-    evaluable. Raises `InputError` where nothing is given.
+    The mark shows the response rate with its Wilson limits. Every patient counts: those without a value are the
+    share that is not evaluable.
+
+    Parameters
+    ----------
+    landmarks
+        {"6 months": {arm: (n,) response categories}}.
+    grouped
+        Count MR and VGPR as PR, and PR or CR as a response; else PR, VGPR and CR are responses.
+    level
+        Of the limits.
+    ax
+        Axes to draw one landmark in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        Where nothing is given.
     """
     from matplotlib.lines import Line2D
 
@@ -52,7 +73,7 @@ def response_bars(landmarks: Mapping[str, Mapping[str, Any]], *, grouped: bool =
         raise InputError("response_bars: nothing is given; give at least one landmark with one arm")
     most = max(map(len, landmarks.values()))
     figure, axes = panels(
-        len(landmarks), width=max(4.6, 1.25 * most), height=4.0, columns=3 if most <= 4 else 1, sharey=True
+        len(landmarks), ax=ax, width=max(4.6, 1.25 * most), height=4.0, columns=3 if most <= 4 else 1, sharey=True
     )
     seen: set[str] = set()
     for axis, (landmark, arms) in zip(axes, landmarks.items(), strict=True):
@@ -82,7 +103,7 @@ def response_bars(landmarks: Mapping[str, Mapping[str, Any]], *, grouped: bool =
         axis.errorbar(x[some] + 0.24, rate, yerr=limits, **style)
         for k, r, below, above in zip(x[some], rate, *limits, strict=True):
             label = f"{r:.0f} % ({r - below:.0f}–{r + above:.0f})"
-            axis.text(k, 101.5, label, ha="center", va="bottom", fontsize=9)
+            axis.text(k, 101.5, label, ha="center", va="bottom", fontsize=9 if ax is None else 7)
         for k in x[~some]:
             axis.text(k, 50, "no patients", ha="center", va="center", fontsize=9, color=INK)
         dose_axis(axis, list(map(str, arms)), n)
@@ -96,19 +117,35 @@ def response_bars(landmarks: Mapping[str, Mapping[str, Any]], *, grouped: bool =
     response = "PR or CR" if grouped else "PR or better"
     mark = Line2D([], [], color=INK, marker="o", ms=4, mec="white", label=f"{response}, {100 * level:g} % limits")
     handles = category_handles(seen, FIGURE6_NAMES if grouped else None)
-    legend_below(figure, [*handles, mark])
-    heading(figure, f"Response {by_arm(shown)}; above the bars the share with {response}")
+    legend_below(figure, [*handles, mark], ax=ax)
+    heading(figure, f"Response {by_arm(shown)}; above the bars the share with {response}", ax=ax)
     return figure
 
 
 def response_over_time(
-    days: ArrayLike, arms: Mapping[str, Any], *, last_day: Mapping[str, ArrayLike] | None = None
+    days: ArrayLike,
+    arms: Mapping[str, Any],
+    *,
+    last_day: Mapping[str, ArrayLike] | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
-    """Shares of the response categories held over time, a panel an arm.
+    """Shares of the response categories held over time, a panel an arm. Every patient counts at every visit.
 
-    days (v,); arms: {arm: (n, v) response category held from each visit to the next}, such as
-    `Judgement.confirmed`; last_day: {arm: (n,) last assessment}, after which a patient is not evaluable, also
-    if progressed. Every patient counts at every visit. Raises `InputError` for shapes that do not fit.
+    Parameters
+    ----------
+    days
+        (v,) Visits, days after infusion.
+    arms
+        By arm (n, v), the category held from each visit to the next, such as `Judgement.confirmed`.
+    last_day
+        By arm (n,), the last assessment, after which a patient is not evaluable, also if progressed.
+    ax
+        Axes to draw one arm in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit.
     """
     named = {str(arm): categories(status) for arm, status in arms.items()}
     shapes = {arm: np.zeros(status.shape) for arm, status in named.items()}
@@ -119,7 +156,7 @@ def response_over_time(
             raise InputError(f"last_day of arm {arm!r} has shape {end.shape}; give one day for each patient")
         named[str(arm)] = np.where(t <= end[:, None], named[str(arm)], "NE")
     per, unit = time_unit(t[-1])
-    figure, axes = panels(len(named), height=3.2, sharex=True, sharey=True)
+    figure, axes = panels(len(named), ax=ax, height=3.2, sharex=True, sharey=True)
     for axis, (arm, status) in zip(axes, named.items(), strict=True):
         total = max(len(status), 1)
         shares = [100 * (status == name).sum(axis=0) / total for name in BEST_FIRST]
@@ -131,6 +168,6 @@ def response_over_time(
             say_empty(axis, "no patients")
     outer_labels(axes, time_label(unit), "Patients (%)")
     seen = {name for status in named.values() for name in status.ravel()}
-    legend_below(figure, category_handles(seen, {"NE": "not evaluable or not followed"}))
-    heading(figure, "Response held over time")
+    legend_below(figure, category_handles(seen, {"NE": "not evaluable or not followed"}), ax=ax)
+    heading(figure, "Response held over time", ax=ax)
     return figure

@@ -4,41 +4,62 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError
-from cartsim.plots.style import FAINT, INK, clean, grid, heading, legend_below
+from cartsim.plots.pictures import Pictures
+from cartsim.plots.style import FAINT, INK, clean, grid, heading, label_with_unit, legend_below, panels
+from cartsim.sensitivity.phases import phases as phases_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cartsim.sensitivity.endpoint import Function
+    from cartsim.sensitivity.indices import Indices
+    from cartsim.sensitivity.local import Elasticities, Tornado
+    from cartsim.sensitivity.responders import Responders
+
 LOW, HIGH = "#56B4E9", "#00274D"  # the two ends of a range; first and total order
 # Okabe and Ito without yellow, which is too pale for lines, each color with a line style of its own.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B")
 STYLES = ("-", "--", "-", "--", "-", "--", "-", "--")
 SHADES = ("#EEF4FA", "#FFFFFF", "#F5F0E6")
+CELLS = ("transgene", "cart_blood", "cart_marrow")  # outputs whose course has phases
 SMALL = 0.02  # indices below it are one gray group, unless named
 
 
-def tornado(table: pd.DataFrame, *, endpoint: str, log: bool = False, note: str = "") -> Figure:
+def tornado(table: pd.DataFrame, *, endpoint: str, log: bool = False, note: str = "", ax: Axes | None = None) -> Figure:
     """The endpoint with each parameter at the ends of its range, the widest at the top.
 
-    table: of `cartsim.sensitivity.indices.tornado`; endpoint: its name with unit, on a logarithmic axis with
-    ``log``; note: what the reader must know of the ranges. Raises `InputError` for a table that is another.
+    Parameters
+    ----------
+    table
+        ``frame`` of `cartsim.tornado`.
+    endpoint
+        Its name with unit.
+    log
+        Draw on a logarithmic axis.
+    note
+        What the reader must know of the ranges.
+    ax
+        Axes to draw in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        For a table that is another.
     """
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     _need(table, "tornado", ("parameter", "low", "high", "at_low", "at_high", "typical"))
     rows = np.arange(len(table))[::-1]
-    figure = Figure(figsize=(7.4, 1.7 + 0.36 * len(table)), layout="constrained")
-    axis = figure.subplots()
-    clean(axis)
+    figure, (axis,) = panels(1, ax=ax, width=7.4, height=0.36 * len(table), extra=1.7)
     typical = float(table["typical"].iloc[0])
     for row, low, high in zip(rows, table["at_low"], table["at_high"], strict=True):
         # The shorter bar on top: both ends may lie on one side.
@@ -53,27 +74,42 @@ def tornado(table: pd.DataFrame, *, endpoint: str, log: bool = False, note: str 
     axis.set_ylim(-0.6, len(table) - 0.4)
     axis.set_xlabel(endpoint)
     legend_below(
-        figure, [Patch(color=LOW, label="at the low end of the range"), Patch(color=HIGH, label="at the high end")]
+        figure,
+        [Patch(color=LOW, label="at the low end of the range"), Patch(color=HIGH, label="at the high end")],
+        ax=ax,
     )
-    heading(figure, f"One parameter at a time: {endpoint.split(' (')[0]}")
-    _caption(figure, note)
+    heading(figure, f"One parameter at a time: {endpoint.split(' (')[0]}", ax=ax)
+    if ax is None:
+        _caption(figure, note)
     return figure
 
 
-def index_bars(table: pd.DataFrame, *, endpoint: str, note: str = "") -> Figure:
+def index_bars(table: pd.DataFrame, *, endpoint: str, note: str = "", ax: Axes | None = None) -> Figure:
     """First and total order indices of one number with their limits, the most important parameter at the top.
 
-    table: `Indices.table` of an endpoint that is not a curve. Raises `InputError` for a table that is another.
+    Parameters
+    ----------
+    table
+        `Indices.table` of an endpoint that is not a curve.
+    endpoint
+        Its name with unit.
+    note
+        What the reader must know.
+    ax
+        Axes to draw in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        For a table that is another.
     """
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     _need(table, "index_bars", ("parameter", "first", "first_low", "total", "total_high"), without="time")
     table = table.sort_values("total", ascending=False, kind="stable")
     rows = np.arange(len(table))[::-1].astype(float)
-    figure = Figure(figsize=(7.4, 1.7 + 0.4 * len(table)), layout="constrained")
-    axis = figure.subplots()
-    clean(axis)
+    figure, (axis,) = panels(1, ax=ax, width=7.4, height=0.4 * len(table), extra=1.7)
+    limited = bool(np.isfinite(table[["first_high", "total_high"]]).all(axis=None))
     for order, shift, color in (("first", 0.18, HIGH), ("total", -0.18, LOW)):
         value = table[order].to_numpy()
         half = table[f"{order}_high"].to_numpy() - value
@@ -84,12 +120,15 @@ def index_bars(table: pd.DataFrame, *, endpoint: str, note: str = "") -> Figure:
     axis.set_yticks(rows, table["parameter"], fontsize=9)
     axis.tick_params(axis="y", length=0)
     axis.set_ylim(-0.6, len(table) - 0.4)
-    axis.set_xlabel("Share of the variance (whiskers: limits)")
+    axis.set_xlabel(f"Share of the variance{' (whiskers: limits)' if limited else ''}")
     legend_below(
-        figure, [Patch(color=HIGH, label="first order: alone"), Patch(color=LOW, label="total: with interactions")]
+        figure,
+        [Patch(color=HIGH, label="first order: alone"), Patch(color=LOW, label="total: with interactions")],
+        ax=ax,
     )
-    heading(figure, f"Sensitivity indices: {endpoint.split(' (')[0]}")
-    _caption(figure, note)
+    heading(figure, f"Sensitivity indices: {endpoint.split(' (')[0]}", ax=ax)
+    if ax is None:
+        _caption(figure, note)
     return figure
 
 
@@ -101,16 +140,34 @@ def elasticity_map(
     slopes: bool = False,
     phases: Mapping[str, tuple[float, float]] | None = None,
     note: str = "",
+    ax: Axes | None = None,
 ) -> Figure:
     """Elasticities along time, a row a parameter: blue lowers the output, red raises it.
 
-    table: of `cartsim.sensitivity.indices.local` for a curve; slopes: the change of the output itself, for outputs
-    that pass through 0, where elasticities have no limit; phases: first and last time by name, marked. Parameters
-    are ordered by when they matter most; the few values beyond the colors' ends are drawn as these.
-    Raises `InputError` for a table that is not along time.
-    """
-    from matplotlib.figure import Figure
+    Parameters are ordered by when they matter most; the few values beyond the colors' ends are drawn as these.
 
+    Parameters
+    ----------
+    table
+        ``frame`` of `cartsim.local` for a curve.
+    endpoint
+        Its name with unit.
+    unit
+        Of the times.
+    slopes
+        Draw the change of the output itself, for outputs that pass through 0, where elasticities have no limit.
+    phases
+        First and last time by name, marked.
+    note
+        What the reader must know.
+    ax
+        Axes to draw in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        For a table that is not along time.
+    """
     _need(table, "elasticity_map", ("parameter", "time", "elasticity", "slope"))
     wide = table.pivot(index="parameter", columns="time", values="slope" if slopes else "elasticity")
     if slopes:
@@ -124,8 +181,8 @@ def elasticity_map(
     edges = np.arange(len(times) + 1)
     sizes = np.abs(values[np.isfinite(values)])
     top = float(np.quantile(sizes, 0.98)) if sizes.any() else 1.0
-    figure = Figure(figsize=(9.6, 1.9 + 0.34 * len(wide)), layout="constrained")
-    axis = figure.subplots()
+    figure, (axis,) = panels(1, ax=ax, width=9.6, height=0.34 * len(wide), extra=1.9)
+    axis.spines[["top", "right"]].set_visible(True)
     mesh = axis.pcolormesh(edges, np.arange(len(wide) + 1), values, cmap="RdBu_r", vmin=-top, vmax=top, rasterized=True)
     axis.set_facecolor("#DDDDDD")
     axis.set_yticks(np.arange(len(wide)) + 0.5, list(wide.index), fontsize=9)
@@ -145,8 +202,40 @@ def elasticity_map(
     change = f"Change of {endpoint}\nfor 10 % more" if slopes else "% change of the output\nfor 1 % more"
     bar.set_label(f"{change} of the parameter", fontsize=9)
     kind = "sensitivities" if slopes else "elasticities"
-    heading(figure, f"Local {kind} along time: {endpoint.split(' (')[0]}")
-    _caption(figure, note)
+    heading(figure, f"Local {kind} along time: {endpoint.split(' (')[0]}", ax=ax)
+    if ax is None:
+        _caption(figure, note)
+    return figure
+
+
+def elasticity_bars(table: pd.DataFrame, *, endpoint: str, ax: Axes | None = None) -> Figure:
+    """Elasticities of one number, the largest at the top.
+
+    Parameters
+    ----------
+    table
+        ``frame`` of `cartsim.local` for an endpoint that is not a curve.
+    endpoint
+        Its name with unit.
+    ax
+        Axes to draw in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        For a table that is another.
+    """
+    _need(table, "elasticity_bars", ("parameter", "elasticity"), without="time")
+    table = table.sort_values("elasticity", key=np.abs, ascending=False, kind="stable")
+    rows = np.arange(len(table))[::-1]
+    figure, (axis,) = panels(1, ax=ax, width=7.4, height=0.36 * len(table), extra=1.5)
+    axis.barh(rows, table["elasticity"], height=0.62, color=np.where(table["elasticity"] < 0, LOW, HIGH))
+    axis.axvline(0, color=INK, lw=0.9)
+    axis.set_yticks(rows, table["parameter"], fontsize=9)
+    axis.tick_params(axis="y", length=0)
+    axis.set_ylim(-0.6, len(table) - 0.4)
+    axis.set_xlabel(f"% change of {endpoint.split(' (')[0]} for 1 % more of the parameter")
+    heading(figure, f"Local elasticities: {endpoint.split(' (')[0]}", ax=ax)
     return figure
 
 
@@ -157,16 +246,39 @@ def indices_over_time(
     phases: Mapping[str, tuple[float, float]],
     *,
     endpoint: str,
+    whose: str = "Typical patient",
     unit: str = "days",
     named: Sequence[str] = (),
     note: str = "",
 ) -> Figure:
     """Indices along time, a column a phase with an axis of its own: above the typical curve, then both orders.
 
-    After Figure S1 of Singh 2021 as the paper's text describes it. table: `Indices.table` of a curve, bands are its
-    limits; curve_times (m,), curve (m,): the typical patient; phases: first and last time by name; named: parameters
-    drawn even if their indices stay below 0.02. At most eight are drawn in color, the others gray.
-    Raises `InputError` for a table that is not along time.
+    After Figure S1 of Singh 2021 as the paper's text describes it. At most eight parameters are drawn in color, the
+    others gray.
+
+    Parameters
+    ----------
+    table
+        `Indices.table` of a curve; bands are its limits.
+    curve_times, curve
+        (m,) A curve to draw above them.
+    phases
+        First and last time by name.
+    endpoint
+        Its name with unit.
+    whose
+        Whose the curve is.
+    unit
+        Of the times.
+    named
+        Parameters drawn in color even if their indices stay below 0.02.
+    note
+        What the reader must know.
+
+    Raises
+    ------
+    InputError
+        For a table that is not along time.
     """
     from matplotlib.lines import Line2D
 
@@ -181,8 +293,9 @@ def indices_over_time(
     for column, (start, end) in enumerate(phases.values()):
         inside = (t >= start) & (t <= end)
         axes[0][column].plot(t[inside], y[inside], color=INK, lw=1.8)
-        axes[0][column].set_yscale("log")
-        if limits.size:
+        if (y > 0).all():
+            axes[0][column].set_yscale("log")
+        if (y > 0).all() and limits.size:
             axes[0][column].set_ylim(limits.min() / 1.5, limits.max() * 1.5)
         part = table[table["time"].between(start, end)]
         for row, order in enumerate(("first", "total"), start=1):
@@ -198,7 +311,7 @@ def indices_over_time(
             axis.set_xlim(start, end)
             axis.set_facecolor(SHADES[column % len(SHADES)])
         axes[2][column].set_xlabel(f"Time since infusion ({unit})")
-    axes[0][0].set_ylabel(f"Typical patient\n{endpoint}")
+    axes[0][0].set_ylabel(f"{whose}\n{endpoint}")
     axes[1][0].set_ylabel("First order index\n(share of variance, alone)")
     axes[2][0].set_ylabel("Total order index\n(with interactions)")
     handles: list[Any] = [
@@ -218,7 +331,17 @@ def indices_over_time(
 def convergence(table: pd.DataFrame, *, endpoint: str, named: Sequence[str] = (), note: str = "") -> Figure:
     """Indices with their limits against the number of base samples.
 
-    table: of `Indices.convergence`; named: see `indices_over_time`. Raises `InputError` for a table that is another.
+    Parameters
+    ----------
+    table
+        Of `Indices.convergence`.
+    endpoint, named, note
+        As for `indices_over_time`.
+
+    Raises
+    ------
+    InputError
+        For a table that is another.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -260,7 +383,21 @@ def convergence(table: pd.DataFrame, *, endpoint: str, named: Sequence[str] = ()
 def responders(table: pd.DataFrame, *, response: str, n: tuple[int, int], auc: float, note: str = "") -> Figure:
     """Left, how far responders and the others lie apart in each parameter; right, odds ratios of response.
 
-    table, auc: of `cartsim.sensitivity.indices.responders`; n: responders and others; response: what a response is.
+    Parameters
+    ----------
+    table, auc
+        Of `cartsim.sensitivity.responders.Responders`.
+    response
+        What a response is.
+    n
+        Numbers of responders and others.
+    note
+        What the reader must know.
+
+    Raises
+    ------
+    InputError
+        For a table that is another.
     """
     from matplotlib.figure import Figure
 
@@ -288,6 +425,243 @@ def responders(table: pd.DataFrame, *, response: str, n: tuple[int, int], auc: f
     heading(figure, f"{response}: {n[0]:,} against {n[1]:,} others")
     _caption(figure, note)
     return figure
+
+
+class IndicesPictures(Pictures):
+    """Pictures of Sobol or eFAST indices."""
+
+    _result: Indices
+
+    @property
+    def usual(self) -> str:  # type: ignore[override]
+        """Bars of one number, the course along time of a curve."""
+        return "bars" if self._result.function.times is None else "over_time"
+
+    def bars(self, *, note: str | None = None, ax: Axes | None = None) -> Figure:
+        """First and total order indices with their limits, the most important parameter at the top.
+
+        Parameters
+        ----------
+        note
+            Below; by default how the indices were computed.
+        ax
+            Axes to draw in.
+
+        Raises
+        ------
+        InputError
+            For a curve; see `over_time`.
+        """
+        if self._result.function.times is not None:
+            raise InputError(f"{self._result.function.name} is a curve; draw over_time")
+        note = _how(self._result) if note is None else note
+        return index_bars(self._result.table, endpoint=_endpoint(self._result.function), note=note, ax=ax)
+
+    def over_time(
+        self,
+        *,
+        phases: Mapping[str, tuple[float, float]] | None = None,
+        named: Sequence[str] = (),
+        note: str | None = None,
+    ) -> Figure:
+        """Indices of a curve along time, a column a phase, under the curve of the typical patient.
+
+        Parameters
+        ----------
+        phases
+            First and last time by name; by default expansion, contraction and persistence of a curve of CAR-T cells,
+            the whole time of any other.
+        named
+            Parameters drawn in color even if their indices stay below 0.02.
+        note
+            Below; by default how the indices were computed.
+
+        Raises
+        ------
+        InputError
+            For an endpoint that is one number; see `bars`.
+        """
+        found = self._result
+        function = found.function
+        if function.times is None:
+            raise InputError(f"{function.name} is one number, which has no course along time; draw bars")
+        curve, whose = _typical_curve(found)
+        unit = "days" if function.model is None or function.model.time == "day" else function.model.time
+        if phases is None:
+            phases = _phases(function, curve)
+        return indices_over_time(
+            found.table,
+            function.times,
+            curve,
+            phases,
+            endpoint=_endpoint(function),
+            whose=whose,
+            unit=unit,
+            named=named,
+            note=_how(found) if note is None else note,
+        )
+
+    def convergence(self, time: float | None = None, *, named: Sequence[str] = (), note: str | None = None) -> Figure:
+        """Sobol indices with their limits against the number of base samples.
+
+        Parameters
+        ----------
+        time
+            Of a curve, which reading.
+        named
+            Parameters drawn in color even if their indices stay below 0.02.
+        note
+            Below; by default how the indices were computed.
+
+        Raises
+        ------
+        InputError
+            For eFAST, and a time that was not read.
+        """
+        found = self._result
+        at = "" if time is None else f" on {time:g}"
+        name, bracket, rest = _endpoint(found.function).partition(" (")
+        note = _how(found) if note is None else note
+        return convergence(found.convergence(time), endpoint=f"{name}{at}{bracket}{rest}", named=named, note=note)
+
+
+class ElasticitiesPictures(Pictures):
+    """Pictures of local sensitivities."""
+
+    _result: Elasticities
+
+    @property
+    def usual(self) -> str:  # type: ignore[override]
+        """Bars of one number, a map of a curve."""
+        return "bars" if self._result.function.times is None else "map"
+
+    def bars(self, *, ax: Axes | None = None) -> Figure:
+        """Elasticities of one number, the largest at the top.
+
+        Parameters
+        ----------
+        ax
+            Axes to draw in.
+
+        Raises
+        ------
+        InputError
+            For a curve; see `map`.
+        """
+        if self._result.function.times is not None:
+            raise InputError(f"{self._result.function.name} is a curve; draw map")
+        return elasticity_bars(self._result.frame, endpoint=_endpoint(self._result.function), ax=ax)
+
+    def map(
+        self,
+        *,
+        slopes: bool | None = None,
+        phases: Mapping[str, tuple[float, float]] | None = None,
+        note: str = "",
+        ax: Axes | None = None,
+    ) -> Figure:
+        """Elasticities of a curve along time, a row a parameter: blue lowers the output, red raises it.
+
+        Parameters
+        ----------
+        slopes
+            Draw the change of the output itself; by default of what is not on a log scale and may pass through 0.
+        phases
+            First and last time by name, marked.
+        note
+            What the reader must know.
+        ax
+            Axes to draw in.
+
+        Raises
+        ------
+        InputError
+            For an endpoint that is one number; see `bars`.
+        """
+        found = self._result
+        if found.function.times is None:
+            raise InputError(f"{found.function.name} is one number, which has no course along time; draw bars")
+        slopes = found.function.scale == "linear" if slopes is None else slopes
+        model = found.function.model
+        unit = "days" if model is None or model.time == "day" else model.time
+        endpoint = _endpoint(found.function)
+        return elasticity_map(found.frame, endpoint=endpoint, unit=unit, slopes=slopes, phases=phases, note=note, ax=ax)
+
+
+class TornadoPictures(Pictures):
+    """The picture of a tornado."""
+
+    usual = "tornado"
+    _result: Tornado
+
+    def tornado(self, *, note: str = "", ax: Axes | None = None) -> Figure:
+        """The endpoint with each parameter at the ends of its range, the widest at the top.
+
+        Parameters
+        ----------
+        note
+            What the reader must know of the ranges.
+        ax
+            Axes to draw in.
+        """
+        function = self._result.function
+        log = function.scale == "log"
+        return tornado(self._result.frame, endpoint=_endpoint(function), log=log, note=note, ax=ax)
+
+
+class RespondersPictures(Pictures):
+    """The picture of what tells responders from the others."""
+
+    usual = "parameters"
+    _result: Responders
+
+    def parameters(self, response: str = "", *, note: str = "") -> Figure:
+        """Left, how far the groups lie apart in each parameter; right, odds ratios of response.
+
+        Parameters
+        ----------
+        response
+            What a response is; by default as far as the result knows.
+        note
+            What the reader must know.
+        """
+        found = self._result
+        if not response and "threshold" in found.made_by:
+            response = f"{found.made_by.get('endpoint', 'endpoint')} of {found.made_by['threshold']:g} or more"
+        n = (found.n_responders, found.n_others)
+        said = " ".join(each for each in (found.note, note) if each)
+        return responders(found.table, response=response or "Responders", n=n, auc=found.auc, note=said)
+
+
+def _how(found: Indices) -> str:
+    method = {"sobol": "Sobol", "efast": "eFAST"}[found.method]
+    scale = "logarithm" if found.function.scale == "log" else "value itself"
+    limits = f", with {100 * found.level:g} % bootstrap limits" if found.method == "sobol" else ""
+    return f"{method}, n = {found.n:,}, {len(found.samples):,} runs, variance of the {scale}{limits}"
+
+
+def _endpoint(function: Function) -> str:
+    return label_with_unit(function.name, function.unit)
+
+
+def _typical_curve(found: Indices) -> tuple[NDArray[np.float64], str]:
+    """The typical patient's curve at the function's times, or the median of the runs of a function without a model."""
+    import pandas as pd
+
+    function = found.function
+    if function.model is None:
+        return np.median(found.values, axis=0), "Median of all runs"
+    own = dict(zip(function.model.parameters, function.model.values({}, 1)[0], strict=True))
+    names = [name for name in found.samples if name != "dose"]  # the dose is then the function's own
+    return function(pd.DataFrame({name: [own[name]] for name in names}))[0], "Typical patient"
+
+
+def _phases(function: Function, curve: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
+    times = np.asarray(function.times, float)
+    if function.name in CELLS:
+        with suppress(InputError):  # a curve that does not rise or bend has no phases
+            return phases_of(times, curve)
+    return {"whole time": (float(times[0]), float(times[-1]))}
 
 
 def _caption(figure: Figure, note: str) -> None:

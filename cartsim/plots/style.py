@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.rules import Response
 from cartsim.errors import InputError
+from cartsim.files import write_whole
 from cartsim.schedule import MONTH
 
 if TYPE_CHECKING:
@@ -42,7 +46,25 @@ FIGURE6_NAMES = {"PR": "partial response (MR, PR, VGPR)"}
 RESPONDERS = ("PR", "VGPR", "CR")
 INK = "#222222"  # text and single curves
 FAINT = "#8A8A8A"  # reference lines
+DOTTED = 30  # times up to which each has a mark
 FORMATS = (".png", ".pdf", ".svg")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9")  # after Okabe and Ito
+
+# Titles of what is found, by the pattern of the column's name.
+TITLES = {
+    r"Cmax": "Cmax (copies/µg DNA)",
+    r"Tmax": "Tmax (days)",
+    r"AUC0-(.+)": r"AUC0–\1 (copies/µg DNA · day)",
+    r"sbcma_fall": "Greatest fall of sBCMA (% of baseline)",
+    r"sbcma_fall_(.+)": r"Fall of sBCMA on day \1 (% of baseline)",
+    r"mprotein_fall": "Greatest fall of M-protein (% of baseline)",
+    r"mprotein_fall_(.+)": r"Fall of M-protein on day \1 (% of baseline)",
+    r"tumor_log10_fall": "Greatest fall of tumor (powers of ten)",
+    r"days_mprotein_below_(.+)": r"Days with M-protein change below \1 %",
+    r"ORR": "Best response PR or better (% of patients)",
+    r"CR": "Best response CR (% of patients)",
+    r"PFS": "Median progression-free survival (months)",
+}
 
 
 def arm_colors(names: Iterable[str]) -> dict[str, Any]:
@@ -68,6 +90,14 @@ def arm_title(name: str) -> str:
     if dose == 0:
         return "no cells"
     return f"{dose / 1e6:g} × 10⁶ cells" if math.isfinite(dose) and dose >= 1e4 else str(name)
+
+
+def label_with_unit(name: str, unit: str) -> str:
+    """ "transgene (copies/µg)" of a name and a unit as model files write it."""
+    written = unit
+    for plain, shown in (("percent", "%"), ("ug", "µg"), ("uL", "µL"), ("mm3", "mm³"), ("*", " · ")):
+        written = written.replace(plain, shown)
+    return name if unit == "1" else f"{name} ({written})"
 
 
 def by_arm(names: Iterable[str]) -> str:
@@ -129,8 +159,6 @@ def percentiles(values: NDArray[np.float64], levels: Sequence[float]) -> NDArray
 
 def rates(hits: NDArray[Any], n: NDArray[np.int64], level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Shares in percent, and how far their Wilson limits lie below and above (2, shares)."""
-    from cartsim.trial.outcome import wilson
-
     share = hits / n
     low, high = wilson(hits, n, level)
     return 100 * share, 100 * np.maximum([share - low, high - share], 0)  # no rounding below 0
@@ -142,12 +170,51 @@ def count(values: NDArray[np.float64]) -> str:
     return f"n = {n}" if known == n else f"n = {known} of {n}"
 
 
+def draw_bands(axis: Axes, t: NDArray[np.float64], band: NDArray[np.float64], color: Any) -> None:
+    """Percentiles 5, 25, 50, 75 and 95, or that there are none."""
+    axis.fill_between(t, band[0], band[4], color=color, alpha=0.18, lw=0)
+    axis.fill_between(t, band[1], band[3], color=color, alpha=0.38, lw=0)
+    axis.plot(t, band[2], color=color, lw=1.8, marker="o" if t.size <= DOTTED else "", ms=3)
+    if not np.isfinite(band).any():
+        say_empty(axis)
+
+
+def band_handles() -> list[Any]:
+    """Legend entries of what `draw_bands` draws."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    return [
+        Line2D([], [], color=INK, lw=1.8, label="median"),
+        Patch(color=INK, alpha=0.45, lw=0, label="25–75 percentiles"),
+        Patch(color=INK, alpha=0.18, lw=0, label="5–95 percentiles"),
+    ]
+
+
 def panels(
-    n: int, *, width: float = 3.1, height: float = 2.9, columns: int = 4, extra: float = 0.9, **kwargs: Any
+    n: int,
+    *,
+    ax: Axes | None = None,
+    width: float = 3.1,
+    height: float = 2.9,
+    columns: int = 4,
+    extra: float = 0.9,
+    **kwargs: Any,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of n panels in a `grid`, with ``extra`` inches of height for title and legend."""
+    """A figure of n panels in a `grid`, with ``extra`` inches of height for title and legend.
+
+    With ``ax`` the one panel is drawn there. Raises `InputError` where there are more, or it is no axes.
+    """
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    if ax is not None:
+        if not isinstance(ax, Axes):
+            raise InputError(f"ax is {type(ax).__name__}; give one axes, such as that of plt.subplots()")
+        if n != 1:
+            raise InputError(f"ax takes one panel and there are {n}; choose one of them, or leave ax out")
+        clean(ax)
+        return ax.figure, [ax]  # type: ignore[return-value]
     rows, across = _shape(n, columns)
     size = (max(width * across, 6.4), height * rows + extra)
     figure = Figure(figsize=size, layout="constrained")
@@ -174,14 +241,20 @@ def _shape(n: int, columns: int) -> tuple[int, int]:
 
 def outer_labels(axes: Sequence[Axes], x: str, y: str) -> None:
     """Label x where no panel of the `grid` is below, and y at its left edge."""
+    label_below(axes, x)
+    for axis in axes[:: _across(axes)]:
+        axis.set_ylabel(y)
+
+
+def label_below(axes: Sequence[Axes], x: str) -> None:
+    """Label x where no panel of the `grid` is below."""
+    for axis in axes[-_across(axes) :]:
+        axis.set_xlabel(x)
+
+
+def _across(axes: Sequence[Axes]) -> int:
     layout = axes[0].get_gridspec()
-    assert layout is not None  # made by `grid`
-    across = layout.ncols
-    for i, axis in enumerate(axes):
-        if i % across == 0:
-            axis.set_ylabel(y)
-        if i + across >= len(axes):
-            axis.set_xlabel(x)
+    return layout.ncols if len(axes) > 1 and layout is not None else 1
 
 
 def clean(axis: Axes) -> None:
@@ -190,18 +263,32 @@ def clean(axis: Axes) -> None:
     axis.tick_params(labelsize=9)
 
 
-def heading(figure: Figure, title: str) -> None:
-    """The figure's title, at the left."""
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
+def heading(figure: Figure, title: str, *, ax: Axes | None = None) -> None:
+    """The figure's title, at the left; or that of an axes of the caller's, if it has none yet."""
+    if ax is None:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
+    elif not ax.get_title():
+        ax.set_title(title, fontsize=10)
 
 
-def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
-    """One legend for all panels, under them, in as many columns as fit the width."""
+def legend_below(figure: Figure, handles: Sequence[Any], *, ax: Axes | None = None) -> None:
+    """One legend for all panels, under them, in as many columns as fit the width; or beside the caller's axes."""
     if not handles:
+        return
+    if ax is not None:
+        _legend_beside(ax, handles)
         return
     widest = max(0.6 + 0.07 * len(handle.get_label()) for handle in handles)  # inches, at this size of type
     columns = max(1, min(len(handles), int(figure.get_figwidth() / widest)))
     figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+
+
+def _legend_beside(ax: Axes, handles: Sequence[Any]) -> None:
+    """Beside the axes, whose ground may be full, in few words: what stands before a colon."""
+    words = [handle.get_label().split(":")[0] for handle in handles]
+    ax.legend(
+        list(handles), words, frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0
+    )
 
 
 def category_handles(names: Iterable[str], meanings: Mapping[str, str] | None = None) -> list[Any]:
@@ -259,14 +346,45 @@ def dose_axis(axis: Axes, arms: Sequence[str], n: Sequence[int] | NDArray[np.int
     axis.set_xlabel("Dose (10⁶ CAR-T cells)" if doses else "Arm")
 
 
+def legend_right(figure: Figure, handles: Sequence[Any], *, ax: Axes | None = None) -> None:
+    """A legend on the right, for figures with a caption below, and room for it; or beside the caller's axes."""
+    if ax is not None:
+        _legend_beside(ax, handles)
+        return
+    figure.set_figwidth(figure.get_figwidth() + 0.6 + 0.062 * max(len(handle.get_label()) for handle in handles))
+    figure.legend(handles=list(handles), loc="outside right upper", frameon=False, fontsize=9)
+
+
+def plain_log(axis: Any) -> None:
+    """Ticks 10, 30, 100, 300 ... in plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 3)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def caption(figure: Figure, note: str) -> None:
+    """What the reader must know, in small type at the bottom."""
+    if note:
+        width = int(figure.get_figwidth() * 15)
+        figure.supxlabel(textwrap.fill(note, width), x=0.01, ha="left", fontsize=8.5, color=INK)
+
+
+def quantity_title(name: str, labels: Mapping[str, str] | None = None) -> str:
+    """What a column of a result is called on a picture, with its unit; ``labels`` go before what is known here."""
+    if name in (labels or {}):
+        return (labels or {})[name]
+    found = ((re.fullmatch(pattern, name), title) for pattern, title in TITLES.items())
+    return next((match.expand(title) for match, title in found if match), name)
+
+
 def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
     """Write a figure as .png, .pdf or .svg, by the suffix, and return the path.
 
     The file is written beside its place and renamed, so that no half of one is ever seen. Raises `InputError`
     for another suffix or a place that cannot be written.
     """
-    from cartsim.files import write_whole
-
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in FORMATS:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError
 from cartsim.plots.style import (
@@ -18,10 +18,12 @@ from cartsim.plots.style import (
     by_arm,
     clean,
     heading,
+    panels,
     time_axis,
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from cartsim.endpoints.survival import KaplanMeier
@@ -34,11 +36,27 @@ def kaplan_meier(
     unit: str = "months",
     since: str = "infusion",
     last: float | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """Kaplan-Meier curves of the arms with limits, censoring marks, medians, and numbers at risk beneath.
 
-    curves: {arm: KaplanMeier}, their times in ``unit`` ("months" or "days") since what ``since`` names;
-    ``last`` ends the axis (default: the last observed time). Raises `InputError` without any curve.
+    Parameters
+    ----------
+    curves
+        By arm.
+    what
+        The endpoint, for the axis and the title.
+    unit, since
+        Of the curves' times: "months" or "days", and from when they count.
+    last
+        Where the axis ends, by default the last observed time.
+    ax
+        Axes to draw the curves in, without the numbers at risk; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        Without any curve.
     """
     from matplotlib.figure import Figure
 
@@ -48,9 +66,12 @@ def kaplan_meier(
     colors, dashes = arm_colors(named), arm_dashes(named)
     end = last if last is not None else max(float(curve.times[-1]) for curve in named.values()) or 1.0
     table = 0.35 + 0.19 * len(named)
-    figure = Figure(figsize=(8.6, 5.0 + table), layout="constrained")
-    axis, risk = figure.subplots(2, 1, sharex=True, height_ratios=(4.6, table))
-    clean(axis)
+    if ax is None:
+        figure = Figure(figsize=(8.6, 5.0 + table), layout="constrained")
+        axis, risk = figure.subplots(2, 1, sharex=True, height_ratios=(4.6, table))
+        clean(axis)
+    else:
+        figure, (axis,) = panels(1, ax=ax)
     for arm, curve in named.items():
         color = colors[arm]
         low, high = (_to_the_end(limit) for limit in (curve.low, curve.high))
@@ -70,26 +91,32 @@ def kaplan_meier(
     axis.tick_params(labelbottom=True)
     axis.legend(
         title=f"Median in {unit} ({100 * level:g} % limits), events/n" + ("\nNE: not estimable" if unknown else ""),
-        title_fontsize=9,
-        fontsize=9,
+        title_fontsize=9 if ax is None else 8,
+        fontsize=9 if ax is None else 8,
         frameon=False,
         alignment="left",
         loc="best",
     )
     time_axis(axis, end, unit)
-    ticks = axis.get_xticks()
-    for row, (arm, curve) in enumerate(named.items()):
-        for x, n in zip(ticks, curve.at_risk(ticks), strict=True):
+    if ax is None:
+        _numbers_at_risk(risk, axis.get_xticks(), named, colors)
+    heading(figure, f"{what} {by_arm(named)}" if len(named) > 1 else what, ax=ax)
+    return figure
+
+
+def _numbers_at_risk(
+    risk: Axes, ticks: ArrayLike, curves: Mapping[str, KaplanMeier], colors: Mapping[str, Any]
+) -> None:
+    for row, (arm, curve) in enumerate(curves.items()):
+        for x, n in zip(np.asarray(ticks), curve.at_risk(ticks), strict=True):
             risk.text(x, row, str(n), ha="center", va="center", fontsize=9, color=colors[arm])
-    risk.set_yticks(range(len(named)), [arm_title(arm) for arm in named], fontsize=9)
+    risk.set_yticks(range(len(curves)), [arm_title(arm) for arm in curves], fontsize=9)
     for label, color in zip(risk.get_yticklabels(), colors.values(), strict=True):
         label.set_color(color)
-    risk.set_ylim(len(named) - 0.4, -0.6)
+    risk.set_ylim(len(curves) - 0.4, -0.6)
     risk.set_title("Numbers at risk (censoring marks: |)", fontsize=9, loc="left", color=INK)
     risk.tick_params(length=0, labelbottom=False, pad=24)  # the first number is centered on 0
     risk.spines[:].set_visible(False)
-    heading(figure, f"{what} {by_arm(named)}" if len(named) > 1 else what)
-    return figure
 
 
 def _to_the_end(limit: NDArray[np.float64]) -> NDArray[np.float64]:

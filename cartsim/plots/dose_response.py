@@ -1,0 +1,217 @@
+"""Response and exposure against dose, as Figure 6b of Singh 2021."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from cartsim.errors import InputError
+from cartsim.plots.pictures import Pictures
+from cartsim.plots.style import (
+    CATEGORY_COLORS,
+    COLORS,
+    FAINT,
+    FIGURE6_NAMES,
+    caption,
+    category_handles,
+    heading,
+    legend_right,
+    panels,
+    plain_log,
+    quantity_title,
+    say_empty,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from cartsim.experiments.dose_response import DoseResponse
+
+
+def response_by_dose(
+    responses: Mapping[str, pd.DataFrame],
+    *,
+    claimed: float | None = 150e6,
+    title: str = "",
+    note: str = "",
+    ax: Axes | None = None,
+) -> Figure:
+    """Share of patients in each response category against dose with limits, as Figure 6b of Singh 2021.
+
+    Parameters
+    ----------
+    responses
+        By population, a table with columns dose (cells), landmark (months), category, percent, low, high, such as
+        `DoseResponse.responses`; a row of panels a population, a column a landmark.
+    claimed
+        A threshold dose to mark with a dashed line.
+    title, note
+        Above and below.
+    ax
+        Axes to draw one population and landmark in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        Where nothing is given.
+    """
+    if not responses or not all(len(table) for table in responses.values()):
+        raise InputError("response_by_dose: nothing is given; give at least one population with one landmark")
+    landmarks = sorted({month for table in responses.values() for month in table["landmark"]})
+    rows = len(responses)
+    figure, axes = panels(
+        rows * len(landmarks), ax=ax, width=4.6, height=3.1, columns=len(landmarks), sharex=True, sharey=True
+    )
+    seen = set()
+    for i, (population, table) in enumerate(responses.items()):
+        for j, month in enumerate(landmarks):
+            axis = axes[i * len(landmarks) + j]
+            at = table[table["landmark"] == month]
+            if at.empty:
+                say_empty(axis)
+                continue
+            for category, line in at.groupby("category", sort=False):
+                line = line[line["dose"] > 0].sort_values("dose")
+                if category == "NE" and not line["percent"].any():
+                    continue
+                seen.add(category)
+                dose, color = line["dose"] / 1e6, CATEGORY_COLORS[category]
+                axis.fill_between(dose, line["low"], line["high"], color=color, alpha=0.22, lw=0)
+                axis.plot(dose, line["percent"], color=color, marker="o", ms=3.5, lw=1.6)
+            if claimed is not None:
+                axis.axvline(claimed / 1e6, color=FAINT, ls="--", lw=1)
+            axis.set_xscale("log")
+            axis.set_ylim(-2, 102)
+            plain_log(axis.xaxis)
+            axis.set_title(f"{population}, {month:g} months" if population else f"{month:g} months", fontsize=10)
+            if j == 0:
+                axis.set_ylabel("Patients (%)")
+            if i == rows - 1:
+                axis.set_xlabel("Dose (10⁶ CAR-T cells)")
+    handles = category_handles(seen, FIGURE6_NAMES)
+    if claimed is not None:
+        from matplotlib.lines import Line2D
+
+        label = f"threshold claimed in the paper, {claimed / 1e6:g} × 10⁶"
+        handles.append(Line2D([], [], color=FAINT, ls="--", lw=1, label=label))
+    legend_right(figure, handles, ax=ax)
+    heading(figure, title or "Response against dose", ax=ax)
+    if ax is None:
+        caption(figure, note)
+    return figure
+
+
+def exposure_by_dose(
+    exposures: Mapping[str, pd.DataFrame], *, title: str = "", note: str = "", ax: Axes | None = None
+) -> Figure:
+    """Median exposure against dose with the range of half and of nine tenths of the patients, a column a measure.
+
+    Parameters
+    ----------
+    exposures
+        By population, a table with columns dose (cells), measure, p5, p25, p50, p75, p95, such as
+        `DoseResponse.exposure`; a row of panels a population.
+    title, note
+        Above and below.
+    ax
+        Axes to draw one population and measure in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        Where nothing is given.
+    """
+    if not exposures or not all(len(table) for table in exposures.values()):
+        raise InputError("exposure_by_dose: nothing is given; give at least one population")
+    measures = list(dict.fromkeys(m for table in exposures.values() for m in table["measure"]))
+    number = len(exposures) * len(measures)
+    figure, axes = panels(number, ax=ax, width=3.7, height=3.1, columns=len(measures), sharex=True)
+    color = COLORS[0]
+    for k, axis in enumerate(axes):
+        population, table = list(exposures.items())[k // len(measures)]
+        name = measures[k % len(measures)]
+        at = table[(table["measure"] == name) & (table["dose"] > 0)].sort_values("dose")
+        log = name != "Tmax"
+        dose = at["dose"] / 1e6
+        floor = at.loc[at["p5"] > 0, "p5"].min() / 2 if log else 0.0
+        for low, high, alpha in (("p5", "p95", 0.15), ("p25", "p75", 0.3)):
+            axis.fill_between(dose, at[low].clip(lower=floor), at[high], color=color, alpha=alpha, lw=0)
+        axis.plot(dose, at["p50"], color=color, marker="o", ms=3.5, lw=1.6)
+        axis.set_xscale("log")
+        plain_log(axis.xaxis)
+        if log:
+            axis.set_yscale("log")
+        else:
+            axis.set_ylim(bottom=0)
+        axis.set_title(f"{population}: {quantity_title(name)}" if population else quantity_title(name), fontsize=9)
+        axis.set_xlabel("Dose (10⁶ CAR-T cells)" if k >= len(axes) - len(measures) else "")
+    if ax is not None:
+        return figure
+    heading(figure, title or "Exposure against dose")
+    caption(figure, f"Line: median; bands: the middle half and nine tenths of the patients. {note}")
+    return figure
+
+
+class DoseResponsePictures(Pictures):
+    """Pictures of response and exposure against dose."""
+
+    usual = "response"
+    _result: DoseResponse
+
+    def response(
+        self, landmark: float | None = None, *, claimed: float | None = 150e6, ax: Axes | None = None
+    ) -> Figure:
+        """Share of patients in each response category against dose, a panel a landmark, and where the plateau begins.
+
+        Parameters
+        ----------
+        landmark
+            Its month; by default all.
+        claimed
+            A threshold dose to mark with a dashed line.
+        ax
+            Axes to draw one landmark in.
+
+        Raises
+        ------
+        InputError
+            For a month that is no landmark.
+        """
+        found = self._result
+        table = found.responses
+        if landmark is not None:
+            table = _chosen(table, "landmark", landmark)
+        verdicts = ", ".join(
+            f"month {month:g}: plateau {p.verdict}" for month, p in found.plateaus.items() if landmark in (None, month)
+        )
+        note = f"Bands: 95 % Wilson limits. {verdicts[:1].upper()}{verdicts[1:]}."
+        return response_by_dose({"": table}, claimed=claimed, note=note, ax=ax)
+
+    def exposure(self, measure: str | None = None, *, ax: Axes | None = None) -> Figure:
+        """Median exposure against dose with the middle half and nine tenths of the patients, a panel a measure.
+
+        Parameters
+        ----------
+        measure
+            "Cmax", "Tmax" or "AUC0-28"; by default all.
+        ax
+            Axes to draw one measure in.
+
+        Raises
+        ------
+        InputError
+            For another measure.
+        """
+        found = self._result
+        table = found.exposure if measure is None else _chosen(found.exposure, "measure", measure)
+        slopes = ", ".join(f"{row.measure} ~ dose^{row.exponent:.3f}" for row in found.slopes.itertuples())
+        return exposure_by_dose({"": table}, note=f"As sampled. Within patients: {slopes}.", ax=ax)
+
+
+def _chosen(table: pd.DataFrame, column: str, value: float | str) -> pd.DataFrame:
+    known = list(dict.fromkeys(table[column]))
+    if value not in known:
+        raise InputError(f"no {column} {value!r}; choose one of {', '.join(map(str, known))}")
+    return table[table[column] == value]

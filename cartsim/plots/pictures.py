@@ -1,0 +1,35 @@
+"""What ``result.plot`` is: the pictures of one result, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Pictures:
+    """The pictures of a result: called, it draws the usual one; each method draws another.
+
+    Every picture is a matplotlib Figure of its own. Where one axes suffices, ``ax`` takes the caller's: the picture is
+    drawn there and the figure of that axes returned.
+    """
+
+    usual: str
+
+    def __init__(self, result: Any) -> None:
+        self._result = result
+
+    def __call__(self, *args: Any, **options: Any) -> Figure:
+        """Draw the usual picture; takes what that method takes."""
+        figure: Figure = getattr(self, self.usual)(*args, **options)
+        return figure
+
+    def __dir__(self) -> list[str]:
+        return [name for name in vars(type(self)) if not name.startswith("_") and name != "usual"]
+
+    def __repr__(self) -> str:
+        said = {name: (getattr(type(self), name).__doc__ or "").split("\n")[0] for name in dir(self)}
+        width = max(map(len, said))
+        lines = [f"  .{name + '()':{width + 2}}  {text}" for name, text in said.items()]
+        return "\n".join([f"pictures, of which plot() draws {self.usual}:", *lines])
