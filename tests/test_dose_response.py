@@ -16,7 +16,7 @@ from cartsim.endpoints.paired import bootstrap, difference_of_means, difference_
 from cartsim.endpoints.rules import SinghLandmark
 from cartsim.errors import InputError
 from cartsim.experiments.dose_response import BURDENS, DOSES, DoseResponse, dose_response, plateau, with_burden
-from cartsim.plots import sweep as draw
+from cartsim import plots as draw
 from cartsim.population.population import Population
 from cartsim.population.variability import uniform
 from cartsim.trial.protocol import Protocol, Rules, Visits
@@ -267,13 +267,13 @@ def test_results_are_written_whole(flat, tmp_path):
 
 
 def test_the_picture_has_a_panel_a_landmark(flat):
-    figure = draw.dose_response({"uniform": flat.responses}, note="said")
+    figure = draw.response_by_dose({"uniform": flat.responses}, note="said")
     assert [axis.get_title() for axis in figure.axes] == ["uniform, 6 months", "uniform, 21 months"]
     figure.canvas.draw()
     figure = draw.exposure_by_dose({"uniform": flat.exposure})
     assert len(figure.axes) == 3
     figure.canvas.draw()
-    for function in (draw.dose_response, draw.exposure_by_dose):
+    for function in (draw.response_by_dose, draw.exposure_by_dose):
         with pytest.raises(InputError, match="nothing is given"):
             function({})
 

@@ -21,7 +21,7 @@ from cartsim.endpoints.survival import kaplan_meier
 from cartsim.errors import InputError
 from cartsim.experiments.regimens import Comparison, area_under_survival, common, compare
 from cartsim.experiments.retreatment import Retreated, retreat
-from cartsim.plots import sweep as draw
+from cartsim import plots as draw
 from cartsim.population.patients import Patients
 from cartsim.population.population import Population
 from cartsim.regimen import Infusion, Regimen, Retreatment

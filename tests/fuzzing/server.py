@@ -26,7 +26,7 @@ MEMORY = 8 * 2**30  # bytes of address space: a case that wants all memory shall
 HEAVY = (
     "cartsim.cli", "cartsim.trial.outcome", "cartsim.trial.stored", "cartsim.fitting.pooled",
     "cartsim.fitting.individual", "cartsim.fitting.population", "cartsim.sensitivity.indices", "cartsim.experiments.sweep",
-    "cartsim.experiments.dose_response", "cartsim.experiments.regimens", "cartsim.cli.pictures", "cartsim.paper",
+    "cartsim.experiments.dose_response", "cartsim.experiments.regimens", "cartsim.paper",
     "cartsim.engine.source", "cartsim.engine.rodas", "numba", "pandas", "pyarrow.parquet", "scipy.integrate",
     "scipy.optimize", "statsmodels.stats.proportion", "sympy", "pint", "joblib", "rich.console", "SALib",
 )  # fmt: skip

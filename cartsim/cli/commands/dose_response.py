@@ -123,18 +123,18 @@ def _write(found: dict[str, DoseResponse], stage: Path) -> None:
 
 
 def _draw(found: dict[str, DoseResponse], stage: Path) -> None:
-    from cartsim.plots import save
-    from cartsim.plots import sweep as draw
+    from cartsim import plots
 
     said = "Bands: 95 % Wilson limits. " + " ".join(
         f"Burden {name}, {', '.join(f'month {month:g}: plateau {p.verdict}' for month, p in result.plateaus.items())}."
         for name, result in found.items()
     )
     responses = {f"Burden {name}": result.responses for name, result in found.items()}
-    save(draw.dose_response(responses, note=said), stage / "dose_response.png")
+    plots.save(plots.response_by_dose(responses, note=said), stage / "dose_response.png")
     slopes = " ".join(
         f"Burden {name}: {', '.join(f'{row.measure} ~ dose^{row.exponent:.3f}' for row in result.slopes.itertuples())}."
         for name, result in found.items()
     )
     exposures = {f"Burden {name}": result.exposure for name, result in found.items()}
-    save(draw.exposure_by_dose(exposures, note=f"As sampled. Within patients: {slopes}"), stage / "exposure.png")
+    note = f"As sampled. Within patients: {slopes}"
+    plots.save(plots.exposure_by_dose(exposures, note=note), stage / "exposure.png")

@@ -86,11 +86,10 @@ def regimens(
             show_tables(_retreated(again), f"{again.against_karmma()}.")
             again.save(stage)
         if pictures:
-            from cartsim.plots import save
-            from cartsim.plots import sweep as draw
+            from cartsim import plots
 
             said = f"{n:,} patients. Limits: Bonett and Price for rates, Student for means, bootstrap for months."
-            save(draw.differences(found.differences, note=said), stage / "differences.png")
+            plots.save(plots.differences(found.differences, note=said), stage / "differences.png")
 
 
 def _given(dose: float, texts: list[str]) -> dict[str, Regimen]:

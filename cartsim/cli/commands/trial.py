@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,13 +14,22 @@ import typer
 
 from cartsim.cli.options import Extinction, Jobs, Lloq, Name, Rtol, Settings
 from cartsim.cli.output import interruptible, new_table, note_failures, show_tables
-from cartsim.cli.run import filled
+from cartsim.cli.run import filled, save_pictures
 from cartsim.solver import RTOL, Solver
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
+    from cartsim.trial.outcome import TrialResult
+
+PICTURES: dict[str, Callable[[TrialResult], Any]] = {
+    "kinetics.png": lambda result: result.plot.kinetics(),
+    "biomarkers.png": lambda result: result.plot.biomarkers(),
+    "spider.png": lambda result: result.plot.spider(),
+    "responses.png": lambda result: result.plot.responses(),
+    "pfs.png": lambda result: result.plot.survival(),
+}
 _TABLES = ("patients.parquet", "visits.parquet", "responses.csv", "pfs.csv", "summary.json")
 # Options that change where and how fast a trial runs, but nothing of its outcome.
 _HOW = ("out", "jobs", "chunk", "checkpoint", "pictures", "visits")
@@ -91,7 +100,6 @@ def trial(
     """
     from cartsim.cli import design
     from cartsim.cli.grammar import parse_assignments, parse_doses
-    from cartsim.cli.pictures import PICTURES, draw
     from cartsim.model.reader import load
     from cartsim.trial.conduct import Conduct
     from cartsim.trial.protocol import Protocol
@@ -123,7 +131,7 @@ def trial(
             {name.rstrip("_"): value for name, value in ctx.params.items() if name not in _HOW},
         )
         if pictures:
-            draw(result, stage)
+            save_pictures({name: partial(draw, result) for name, draw in PICTURES.items()}, stage)
 
 
 def _summary(summary: pd.DataFrame, landmarks: tuple[float, ...]) -> Table:
