@@ -1,8 +1,8 @@
 """The paper's figures, one call each: simulated, drawn and explained.
 
     >>> from cartsim.paper import figure
-    >>> drawn = figure("2b", data="points.csv")
-    >>> drawn.save("figures", "figure_2b")
+    >>> print(figure("3").caption[:9])
+    Figure 3.
 
 Figures are numbered as in Singh et al. 2021 (doi:10.1002/psp4.12598). Nothing in them is fitted to its data.
 """

@@ -97,7 +97,7 @@ def rate_contour(
         As `contours`, and for a grid of typical patients.
     """
     if "ORR" not in grid or "CR" not in grid:
-        raise InputError("rate_contour needs the columns ORR and CR; sweep a trial")
+        raise InputError("rate_contour needs the columns ORR and CR; sweep a population with sweep_trials")
     half = float((grid["ORR_high"] - grid["ORR_low"]).max() / 2) if "ORR_high" in grid else np.nan
     n = f"{int(grid['n'].iloc[0])} patients a cell, the same in all" if "n" in grid else ""
     limits = f"; 95 % limits within ± {half:.0f} points" if np.isfinite(half) else ""
