@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cartsim.trial.outcome import write_whole
+from cartsim.files import write_whole
 from cartsim.fitting.synthetic import synthetic_patients
 
 HOW = """33 virtual patients of cartsim's model bb2121_clinical, at doses like those of the first bb2121 trial

@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.endpoints.rules import Response
+from cartsim.fitting.data import MPROTEIN, CategoryRules
 from cartsim.fitting.likelihood import judged
-from cartsim.fitting.observations import MPROTEIN, CategoryRules
-from cartsim.model.reader import Model, load
+from cartsim.model.model import Model
+from cartsim.model.reader import load
 from cartsim.population.draws import uniforms
 from cartsim.population.population import Population
 from cartsim.population.variability import fixed
 from cartsim.schedule import KARMMA_RESPONSE, MONTH
-from cartsim.simulation import simulate
+from cartsim.simulation import simulate_rows
 from cartsim.trial.assay import Assay
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def synthetic_patients(
     rules: CategoryRules = CategoryRules(),  # noqa: B008 (frozen)
     seed: int = 402,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Observations in the form that `read_patient_data` takes, and the true parameters: a row a patient.
+    """Observations in the form of `cartsim.observations`, and the true parameters: a row a patient.
 
     Only ``parameters`` vary, as the model file has it. M-protein is measured with a log-normal error at ``days`` (from
     infusion) up to the end of each patient's follow-up, drawn evenly from ``follow_up``, and judged by ``rules``
@@ -61,7 +62,9 @@ def synthetic_patients(
     truth = Population(chosen, seed, others).table(0, n).reset_index()
     truth.insert(1, "dose", np.asarray(doses, float))
     every = np.unique(np.concatenate([np.asarray(d, float) for d in (days, sbcma_days, transgene_days)]))
-    run = simulate(chosen, truth, None, every, [MPROTEIN, "sbcma_change", "transgene"])
+    outputs = [MPROTEIN, "sbcma_change", "transgene"]
+    rows = truth.set_index("id").drop(columns="dose")
+    run = simulate_rows(chosen, rows, None, every, outputs, own_dose=truth["dose"].to_numpy())
 
     def measured(output: str, at: ArrayLike, cv: float) -> tuple[Floats, Floats]:
         at = np.asarray(at, float)
@@ -72,13 +75,13 @@ def synthetic_patients(
     visits, mprotein = measured(MPROTEIN, days, mprotein_cv)
     end = follow_up[0] + (follow_up[1] - follow_up[0]) * uniforms(seed, "follow-up", 0, n)
     codes, _ = judged(mprotein, np.full(mprotein.shape, Response.SD, np.int8), rules)
-    rows: list[tuple[int, float, float, str, str, str]] = []
+    found: list[tuple[int, float, float, str, str, str]] = []
     for i in range(n):
         own = (i, float(doses[i]))
         for day, code in zip(visits, codes[i], strict=True):
             if day > end[i]:
                 break
-            rows.append((*own, day, Response(code).name, "", ""))
+            found.append((*own, day, Response(code).name, "", ""))
             if code == Response.PD:
                 break
     for output, at, cv, limit in (
@@ -90,7 +93,7 @@ def synthetic_patients(
             known = max(float(values[i, j]), limit)
             shown = f"{100 * (known - 1):.6g}" if output.endswith("_change") else f"{known:.6g}"
             text = shown if values[i, j] >= limit else f"<{shown}"
-            rows.append((i, float(doses[i]), float(sampled[j]), "", output, text))
-    data = pd.DataFrame(rows, columns=["id", "dose", "day", "category", "output", "value"])
-    data = data.sort_values(["id", "day"], kind="stable", ignore_index=True)
+            found.append((i, float(doses[i]), float(sampled[j]), "", output, text))
+    data = pd.DataFrame(found, columns=["id", "dose", "time", "category", "output", "value"])
+    data = data.sort_values(["id", "time"], kind="stable", ignore_index=True)
     return data, truth
