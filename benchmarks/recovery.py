@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 
 from cartsim import load
-from cartsim.fitting.individual import PARAMETERS, fit_responses
-from cartsim.fitting.observations import CategoryRules
-from cartsim.fitting.population import estimate_population
+from cartsim.fitting.data import CategoryRules
+from cartsim.fitting.individual import PARAMETERS, fit_individuals
+from cartsim.fitting.population import fit_population
 from cartsim.fitting.synthetic import CRB401_DOSES, synthetic_patients
 
 
@@ -32,7 +32,7 @@ def individual(replicates: int, rules: CategoryRules, sbcma: bool) -> None:
     held, chosen, slopes = [], [], []
     for replicate in range(replicates):
         data, truth = synthetic_patients(seed=1000 + replicate, rules=rules, **days)
-        fits = fit_responses(data, rules=rules)
+        fits = fit_individuals("bb2121_clinical", data, rules=rules)
         found, true = fits.parameters, truth[list(names)].to_numpy()
         shape = true.shape
         low, high = (found[end].to_numpy().reshape(shape) for end in ("low", "high"))
@@ -62,9 +62,9 @@ def population(replicates: int) -> None:
             (*(150e6,) * 20, *(450e6,) * 40), parameters=PARAMETERS, transgene_days=(7, 14, 28, 61, 91, 183),
             seed=2000 + replicate,
         )  # fmt: skip
-        fit = estimate_population(data, parameters=PARAMETERS)
+        fit = fit_population("bb2121_clinical", data, PARAMETERS)
         converged += fit.converged
-        tables.append(fit.table.assign(replicate=replicate))
+        tables.append(fit.estimates.assign(replicate=replicate))
     table = pd.concat(tables)
     print(f"\nPopulations, {replicates} x 60 patients: {converged} of {replicates} converged")
     print(f"{'estimate':24} {'truth':>7} {'mean':>7} {'SD':>7} {'mean SE':>8} {'held':>9} {'within 30 %':>12}")

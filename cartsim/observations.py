@@ -18,11 +18,11 @@ A table has a row for each observation; rows of a subject may stand in any order
 ``category``
     In place of a value, an IMWG response: PD, SD, MR, PR, VGPR or CR, or NE for a visit without an assessment.
 
-Further columns are optional: ``unit`` of the value; ``below`` (true: only known to be below ``value``); ``baseline``, the
-value before treatment; ``dose`` (cells infused); ``variant`` (a named variant of the model); ``new_therapy_day``,
-``death_day`` and ``end_day`` (drop-out or data cut-off), empty for none; and columns named as parameters or covariates of
-the model. What belongs to a subject is the same in all its rows; baseline and the three days may be left empty in some.
-In a file, lines that begin with # are comments.
+Further columns are optional: ``unit`` of the value; ``below`` (true: only known to be below ``value``); ``baseline``,
+the value before treatment; ``dose`` (cells infused); ``variant`` (a named variant of the model); ``new_therapy_day``,
+``death_day`` and ``end_day`` (drop-out or data cut-off), empty for none; and columns named as parameters or covariates
+of the model. What belongs to a subject is the same in all its rows; baseline and the three days may be left empty in
+some. In a file, lines that begin with # are comments.
 
 What needs no model is checked here; names of outputs and parameters, and their limits, where the model comes in.
 """
@@ -209,18 +209,18 @@ def read_observations(source: str | Path | pd.DataFrame | Observations, *, name:
     Parameters
     ----------
     source
-        A CSV file, the name of a packaged example such as "crb401_synthetic", or a data frame. Observations are returned
-        as they are.
+        A CSV file, the name of a packaged example ("trial_synthetic", "crb401_synthetic"), or a data frame.
+        Observations are returned as they are.
     name
         What messages call a data frame.
 
     Raises
     ------
     InputError
-        Naming the row (counted from 1 below the header) and id: for a missing column, an empty id, a number that is none,
-        a category that is not on the scale or on day 0, both a category and a value, values without output beside others
-        with one, mixed units of one output, and doses, variants, baselines or days that differ within a subject. For a
-        file that is missing, empty or no table.
+        Naming the row (counted from 1 below the header) and id: for a missing column, an empty id, a number that is
+        none, a category that is not on the scale or on day 0, both a category and a value, values without output beside
+        others with one, mixed units of one output, and doses, variants, baselines or days that differ within a subject.
+        For a file that is missing, empty or no table.
 
     Examples
     --------
@@ -330,7 +330,9 @@ def ids_of(table: pd.DataFrame, *, name: str = "") -> NDArray[Any]:
     return text.astype(np.int64) if whole else text
 
 
-def numbers(table: pd.DataFrame, column: str, text: Sequence[str] | None = None, *, name: str = "", row: str = "row") -> Floats:
+def numbers(
+    table: pd.DataFrame, column: str, text: Sequence[str] | None = None, *, name: str = "", row: str = "row"
+) -> Floats:
     """A column (or ``text`` in its place) as finite float64, NaN where empty; ``table`` has the column id.
 
     Raises `InputError`, naming the row, for anything else.
@@ -340,9 +342,9 @@ def numbers(table: pd.DataFrame, column: str, text: Sequence[str] | None = None,
         found = cells.to_numpy(dtype=np.float64, na_value=np.nan)
         wrong = np.zeros(len(found), bool)
     else:
-        text = _text(cells) if text is None else text
-        found = np.array([_number(each) for each in text], float)
-        wrong = np.isnan(found) & (np.asarray(text, object) != "")
+        shown = _text(cells) if text is None else np.array(text, object)
+        found = np.array([_number(each) for each in shown], float)
+        wrong = np.isnan(found) & (shown != "")
     refuse(wrong, table, column, "is not a number; write a number, empty where missing", name=name, row=row)
     refuse(np.isinf(found), table, column, "is not finite; write a number, empty where missing", name=name, row=row)
     return found
@@ -362,7 +364,9 @@ def refuse(
     raise InputError(f"{f'{name}, ' * bool(name)}{row} {table.index[at[0]] + 1} ({place}): {column} {held} {why}")
 
 
-def padded(owner: NDArray[np.intp], n: int, columns: Sequence[Floats], filling: Sequence[float] | None = None) -> list[Floats]:
+def padded(
+    owner: NDArray[np.intp], n: int, columns: Sequence[Floats], filling: Sequence[float] | None = None
+) -> list[Floats]:
     """Columns (rows,) as arrays (n, most rows any owner has), each owner's in the order of the rows, padded at the end.
 
     ``filling``: what each column is padded with, by default NaN.
@@ -388,7 +392,9 @@ def _number(text: str) -> float:
 
 def _text(cells: pd.Series[Any]) -> NDArray[Any]:
     """Cells as text without spaces around, "" for missing ones."""
-    return np.array(["" if missing else str(cell).strip() for cell, missing in zip(cells, cells.isna(), strict=True)], object)
+    return np.array(
+        ["" if missing else str(cell).strip() for cell, missing in zip(cells, cells.isna(), strict=True)], object
+    )
 
 
 def _shown(value: object) -> str:
@@ -416,14 +422,18 @@ def _table(source: Any, name: str) -> tuple[str, pd.DataFrame]:
     import pandas as pd
 
     if isinstance(source, pd.DataFrame):
-        table = source.reset_index() if source.index.name == "id" and "id" not in source else source.reset_index(drop=True)
+        table = (
+            source.reset_index() if source.index.name == "id" and "id" not in source else source.reset_index(drop=True)
+        )
     elif isinstance(source, (str, Path)):
         path = Path(source)
         if not path.suffix and not path.exists():
             path = example(str(source))
         name, table = name or path.name, _read_csv(path)
     else:
-        raise InputError(f"observations are {type(source).__name__}; give a data frame, a CSV file or an example's name")
+        raise InputError(
+            f"observations are {type(source).__name__}; give a data frame, a CSV file or an example's name"
+        )
     table.columns = pd.Index([str(column).strip() for column in table.columns])
     repeated = table.columns[table.columns.duplicated()]
     if len(repeated):

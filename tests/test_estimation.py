@@ -521,7 +521,9 @@ def test_a_fit_that_does_not_converge_is_marked(toy):
     time, value = _decay()
     data = DataSet("d", toy, _table(time, value), ErrorModel("lognormal"))
     with pytest.warns(UserWarning, match="the fit did not converge"):
-        found = fit_problem(Problem([data], [Estimated("y0", 500.0), Estimated("b2", 0.01)]), starts=1, max_evaluations=2)
+        found = fit_problem(
+            Problem([data], [Estimated("y0", 500.0), Estimated("b2", 0.01)]), starts=1, max_evaluations=2
+        )
     assert not found.converged
     assert found.message == "not converged after 2 evaluations"
     assert found.estimates["estimate"].notna().all()

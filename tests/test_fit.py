@@ -8,9 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
-from cartsim.cli import app
 from cartsim.errors import InputError
 from cartsim.fitting import DataSet, ErrorModel, Prior, Problem, fit_problem
 from cartsim.model.reader import load
@@ -61,6 +59,10 @@ def found(toy):
 
 
 def _call(toy, *words, data=None):
+    from typer.testing import CliRunner
+
+    from cartsim.cli import app
+
     given = ["fit", toy, data or toy.with_name("data.csv"), *words]
     return CliRunner().invoke(app, [str(word) for word in given])
 

@@ -11,13 +11,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 from scipy.optimize import minimize
-from typer.testing import CliRunner
 
 from cartsim import InputError, load, simulate
-from cartsim.cli import app
 from cartsim.endpoints.rules import Response, SinghLandmark
-from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.data import CategoryRules, patient_data
+from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.individual import ERRORS, PARAMETERS, IndividualFits, fit_individuals
 from cartsim.fitting.likelihood import PatientLikelihood, _lowest_before, judged
 from cartsim.fitting.population import Saem, fit_population
@@ -411,14 +409,20 @@ HEAD = "id,dose,time,category,output,value\n"
         (HEAD + "1,450e6,28,,sbcma_change,-120\n", "nothing falls by more than 100"),
         (HEAD + "1,450e6,28,,sbcma_change,-100\n", "has no logarithm"),
         (HEAD + "1,450e6,28,,transgene,0\n", "has no logarithm"),
-        (HEAD + "1,450e6,28,PR,,\n1,150e6,61,PR,,\n", "row 2 .id 1, time 61.: dose '150e6' is not the dose of the patient's other rows"),
+        (
+            HEAD + "1,450e6,28,PR,,\n1,150e6,61,PR,,\n",
+            "row 2 .id 1, time 61.: dose '150e6' is not the dose of the patient's other rows",
+        ),
         (HEAD + "1,-5,28,PR,,\n", "dose '-5' is negative"),
         (HEAD + "1,450e6,soon,PR,,\n", "time 'soon' is not a number"),
         (HEAD + ",450e6,28,PR,,\n", "row 1 has no id"),
         ("id,dose,category\n1,450e6,PR\n", "no column time"),
         ("id,dose,time\n1,450e6,28\n", "no column value"),
         ("id,dose,time,category,Kexpmax\n1,450e6,28,PR,2\n", "did you mean Kexp_max"),
-        ("id,dose,time,category,burden\n1,450e6,28,PR,200\n", "burden '200' is not possible; it must be a finite number from"),
+        (
+            "id,dose,time,category,burden\n1,450e6,28,PR,200\n",
+            "burden '200' is not possible; it must be a finite number from",
+        ),
         ("id,dose,time,category,gamma_m\n1,450e6,28,PR,0.2\n", "gamma_m is a column of the data"),
     ],
 )
@@ -493,6 +497,10 @@ def test_bad_rules_and_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_command(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from cartsim.cli import app
+
     data, _ = synthetic_patients(CRB401_DOSES[:4])
     data.to_csv(tmp_path / "data.csv", index=False)
     out = tmp_path / "out"
@@ -517,6 +525,10 @@ def test_command(tmp_path: Path) -> None:
     ],
 )
 def test_command_refuses_bad_input(words: list[str], message: str, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from cartsim.cli import app
+
     result = CliRunner().invoke(app, ["fit-responses", *words, "--out", str(tmp_path / "out")])
     assert result.exit_code == 2
     assert message in result.stderr

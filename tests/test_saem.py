@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 from scipy.optimize import minimize
-from typer.testing import CliRunner
 
 from cartsim import InputError, load
-from cartsim.cli import app
 from cartsim.fitting import population as module
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.individual import PARAMETERS
@@ -239,7 +237,11 @@ def test_what_the_data_do_not_show_is_said() -> None:
 def test_a_fit_that_did_not_converge_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STEPS", 0)
     data = Linear([0.5, -0.3], [[0.09, 0], [0, 0.04]], 0.2)
-    fit = estimate_by_saem(data, PopulationEstimate(np.array([3.0, 3.0]), np.eye(2), {("y", "add"): 5.0}), settings=Saem(explore=10, smooth=10))
+    fit = estimate_by_saem(
+        data,
+        PopulationEstimate(np.array([3.0, 3.0]), np.eye(2), {("y", "add"): 5.0}),
+        settings=Saem(explore=10, smooth=10),
+    )
     assert not fit.converged
     assert any("not converged" in said or "no standard errors" in said for said in fit.warnings)
     assert np.isfinite(fit.estimates["value"]).all()
@@ -290,6 +292,10 @@ def test_one_patient_is_no_population() -> None:
 
 
 def test_command(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from cartsim.cli import app
+
     data, _ = synthetic_patients((450e6,) * 8, parameters=PARAMETERS, transgene_days=(7, 14, 28), seed=2)
     data.to_csv(tmp_path / "data.csv", index=False)
     out = tmp_path / "out"

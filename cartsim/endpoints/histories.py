@@ -49,9 +49,9 @@ def lay_out(
     Parameters
     ----------
     observations
-        Of concentrations in g/L, see `cartsim.observations`; visits of a patient in increasing order, patients in any. An
-        empty value is an unevaluable visit. Without a column ``baseline`` the baseline is the last value at or before day
-        0. Columns of parameters are passed over.
+        Of concentrations in g/L, see `cartsim.observations`; visits of a patient in increasing order, patients in any.
+        An empty value is an unevaluable visit. Without a column ``baseline`` the baseline is the last value at or
+        before day 0. Columns of parameters are passed over.
     output
         Which values, where there are several outputs; by default those of "mprotein_gL".
     patients
@@ -108,7 +108,9 @@ def _listed(found: Observations, patients: pd.DataFrame) -> tuple[NDArray[np.int
     import pandas as pd
 
     if "id" not in patients:
-        raise InputError(f"the patients table has no column id; its columns are {', '.join(map(str, patients.columns))}")
+        raise InputError(
+            f"the patients table has no column id; its columns are {', '.join(map(str, patients.columns))}"
+        )
     known = ids_of(patients, name="patients table")
     table = patients.assign(id=known).reset_index(drop=True)
     refuse(pd.Index(known).duplicated(), table, "id", "is listed twice; give each patient one row", row="patients row")

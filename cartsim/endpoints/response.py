@@ -438,9 +438,7 @@ def respond(
     return found.patient_table(history.ids)
 
 
-def landmark(
-    change: ArrayLike, rules: SinghLandmark, *, baseline: ArrayLike | None = None
-) -> NDArray[np.int8]:
+def landmark(change: ArrayLike, rules: SinghLandmark, *, baseline: ArrayLike | None = None) -> NDArray[np.int8]:
     """Codes of the bins that hold `change`, percent from baseline at the landmark, any shape; NaN is NE.
 
     `baseline` (g/L, broadcast against `change`) is needed when `rules.cr_limit` is set. Raises `InputError`

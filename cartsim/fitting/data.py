@@ -29,6 +29,7 @@ Floats = NDArray[np.float64]
 MPROTEIN = "mprotein_change"
 """The output that response categories are intervals of."""
 
+
 @dataclass(frozen=True)
 class CategoryRules:
     """Which change of M-protein from baseline each category stands for.
@@ -119,9 +120,9 @@ def patient_data(
 ) -> PatientData:
     """Arrange observations of individual patients, who each have a dose.
 
-    Raises `InputError`, naming row and patient, for what `read_observations` refuses, a table without doses, a time before
-    the infusion, an output that the model does not have, a category of another output, neither category nor value, a
-    change by more than -100 percent, the same observation twice, and bad doses, parameters or covariates.
+    Raises `InputError`, naming row and patient, for what `read_observations` refuses, a table without doses, a time
+    before the infusion, an output that the model does not have, a category of another output, neither category nor
+    value, a fall by more than 100 percent, the same observation twice, and bad doses, parameters or covariates.
     """
     import pandas as pd
 
@@ -136,7 +137,9 @@ def patient_data(
     category, output = (frame[name].to_numpy() for name in ("category", "output"))
     is_category = category != ""
     found.refuse(time < 0, "time", "is before the infusion on day 0; leave the row out")
-    found.refuse(~is_category & np.isnan(value), "value", "is missing; give a value or a category, or leave the row out")
+    found.refuse(
+        ~is_category & np.isnan(value), "value", "is missing; give a value or a category, or leave the row out"
+    )
     named = is_category & ~np.isin(output, ["", MPROTEIN])
     found.refuse(named, "output", f"is not {MPROTEIN}, which categories are of; leave output empty")
     check_outputs(found, model)
@@ -175,10 +178,12 @@ def subjects(found: Observations, model: Model) -> dict[str, Floats]:
     for name in found.frame.columns:
         if name == "dose":
             columns["dose"] = found.of_patients("dose")
-            found.refuse(np.full(len(found), model.dosing is None), "dose", f"needs a model with dosing, unlike {model.name}")
+            found.refuse(
+                np.full(len(found), model.dosing is None), "dose", f"needs a model with dosing, unlike {model.name}"
+            )
         elif name == "variant":
-            for parameter, column in _variants(found, model).items():
-                columns.setdefault(parameter, column)
+            for changed, column in _variants(found, model).items():
+                columns.setdefault(changed, column)
         elif name not in COLUMNS:
             check_name(model, name, found.name or "the table", also=COLUMNS)
             parameter = model.parameters[name]
@@ -198,13 +203,17 @@ def _variants(found: Observations, model: Model) -> dict[str, Floats]:
 
 
 def check_outputs(found: Observations, model: Model) -> None:
-    """Raise `InputError` for values of an output that the model does not have, or in a unit that is not the output's."""
+    """Raise `InputError` for values of an output that the model does not have, or in a unit other than its own."""
     known = model.outputs | model.states
     output = found.frame["output"].to_numpy()
     values = found.frame["category"].to_numpy() == ""
     for name in found.outputs:
         rows = values & (output == name)
-        why = f"is no output of model {model.name}{choices(name, known)}" if name else "is missing; name an output of the model"
+        why = (
+            f"is no output of model {model.name}{choices(name, known)}"
+            if name
+            else "is missing; name an output of the model"
+        )
         found.refuse(rows & (name not in known), "output", why)
         if "unit" in found.frame:
             unit = known[name].unit

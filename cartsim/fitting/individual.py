@@ -75,7 +75,7 @@ class IndividualFits(Result):
     omega: Floats
     modes: Modes
     sample: Sample
-    seed: int
+    made_by: dict[str, Any]
 
     @property
     def data(self) -> PatientData:
@@ -292,19 +292,6 @@ class IndividualFits(Result):
             found["median_pfs_months"] = {name: None if np.isnan(m) else m for name, m in medians.items()}
         return found
 
-    @cached_property
-    def made_by(self) -> dict[str, Any]:
-        """Model, settings and versions behind the fits."""
-        likelihood = self.likelihood
-        return made_by(
-            likelihood.model,
-            seed=self.seed,
-            parameters=", ".join(likelihood.parameters),
-            errors=str(likelihood.errors),
-            rules=repr(self.data.rules),
-            draws=self.sample.weight.shape[1],
-        )
-
     def _title(self) -> str:
         return f"individual fits of {self.likelihood.model.name}: {len(self.data.ids)} patients"
 
@@ -329,12 +316,12 @@ def fit_individuals(
     observations
         Values and response categories, see `cartsim.observations`; a column ``dose`` is needed.
     estimate
-        Parameters estimated for each patient, the others being typical; by default Kexp_max, Kkill_max and gamma_m, and
-        gamma_b where the data have sBCMA. A mapping gives the SD of a parameter's logarithm in the population, in place
-        of that of the model file where it is not None.
+        Parameters estimated for each patient, the others being typical; by default Kexp_max, Kkill_max and gamma_m,
+        and gamma_b where the data have sBCMA. A mapping gives the SD of a parameter's logarithm in the population, in
+        place of that of the model file where it is not None.
     errors
-        Error models by output, of categories by "category", all with fixed SDs. By default log-normal, with an SD of 0.05
-        for M-protein behind the categories and 0.2 for any measured output.
+        Error models by output, of categories by "category", all with fixed SDs. By default log-normal, with an SD of
+        0.05 for M-protein behind the categories and 0.2 for any measured output.
     rules
         Which change of M-protein each category stands for.
     draws
@@ -375,7 +362,9 @@ def fit_individuals(
     modes = find_modes(target, likelihood.n, len(names))
     refuse_impossible(data, np.isfinite(target(modes.eta, np.arange(likelihood.n))))
     sample = sample_posteriors(target, modes.eta, modes.covariance, seed, draws=draws)
-    return IndividualFits(likelihood, typical, sd, modes, sample, seed)
+    settings = {"seed": seed, "parameters": ", ".join(names), "draws": draws}
+    made = made_by(chosen, **settings, errors=str(models), rules=repr(rules))
+    return IndividualFits(likelihood, typical, sd, modes, sample, made)
 
 
 def chosen_parameters(estimate: Iterable[str] | None, data: PatientData) -> tuple[str, ...]:
@@ -424,9 +413,7 @@ def lognormal_prior(
     return np.array(typical), np.array(sd)
 
 
-def _time_to_progression(
-    calendar: Floats, planned: NDArray[np.bool_], category: NDArray[np.int8]
-) -> TimeToEvent:
+def _time_to_progression(calendar: Floats, planned: NDArray[np.bool_], category: NDArray[np.int8]) -> TimeToEvent:
     """PFS from categories (n, v) on a common calendar (v,), of which each patient has the planned visits."""
     order = np.argsort(~planned, axis=1, kind="stable")  # a patient's own visits first, then padding
     mine = np.take_along_axis(planned, order, axis=1)
@@ -434,6 +421,4 @@ def _time_to_progression(
     codes = np.take_along_axis(category, order, axis=1)
     progressed = mine & (codes == Response.PD)
     first = np.where(progressed, days, np.inf).min(axis=1)
-    return progression_free_survival(
-        days, mine & (codes != Response.NE), np.where(np.isfinite(first), first, np.nan)
-    )
+    return progression_free_survival(days, mine & (codes != Response.NE), np.where(np.isfinite(first), first, np.nan))

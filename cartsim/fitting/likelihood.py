@@ -145,9 +145,7 @@ def error_models(
     return models
 
 
-def _value_terms(
-    series: Series, who: Ints, levels: Floats, error: ErrorModel, sigma: dict[str, Any]
-) -> Floats:
+def _value_terms(series: Series, who: Ints, levels: Floats, error: ErrorModel, sigma: dict[str, Any]) -> Floats:
     low, high = series.low[who], series.high[who]
     m = error.moments(levels, **sigma)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -192,9 +190,7 @@ def _category_terms(
         return np.where(category == Response.PD, log_ndtr(z), log_ndtr(-z) + terms)
 
 
-def _lowest_before(
-    mean: Floats, sd: Floats, assessed: NDArray[np.bool_], baseline: float
-) -> tuple[Floats, Floats]:
+def _lowest_before(mean: Floats, sd: Floats, assessed: NDArray[np.bool_], baseline: float) -> tuple[Floats, Floats]:
     """Mean and SD, (r, k), of the lowest measurement before each visit, the baseline (without error) being the first.
 
     By the moments of the lesser of two normal variables, visit by visit (Clark 1961, Oper Res 9:145): the lowest of

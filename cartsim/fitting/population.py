@@ -144,8 +144,8 @@ class PopulationFit(Result):
     full
         Whether correlations were.
     trace
-        The estimates at every iteration, with its phase (explore, smooth, newton) and the share of proposals accepted by
-        each kernel.
+        The estimates at every iteration, with its phase (explore, smooth, newton) and the share of proposals accepted
+        by each kernel.
     sample
         The patients' posteriors.
     covariance
@@ -166,7 +166,7 @@ class PopulationFit(Result):
     covariance: Floats
     step: Floats
     vanished: list[tuple[str, str]]
-    seed: int
+    made_by: dict[str, Any]
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -176,7 +176,9 @@ class PopulationFit(Result):
     @property
     def failures(self) -> pd.DataFrame:
         """Estimates that should have a standard error and have none, since the data do not identify them."""
-        lost = [name for name, variance in zip(self.names, np.diagonal(self.covariance), strict=True) if np.isnan(variance)]
+        lost = [
+            name for name, variance in zip(self.names, np.diagonal(self.covariance), strict=True) if np.isnan(variance)
+        ]
         rows = [key in lost for key in zip(self.estimates["kind"], self.estimates["name"], strict=True)]
         return self.estimates[rows].reset_index(drop=True)
 
@@ -292,15 +294,6 @@ class PopulationFit(Result):
             "warnings": list(self.warnings),
         }
 
-    @cached_property
-    def made_by(self) -> dict[str, Any]:
-        """Model, settings and versions behind the estimates."""
-        own = self.likelihood
-        settings = {"seed": self.seed, "parameters": ", ".join(own.parameters), "iterations": len(self.trace)}
-        if not isinstance(own, PatientLikelihood):
-            return settings
-        return made_by(own.model, **settings, errors=str(own.errors), rules=repr(own.data.rules))
-
     def _title(self) -> str:
         said = "" if self.converged else ", NOT CONVERGED"
         likely = f"-2LL {self.minus_2LL:.1f}, AIC {self.aic:.1f}"
@@ -315,7 +308,7 @@ def fit_population(
     fixed_means: Sequence[str] = (),
     errors: Mapping[str, ErrorModel] | None = None,
     rules: CategoryRules = CategoryRules(),  # noqa: B008 (frozen)
-    saem: Saem = Saem(),  # noqa: B008 (frozen)
+    saem: Saem = Saem(),
     n_jobs: int = 1,
 ) -> PopulationFit:
     """Typical values and variability of parameters from individual patients, by SAEM.
@@ -385,7 +378,7 @@ def estimate_by_saem(
     likelihood: Likelihood,
     first: PopulationEstimate,
     free: NDArray[np.bool_] | None = None,
-    settings: Saem = Saem(),  # noqa: B008 (frozen)
+    settings: Saem = Saem(),
 ) -> PopulationFit:
     """SAEM from ``first``, see the module. free (d,): which means are estimated, by default all.
 
@@ -437,7 +430,11 @@ def estimate_by_saem(
     trace = pd.DataFrame(rows)
     trace.insert(0, "iteration", np.arange(1, len(trace) + 1))
     vanished = [key for key, value in now.sigma.items() if value <= 1.01 * LEAST * first.sigma[key]]
-    return PopulationFit(likelihood, now, free, full, trace, sample, covariance, step, vanished, seed)
+    made: dict[str, Any] = {"seed": seed, "parameters": ", ".join(likelihood.parameters), "iterations": len(trace)}
+    if isinstance(likelihood, PatientLikelihood):
+        own = {"errors": str(likelihood.errors), "rules": repr(likelihood.data.rules)}
+        made = made_by(likelihood.model, **made, **own)
+    return PopulationFit(likelihood, now, free, full, trace, sample, covariance, step, vanished, made)
 
 
 def _kept_up(now: PopulationEstimate, first: PopulationEstimate) -> PopulationEstimate:
@@ -528,7 +525,11 @@ def _sigma_step(
 
 
 def _total(
-    likelihood: Likelihood, predicted: list[Floats], who: Ints, now: PopulationEstimate, changed: dict[tuple[str, str], float]
+    likelihood: Likelihood,
+    predicted: list[Floats],
+    who: Ints,
+    now: PopulationEstimate,
+    changed: dict[tuple[str, str], float],
 ) -> float:
     other = PopulationEstimate(now.mu, now.omega, now.sigma | changed)
     values = likelihood.log_likelihood(predicted, who, other.sigmas)
@@ -581,7 +582,9 @@ def _population(x: Floats, now: PopulationEstimate, free: NDArray[np.bool_], ful
         correlation[lower] = np.tanh(x[at : at + len(lower[0])])
         correlation += np.tril(correlation, -1).T
         at += len(lower[0])
-    return PopulationEstimate(mu, correlation * np.outer(sd, sd), dict(zip(now.sigma, np.exp(x[at:]).tolist(), strict=True)))
+    return PopulationEstimate(
+        mu, correlation * np.outer(sd, sd), dict(zip(now.sigma, np.exp(x[at:]).tolist(), strict=True))
+    )
 
 
 def _derivatives(
@@ -628,9 +631,7 @@ def _finite_differences(function: Any, x: Floats, step: Floats) -> tuple[Floats,
     second = np.diag((up - 2 * middle + down) / step**2)
     for i in range(p):
         for j in range(i):
-            corners = [
-                function(x + a * shift[i] + b * shift[j]) * a * b for a in (1, -1) for b in (1, -1)
-            ]
+            corners = [function(x + a * shift[i] + b * shift[j]) * a * b for a in (1, -1) for b in (1, -1)]
             second[i, j] = second[j, i] = sum(corners) / (4 * step[i] * step[j])
     return (up - down) / (2 * step), second
 

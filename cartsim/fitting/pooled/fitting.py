@@ -44,10 +44,10 @@ class Fit(Result):
     problem
         What was estimated from which data.
     estimates
-        A row for each parameter and each SD of an error model with `name`, `estimate`, `unit`, `se`, `rse` (a fraction),
-        `low`, `high` (limits of confidence at `level`, symmetric on the scale of estimation), `prior`, `prior_rse`,
-        `shrinkage` (towards the prior, (se/prior se)^2: 0 the data say all, 1 the prior does) and `remark`. What has no
-        error, and why, is in the remark. Also ``frame``.
+        A row for each parameter and each SD of an error model with `name`, `estimate`, `unit`, `se`, `rse` (a
+        fraction), `low`, `high` (limits of confidence at `level`, symmetric on the scale of estimation), `prior`,
+        `prior_rse`, `shrinkage` (towards the prior, (se/prior se)^2: 0 the data say all, 1 the prior does) and
+        `remark`. What has no error, and why, is in the remark. Also ``frame``.
     correlation
         Of the estimates on their scale.
     converged, message
@@ -120,8 +120,8 @@ class Fit(Result):
 
     def about(self) -> dict[str, Any]:
         """How the fit ended, how likely it makes the data, and what made it; None for a number that JSON lacks."""
-        names = ("converged", "message", "objective", "log_likelihood", "aic", "bic", "n_observations", "not_identified",
-                 "remarks", "level", "made_by")  # fmt: skip
+        names = ("converged", "message", "objective", "log_likelihood", "aic", "bic", "n_observations",
+                 "not_identified", "remarks", "level", "made_by")  # fmt: skip
         found = {name: getattr(self, name) for name in names}
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in found.items()}
 
@@ -323,8 +323,8 @@ def fit(
     estimate
         Names of parameters, or `Estimated` for other starts, scales and limits; all others keep the model's values.
     errors
-        An error model for all outputs or one for each by name. By default additive for changes in percent and for outputs
-        with values of 0 or less, log-normal for all others, with SDs that are estimated.
+        An error model for all outputs or one for each by name. By default additive for changes in percent and for
+        outputs with values of 0 or less, log-normal for all others, with SDs that are estimated.
     priors
         By the names in ``estimate``, see `table_priors` and `Fit.priors`.
     dose
@@ -342,10 +342,9 @@ def fit(
     Examples
     --------
     >>> import cartsim as cs
-    >>> observations = cs.read_observations("crb401_synthetic").of("sbcma_change")
-    >>> found = cs.fit("bb2121_clinical", observations, ["gamma_b"], starts=1)
+    >>> found = cs.fit("bb2121_clinical", "trial_synthetic", ["Kexp_max"], starts=1)
     >>> found.converged, found.frame["name"].tolist()
-    (True, ['gamma_b', 'sbcma_change.add'])
+    (True, ['Kexp_max', 'mprotein_gL.log', 'transgene.log'])
     """
     chosen = load(model)
     if isinstance(estimate, str):
@@ -367,8 +366,8 @@ def fit_problem(
     """Estimate a problem's parameters by maximum likelihood, or by maximum posterior where it has priors.
 
     Data of all subjects are pooled: they share the parameters, and differ by dose and covariates only. The best of
-    several searches is taken. Warns, and goes on, when there are fewer observations than numbers to estimate or the search
-    does not converge; the `Fit` is marked then.
+    several searches is taken. Warns, and goes on, when there are fewer observations than numbers to estimate or the
+    search does not converge; the `Fit` is marked then.
 
     Parameters
     ----------
@@ -403,7 +402,7 @@ def fit_problem(
     _check_predictions(evaluator, first)
 
     remarks = [
-        f"{data.layout.left_out} rows of {data.name} without a value are left out: a pooled fit takes no response categories"
+        f"{data.layout.left_out} rows of {data.name} without a value are left out: a pooled fit takes no categories"
         for data in problem.data
         if data.layout.left_out
     ]

@@ -57,8 +57,8 @@ class DataSet:
         See `cartsim.observations`. Values only: response categories and empty values are left out, which ``left_out``
         counts.
     errors
-        An error model for all outputs or one for each by name. By default additive for changes in percent and for outputs
-        with values of 0 or less, log-normal for all others, with SDs that are estimated.
+        An error model for all outputs or one for each by name. By default additive for changes in percent and for
+        outputs with values of 0 or less, log-normal for all others, with SDs that are estimated.
     dose
         Cells infused at time 0, or a `Regimen`; else each row's own dose, else the model's.
 
@@ -230,7 +230,7 @@ class Problem:
         """The same problem with other measured values, an array (N,) for each data set, none marked `below`."""
         data = []
         for each, new in zip(self.data, values, strict=True):
-            old = used_rows(each.observations)
+            old = used_rows(read_observations(each.observations))
             data.append(replace(each, observations=replace(old, frame=old.frame.assign(value=new, below=False))))
         return Problem(data, self.estimate, self.priors)
 
@@ -287,7 +287,8 @@ def used_rows(observations: Observations) -> Observations:
 def _layout(data: DataSet) -> Layout:
     where, model = data.name, load(data.model)
     regimen = Regimen.single(data.dose) if isinstance(data.dose, (int, float)) else data.dose
-    found = used_rows(data.observations)
+    every = read_observations(data.observations)
+    found = used_rows(every)
     if not len(found):
         raise InputError(f"{where}: no values, which a pooled fit is made from; give at least one")
     check_outputs(found, model)
@@ -299,8 +300,8 @@ def _layout(data: DataSet) -> Layout:
         rows = names == name
         value[rows], below[rows] = error.censored(value[rows], below[rows])
         if error.kind in ("lognormal", "proportional"):
-            why = f"of {name} has no {error.kind} error, which is for values above 0; give an lloq, leave the row out, or "
-            found.refuse(rows & (value <= 0), "value", why + "take combined or additive error")
+            why = f"of {name} has no {error.kind} error, which is for values above 0; give an lloq, leave the row out"
+            found.refuse(rows & (value <= 0), "value", f"{why}, or take combined or additive error")
     columns = subjects(found, model)
     if "dose" in columns and regimen is not None and all(d.amount is not None for d in regimen.doses):
         raise InputError(f"{where}: the regimen fixes the dose, and there is a column dose; leave out one")
@@ -318,7 +319,7 @@ def _layout(data: DataSet) -> Layout:
     model.values(conditions, len(distinct))
     return Layout(
         model,
-        len(data.observations) - len(found),
+        len(every) - len(found),
         found.frame["id"].to_numpy(),
         regimen,
         errors,

@@ -30,8 +30,8 @@ class Profile(Result):
     Attributes
     ----------
     low, high
-        Where the change crosses the chi-squared quantile of `level`, infinite (or 0 on the log scale) where it never does
-        within the limits of the search.
+        Where the change crosses the chi-squared quantile of `level`, infinite (or 0 on the log scale) where it never
+        does within the limits of the search.
     identified
         Whether it crosses on both sides.
     improvement
