@@ -90,9 +90,11 @@ def timed(what: str, work: Callable[[], Any]) -> Any:
 def main() -> None:
     warnings.simplefilter("ignore")  # of what cannot be identified, which is the point of the last row
     for name, problem in (("dish", dish()), ("patients", patients())):
-        found: Fit = timed(f"{name}: {problem.n_observations} observations, 4 starts", lambda p=problem: fit_problem(p))
+        what = f"{name}: {problem.n_observations} observations, 4 starts"
+        found: Fit = timed(what, lambda p=problem: fit_problem(p))
     problem = mouse(sys.argv[1] if len(sys.argv) > 1 else None)
-    found = timed(f"mouse: {problem.n_observations} observations, Table 1 as prior, 4 starts", lambda: fit_problem(problem))
+    what = f"mouse: {problem.n_observations} observations, Table 1 as prior, 4 starts"
+    found = timed(what, lambda: fit_problem(problem))
     timed("mouse: 7 profiles, all priors, 1 process", found.profiles)
     timed("mouse: 7 profiles, all priors, 2 processes", lambda: found.profiles(n_jobs=2))
     timed("mouse: 7 profiles, each without its own prior", lambda: found.profiles(priors="others", n_jobs=2))

@@ -31,9 +31,9 @@ M-protein, sBCMA quantified down to 1 % of baseline, follow-up drawn evenly from
 progression.
 """
 TRIAL = """20 virtual patients of cartsim's model bb2121_clinical, 6 at 150e6 and 14 at 450e6 cells. Kexp_max,
-Kkill_max, gamma_m and M0 vary as in the model file, all else is typical. Made by notebooks/make_examples.py, seed 403: transgene
-(quantified from 50 copies/ug) and serum M-protein with log-normal errors (SD 0.3 and 0.05) over one year. M0 is the
-M-protein measured on day 0.
+Kkill_max, gamma_m and M0 vary as in the model file, all else is typical. Made by notebooks/make_examples.py, seed 403:
+transgene (quantified from 50 copies/ug) and serum M-protein with log-normal errors (SD 0.3 and 0.05) over one year. M0
+is the M-protein measured on day 0.
 """
 
 

@@ -20,7 +20,7 @@ from cartsim.fitting.individual import ERRORS, PARAMETERS, IndividualFits, fit_i
 from cartsim.fitting.likelihood import PatientLikelihood, _lowest_before, judged
 from cartsim.fitting.population import Saem, fit_population
 from cartsim.fitting.posterior import find_modes, log_normal, sample_posteriors
-from cartsim.fitting.synthetic import CRB401_DOSES, synthetic_patients
+from cartsim.fitting.synthetic import CRB401_DOSES, Sampled, synthetic_patients
 from cartsim.observations import example
 from cartsim.schedule import MONTH
 
@@ -168,7 +168,7 @@ def test_a_visit_without_assessment_says_nothing(levels: np.ndarray) -> None:
 
 def test_rows_are_patients_of_their_own() -> None:
     """All patients in one call or each alone: the same, in any order; impossible parameters are minus infinity."""
-    data, truth = synthetic_patients(CRB401_DOSES[:5], sbcma_days=())
+    data, truth = synthetic_patients(CRB401_DOSES[:5], sbcma=Sampled())
     own = likelihood(data)
     values = truth[list(PARAMETERS)].to_numpy()
     together = own(values, np.arange(5))
@@ -241,7 +241,7 @@ def test_a_bent_posterior_is_followed() -> None:
 
 
 def test_a_fit_is_the_maximum_that_scipy_finds() -> None:
-    data, _ = synthetic_patients(CRB401_DOSES[10:12], sbcma_days=())
+    data, _ = synthetic_patients(CRB401_DOSES[10:12], sbcma=Sampled())
     fits = fit_individuals(MODEL, data, draws=100)
     own = fits.likelihood
     for i in range(2):
@@ -265,7 +265,7 @@ def test_intervals_cover_the_truth_in_simulated_data_sets() -> None:
     """
     parts, truths = [], []
     for replicate in range(20):
-        data, truth = synthetic_patients((50e6, 150e6, *(450e6,) * 5, 800e6), seed=replicate, sbcma_days=())
+        data, truth = synthetic_patients((50e6, 150e6, *(450e6,) * 5, 800e6), seed=replicate, sbcma=Sampled())
         parts.append(data.assign(id=data["id"] + 8 * replicate))
         truths.append(truth)
     fits = fit_individuals(MODEL, pd.concat(parts), draws=400)

@@ -18,7 +18,7 @@ from cartsim.fitting import population as module
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.individual import PARAMETERS
 from cartsim.fitting.population import PopulationEstimate, PopulationFit, Saem, estimate_by_saem, fit_population
-from cartsim.fitting.synthetic import synthetic_patients
+from cartsim.fitting.synthetic import Sampled, synthetic_patients
 
 MODEL = "bb2121_clinical"
 SMALL = Saem(explore=40, smooth=20)
@@ -165,7 +165,10 @@ def test_censored_values_against_quadrature() -> None:
 def recovered() -> tuple[PopulationFit, pd.DataFrame]:
     """50 patients: categories, transgene with a limit of quantification, sBCMA mostly below its own."""
     data, truth = synthetic_patients(
-        (*(150e6,) * 15, *(450e6,) * 35), parameters=PARAMETERS, transgene_days=(7, 14, 28, 61, 91, 183), seed=11
+        (*(150e6,) * 15, *(450e6,) * 35),
+        parameters=PARAMETERS,
+        transgene=Sampled((7, 14, 28, 61, 91, 183), 0.3, 50.0),
+        seed=11,
     )
     assert (data["value"].str.startswith("<")).mean() > 0.1
     assert (data["category"] != "").mean() > 0.3
@@ -211,7 +214,7 @@ def test_trace_and_its_picture(recovered: tuple[PopulationFit, pd.DataFrame]) ->
 
 
 def test_fixed_means_and_the_same_seed() -> None:
-    days = {"transgene_days": (7, 14, 28, 61), "sbcma_days": ()}
+    days = {"transgene": Sampled((7, 14, 28, 61), 0.3, 50.0), "sbcma": Sampled()}
     data, _ = synthetic_patients((450e6,) * 15, parameters=PARAMETERS, seed=1, **days)
     first, again = (fit_population(MODEL, data, fixed_means=["gamma_m"], saem=replace(SMALL, seed=5)) for _ in range(2))
     pd.testing.assert_frame_equal(first.trace, again.trace)
@@ -296,7 +299,7 @@ def test_command(tmp_path: Path) -> None:
 
     from cartsim.cli import app
 
-    data, _ = synthetic_patients((450e6,) * 8, parameters=PARAMETERS, transgene_days=(7, 14, 28), seed=2)
+    data, _ = synthetic_patients((450e6,) * 8, parameters=PARAMETERS, transgene=Sampled((7, 14, 28), 0.3, 50.0), seed=2)
     data.to_csv(tmp_path / "data.csv", index=False)
     out = tmp_path / "out"
     words = ["population", str(tmp_path / "data.csv"), "--parameters", "Kexp_max,Kkill_max", "--explore", "40",

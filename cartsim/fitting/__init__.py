@@ -21,7 +21,7 @@ from cartsim.fitting.pooled.fitting import Fit, fit, fit_problem, replicate
 from cartsim.fitting.pooled.problem import DataSet, Estimated, Problem, table_priors
 from cartsim.fitting.pooled.profiles import Profile
 from cartsim.fitting.population import PopulationEstimate, PopulationFit, Saem, fit_population
-from cartsim.fitting.synthetic import synthetic_patients
+from cartsim.fitting.synthetic import Sampled, synthetic_patients
 
 __all__ = [
     "CategoryRules",
@@ -37,6 +37,7 @@ __all__ = [
     "Problem",
     "Profile",
     "Saem",
+    "Sampled",
     "fit",
     "fit_individuals",
     "fit_population",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,20 @@ Floats = NDArray[np.float64]
 CRB401_DOSES = (*(50e6,) * 3, *(150e6,) * 8, *(450e6,) * 19, *(800e6,) * 3)
 """Doses like those of the first bb2121 trial (CRB-401), 33 patients."""
 
-SBCMA_LIMIT = 0.01  # of baseline: sBCMA below it is reported as "<-99" percent
+MPROTEIN_CV = 0.05  # SD of the logarithm of what an assay of M-protein shows
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """When an output is measured and how well.
+
+    days: from infusion; cv: SD of the logarithm of the error; limit: of quantification, of changes in percent that of
+    the level relative to baseline (0.01: reported as "<-99").
+    """
+
+    days: tuple[float, ...] = ()
+    cv: float = 0.2
+    limit: float = 0.01
 
 
 def synthetic_patients(
@@ -36,23 +50,18 @@ def synthetic_patients(
     *,
     model: str | Model = "bb2121_clinical",
     parameters: Sequence[str] = ("Kexp_max", "Kkill_max", "gamma_m", "gamma_b"),
-    days: ArrayLike = KARMMA_RESPONSE,
     follow_up: tuple[float, float] = (6 * MONTH, 24 * MONTH),
-    mprotein_cv: float = 0.05,
-    sbcma_days: ArrayLike = (28.0, 2 * MONTH, 3 * MONTH),
-    sbcma_cv: float = 0.2,
-    transgene_days: ArrayLike = (),
-    transgene_cv: float = 0.3,
-    transgene_lloq: float = 50.0,
+    sbcma: Sampled = Sampled((28.0, 2 * MONTH, 3 * MONTH)),
+    transgene: Sampled = Sampled(),
     rules: CategoryRules = CategoryRules(),  # noqa: B008 (frozen)
     seed: int = 402,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Observations in the form of `cartsim.observations`, and the true parameters: a row a patient.
 
-    Only ``parameters`` vary, as the model file has it. M-protein is measured with a log-normal error at ``days`` (from
-    infusion) up to the end of each patient's follow-up, drawn evenly from ``follow_up``, and judged by ``rules``
-    from the measured values, as a trial does; the first PD is the last assessment. sBCMA is measured as a level
-    and given as percent change, the transgene in copies/ug, both with a limit of quantification.
+    Only ``parameters`` vary, as the model file has it. M-protein is measured with a log-normal error at KarMMa's visits
+    up to the end of each patient's follow-up (days), drawn evenly from ``follow_up``, and judged by ``rules`` from the
+    measured values, as a trial does; the first PD is the last assessment. sBCMA is measured as a level and given as
+    percent change, the transgene in copies/ug, both with a limit of quantification.
     """
     import pandas as pd
 
@@ -61,7 +70,7 @@ def synthetic_patients(
     others = {name: fixed() for name, p in chosen.parameters.items() if p.iiv and name not in parameters}
     truth = Population(chosen, seed, others).table(0, n).reset_index()
     truth.insert(1, "dose", np.asarray(doses, float))
-    every = np.unique(np.concatenate([np.asarray(d, float) for d in (days, sbcma_days, transgene_days)]))
+    every = np.unique(np.concatenate([np.asarray(d, float) for d in (KARMMA_RESPONSE, sbcma.days, transgene.days)]))
     outputs = [MPROTEIN, "sbcma_change", "transgene"]
     rows = truth.set_index("id").drop(columns="dose")
     run = simulate_rows(chosen, rows, None, every, outputs, own_dose=truth["dose"].to_numpy())
@@ -72,7 +81,7 @@ def synthetic_patients(
         levels = 1 + values / 100 if output.endswith("_change") else values
         return at, Assay(cv=cv).measure(np.maximum(levels, 0), seed=seed, name=output, start=0, days=at)
 
-    visits, mprotein = measured(MPROTEIN, days, mprotein_cv)
+    visits, mprotein = measured(MPROTEIN, KARMMA_RESPONSE, MPROTEIN_CV)
     end = follow_up[0] + (follow_up[1] - follow_up[0]) * uniforms(seed, "follow-up", 0, n)
     codes, _ = judged(mprotein, np.full(mprotein.shape, Response.SD, np.int8), rules)
     found: list[tuple[int, float, float, str, str, str]] = []
@@ -84,15 +93,12 @@ def synthetic_patients(
             found.append((*own, day, Response(code).name, "", ""))
             if code == Response.PD:
                 break
-    for output, at, cv, limit in (
-        ("sbcma_change", sbcma_days, sbcma_cv, SBCMA_LIMIT),
-        ("transgene", transgene_days, transgene_cv, transgene_lloq),
-    ):
-        sampled, values = measured(output, at, cv)
+    for output, how in (("sbcma_change", sbcma), ("transgene", transgene)):
+        sampled, values = measured(output, how.days, how.cv)
         for i, j in np.ndindex(*values.shape):
-            known = max(float(values[i, j]), limit)
+            known = max(float(values[i, j]), how.limit)
             shown = f"{100 * (known - 1):.6g}" if output.endswith("_change") else f"{known:.6g}"
-            text = shown if values[i, j] >= limit else f"<{shown}"
+            text = shown if values[i, j] >= how.limit else f"<{shown}"
             found.append((i, float(doses[i]), float(sampled[j]), "", output, text))
     data = pd.DataFrame(found, columns=["id", "dose", "time", "category", "output", "value"])
     data = data.sort_values(["id", "time"], kind="stable", ignore_index=True)
