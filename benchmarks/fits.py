@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cartsim.fitting.pooled import DataSet, ErrorModel, Fit, Problem, fit, replicate, table_priors
+from cartsim.fitting import DataSet, ErrorModel, Fit, Problem, fit_problem, replicate, table_priors
 
 NAMES = ["Kexp_max", "EC50_exp", "Kkill_max", "K12", "K21", "Kg", "tau"]
 TABLE_1 = {"Kexp_max": 0.9168, "EC50_exp": 1.15, "Kkill_max": 0.612, "K12": 20304, "K21": 0.3288, "Kg": 0.0888,
@@ -90,9 +90,11 @@ def timed(what: str, work: Callable[[], Any]) -> Any:
 def main() -> None:
     warnings.simplefilter("ignore")  # of what cannot be identified, which is the point of the last row
     for name, problem in (("dish", dish()), ("patients", patients())):
-        found: Fit = timed(f"{name}: {problem.n_observations} observations, 4 starts", lambda p=problem: fit(p))
+        what = f"{name}: {problem.n_observations} observations, 4 starts"
+        found: Fit = timed(what, lambda p=problem: fit_problem(p))
     problem = mouse(sys.argv[1] if len(sys.argv) > 1 else None)
-    found = timed(f"mouse: {problem.n_observations} observations, Table 1 as prior, 4 starts", lambda: fit(problem))
+    what = f"mouse: {problem.n_observations} observations, Table 1 as prior, 4 starts"
+    found = timed(what, lambda: fit_problem(problem))
     timed("mouse: 7 profiles, all priors, 1 process", found.profiles)
     timed("mouse: 7 profiles, all priors, 2 processes", lambda: found.profiles(n_jobs=2))
     timed("mouse: 7 profiles, each without its own prior", lambda: found.profiles(priors="others", n_jobs=2))

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from cartsim.endpoints.response import judge, sweep
+from cartsim.endpoints.response import judge, judge_each
 from cartsim.endpoints.rules import IMWG2016
 
 
@@ -55,7 +55,7 @@ def main() -> None:
         for confirm in (True, False)
     ]
     start = time.perf_counter()
-    rows = len(sweep(values[:4000], days, baseline[:4000], rules))
+    rows = len(judge_each(values[:4000], days, baseline[:4000], rules))
     seconds = time.perf_counter() - start
     print(f"{len(rules)} rules on 4 x 1,000 patients: {seconds:.2f} s (bound 5 s), {rows:,} rows")
 

@@ -20,19 +20,19 @@ import numpy as np
 import pandas as pd
 
 from cartsim import load
-from cartsim.fitting.individual import PARAMETERS, fit_responses
-from cartsim.fitting.observations import CategoryRules
-from cartsim.fitting.population import estimate_population
-from cartsim.fitting.synthetic import CRB401_DOSES, synthetic_patients
+from cartsim.fitting.data import CategoryRules
+from cartsim.fitting.individual import PARAMETERS, fit_individuals
+from cartsim.fitting.population import fit_population
+from cartsim.fitting.synthetic import CRB401_DOSES, Sampled, synthetic_patients
 
 
 def individual(replicates: int, rules: CategoryRules, sbcma: bool) -> None:
     names = (*PARAMETERS, "gamma_b") if sbcma else PARAMETERS
-    days = {} if sbcma else {"sbcma_days": ()}
+    sampled = {} if sbcma else {"sbcma": Sampled()}
     held, chosen, slopes = [], [], []
     for replicate in range(replicates):
-        data, truth = synthetic_patients(seed=1000 + replicate, rules=rules, **days)
-        fits = fit_responses(data, rules=rules)
+        data, truth = synthetic_patients(seed=1000 + replicate, rules=rules, **sampled)
+        fits = fit_individuals("bb2121_clinical", data, rules=rules)
         found, true = fits.parameters, truth[list(names)].to_numpy()
         shape = true.shape
         low, high = (found[end].to_numpy().reshape(shape) for end in ("low", "high"))
@@ -59,12 +59,12 @@ def population(replicates: int) -> None:
     tables, converged = [], 0
     for replicate in range(replicates):
         data, _ = synthetic_patients(
-            (*(150e6,) * 20, *(450e6,) * 40), parameters=PARAMETERS, transgene_days=(7, 14, 28, 61, 91, 183),
-            seed=2000 + replicate,
+            (*(150e6,) * 20, *(450e6,) * 40), parameters=PARAMETERS,
+            transgene=Sampled((7, 14, 28, 61, 91, 183), 0.3, 50.0), seed=2000 + replicate,
         )  # fmt: skip
-        fit = estimate_population(data, parameters=PARAMETERS)
+        fit = fit_population("bb2121_clinical", data, PARAMETERS)
         converged += fit.converged
-        tables.append(fit.table.assign(replicate=replicate))
+        tables.append(fit.estimates.assign(replicate=replicate))
     table = pd.concat(tables)
     print(f"\nPopulations, {replicates} x 60 patients: {converged} of {replicates} converged")
     print(f"{'estimate':24} {'truth':>7} {'mean':>7} {'SD':>7} {'mean SE':>8} {'held':>9} {'within 30 %':>12}")
@@ -79,11 +79,12 @@ def population(replicates: int) -> None:
 
 
 def seconds() -> None:
-    fit_responses("crb401_synthetic", draws=100)  # compiles, if need be
+    example = ("bb2121_clinical", "crb401_synthetic")
+    fit_individuals(*example, draws=100)  # compiles, if need be
     print("\nSeconds of wall clock (of processor), warm")
     for what, work in (
-        ("33 individual fits, 4 parameters", lambda: fit_responses("crb401_synthetic")),
-        ("population of these 33, 4 parameters", lambda: estimate_population("crb401_synthetic")),
+        ("33 individual fits, 4 parameters", lambda: fit_individuals(*example)),
+        ("population of these 33, 4 parameters", lambda: fit_population(*example)),
     ):
         wall, processor = time.perf_counter(), time.process_time()
         work()

@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from cartsim.experiments.sweep import sweep_trials as sweep_trials
     from cartsim.fitting.errors import ErrorModel as ErrorModel
     from cartsim.fitting.individual import fit_individuals as fit_individuals
-    from cartsim.fitting.observations import read_observations as read_observations
     from cartsim.fitting.pooled.fitting import fit as fit
     from cartsim.fitting.population import fit_population as fit_population
     from cartsim.model.model import Model as Model
     from cartsim.model.model import Variability as Variability
     from cartsim.model.reader import load as load
+    from cartsim.observations import Observations as Observations
+    from cartsim.observations import read_observations as read_observations
     from cartsim.population.patients import Patients as Patients
     from cartsim.population.population import Population as Population
     from cartsim.population.uncertainty import with_uncertainty as with_uncertainty
@@ -80,11 +81,11 @@ _HOME = {
     "experiments.sweep": ("sweep", "sweep_trials"),
     "fitting.errors": ("ErrorModel",),
     "fitting.individual": ("fit_individuals",),
-    "fitting.observations": ("read_observations",),
     "fitting.pooled.fitting": ("fit",),
     "fitting.population": ("fit_population",),
     "model.model": ("Model", "Variability"),
     "model.reader": ("load",),
+    "observations": ("Observations", "read_observations"),
     "population.patients": ("Patients",),
     "population.population": ("Population",),
     "population.uncertainty": ("with_uncertainty",),

@@ -1,6 +1,9 @@
-"""The one exception that a user of cartsim is meant to see."""
+"""The one exception that a user of cartsim is meant to see, and how its messages end."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class InputError(ValueError):
@@ -8,3 +11,12 @@ class InputError(ValueError):
 
     The command line prints the message and exits with code 2; no work has started when it is raised.
     """
+
+
+def choices(name: str, known: Iterable[str]) -> str:
+    """The end of an error message: the known names that come closest, or all of them."""
+    spelled = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(str(name).lower(), spelled, n=3)
+    if close:
+        return f"; did you mean {' or '.join(spelled[each] for each in close)}?"
+    return f"; choose from {', '.join(spelled.values())}" if spelled else ""

@@ -33,6 +33,13 @@ _STAGE = re.compile(r"\.cartsim-[0-9a-f]{16}")
 _INSIDE = {"lock", "files"}
 
 
+def shipped_data() -> Path:
+    """The folder of models and examples: inside the package when installed, beside it in a source checkout."""
+    package = Path(__file__).parent
+    inside = package / "models"
+    return inside if inside.is_dir() else package.parent / "models"
+
+
 def writable_folder(folder: str | Path) -> Path:
     """The folder, made if need be, without what a killed run left in it.
 

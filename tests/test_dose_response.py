@@ -11,12 +11,12 @@ from scipy.optimize import curve_fit
 from typer.testing import CliRunner
 
 import cartsim
+from cartsim import plots as draw
 from cartsim.cli.app import app
 from cartsim.endpoints.paired import bootstrap, difference_of_means, difference_of_rates, ratio_of_means
 from cartsim.endpoints.rules import SinghLandmark
 from cartsim.errors import InputError
 from cartsim.experiments.dose_response import BURDENS, DOSES, DoseResponse, dose_response, plateau, with_burden
-from cartsim import plots as draw
 from cartsim.population.population import Population
 from cartsim.population.variability import uniform
 from cartsim.trial.protocol import Protocol, Rules, Visits

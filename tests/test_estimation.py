@@ -12,13 +12,13 @@ from scipy import optimize, stats
 
 from cartsim import load
 from cartsim.errors import InputError
-from cartsim.fitting.pooled import (
+from cartsim.fitting import (
     DataSet,
     ErrorModel,
     Estimated,
     Prior,
     Problem,
-    fit,
+    fit_problem,
     replicate,
     table_priors,
 )
@@ -72,7 +72,7 @@ def _fit(problem, **settings):
     """A fit that has nothing to remark."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = fit(problem, **settings)
+        found = fit_problem(problem, **settings)
     assert found.converged
     return found
 
@@ -198,7 +198,7 @@ def test_other_likelihoods_are_those_of_scipy(toy, kind, censored):
     settings = {"xatol": 1e-6, "fatol": 1e-9, "maxiter": 5000, "maxfev": 5000}
     best = optimize.minimize(cost, start, method="Nelder-Mead", options=settings)
     error = ErrorModel(kind, lloq=limit or None)
-    found = fit(Problem([DataSet("d", toy, _table(time, value), error)], ["y0", "b2"]), starts=1)
+    found = fit_problem(Problem([DataSet("d", toy, _table(time, value), error)], ["y0", "b2"]), starts=1)
     assert found.converged
     assert found.log_likelihood == pytest.approx(-best.fun, abs=1e-4)
     np.testing.assert_allclose(np.log(found.estimates["estimate"][:2]), best.x[:2], atol=2e-3)
@@ -209,7 +209,7 @@ def test_the_column_below_says_the_same_as_a_limit(toy):
     with_limit = DataSet("d", toy, _table(time, value), ErrorModel("lognormal", lloq=3))
     marked = _table(time, np.maximum(value, 3), below=value < 3)
     with_column = DataSet("d", toy, marked, ErrorModel("lognormal"))
-    a, b = (fit(Problem([data], ["y0", "b2"]), starts=1) for data in (with_limit, with_column))
+    a, b = (fit_problem(Problem([data], ["y0", "b2"]), starts=1) for data in (with_limit, with_column))
     np.testing.assert_array_equal(a.estimates["estimate"], b.estimates["estimate"])
     simulated = replicate(b.problem, b.values, 1).data[0].layout
     assert not simulated.below.any()
@@ -244,7 +244,7 @@ def test_data_sets_share_a_parameter(toy):
 
 def test_models_of_different_scale_share_what_they_have_in_common():
     problem, truth = _joint()
-    found = fit(replicate(problem, truth, 1), starts=1)
+    found = fit_problem(replicate(problem, truth, 1), starts=1)
     rows = _by_name(found)
     assert found.converged
     assert {"KC50", "dish.Kkill_max", "mouse.Kkill_max"} <= set(rows.index)
@@ -259,7 +259,7 @@ def test_models_of_different_scale_share_what_they_have_in_common():
 
 def test_a_fit_is_the_prior_of_the_next():
     problem, truth = _dish()
-    dish = fit(replicate(problem, truth, 4), starts=1)
+    dish = fit_problem(replicate(problem, truth, 4), starts=1)
     known = dish.priors(["KC50"])
     row = _by_name(dish).loc["KC50"]
     assert known == {"KC50": Prior(row["estimate"], row["rse"])}
@@ -267,7 +267,7 @@ def test_a_fit_is_the_prior_of_the_next():
     mouse, truth = _mouse()
     names = [each.name for each in mouse.estimate]
     mouse = replicate(Problem(mouse.data, [*names, "KC50"], known), truth | {"KC50": 2.24}, 4)
-    found = _by_name(fit(mouse, starts=1))
+    found = _by_name(fit_problem(mouse, starts=1))
     assert found["shrinkage"]["KC50"] > 0.9  # a mouse says little of it
     assert found["estimate"]["KC50"] == pytest.approx(row["estimate"], rel=0.02)
     assert found["rse"]["KC50"] == pytest.approx(row["rse"], rel=0.02)
@@ -334,7 +334,7 @@ def test_known_truth_is_found_again(made):
     problem, truth = made()
     hits = dict.fromkeys(truth, 0)
     for seed in range(20):
-        found = fit(replicate(problem, truth, seed), starts=1)
+        found = fit_problem(replicate(problem, truth, seed), starts=1)
         assert found.converged
         rows = _by_name(found)
         for name, value in truth.items():
@@ -409,7 +409,7 @@ def test_processes_do_not_change_a_fit(toy):
 def test_residuals_and_predictions_agree(toy):
     time, value = _decay()
     table = _table(time, value)
-    found = fit(Problem([DataSet("d", toy, table, ErrorModel("lognormal", lloq=2))], ["y0", "b2"]), starts=1)
+    found = fit_problem(Problem([DataSet("d", toy, table, ErrorModel("lognormal", lloq=2))], ["y0", "b2"]), starts=1)
     residuals = found.residuals()
     y0, b2, sd = found.estimates["estimate"]
     np.testing.assert_allclose(residuals["predicted"], y0 * np.exp(-b2 * time), rtol=1e-6)
@@ -428,7 +428,7 @@ def test_residuals_and_predictions_agree(toy):
 def test_limits_of_predictions_are_those_of_regression(toy):
     time, value = _decay(n=30)
     data = DataSet("d", toy, _table(time, value), ErrorModel("lognormal"))
-    found = fit(Problem([data], ["y0", Estimated("b2", scale="linear")]), starts=1)
+    found = fit_problem(Problem([data], ["y0", Estimated("b2", scale="linear")]), starts=1)
     curve = found.predict([10.0], draws=20_000)
     sd = found.values["y.log"]
     half = stats.norm.ppf(0.975) * sd * np.sqrt(1 / 30 + (10 - time.mean()) ** 2 / np.sum((time - time.mean()) ** 2))
@@ -439,7 +439,7 @@ def test_conditions_are_simulated_once(toy):
     table = pd.concat([_table([1, 2], [9, 8], id=k, y0=10 + k % 2) for k in range(6)], ignore_index=True)
     data = DataSet("d", toy, table, ErrorModel("additive"))
     assert data.layout.n_conditions == 2
-    found = fit(Problem([data], ["b2"]), starts=1)
+    found = fit_problem(Problem([data], ["b2"]), starts=1)
     np.testing.assert_allclose(
         found.residuals()["predicted"][::2], found.residuals()["predicted"][0] * np.tile([1, 1.1], 3)
     )
@@ -452,13 +452,13 @@ def test_more_starts_find_the_better_end(toy):
     data = DataSet("d", toy.override({"y0": 0}), _table(x, y), ErrorModel("additive"))
     problem = Problem([data], [Estimated("b1", 170), Estimated("b2", 20)])
     with pytest.warns(UserWarning, match="b2 is not identified"):
-        alone = fit(problem, starts=1)
+        alone = fit_problem(problem, starts=1)
     assert alone.values["b1"] == pytest.approx(np.mean(y), rel=1e-4)
     found = _fit(problem, starts=8)
     assert found.values["b2"] == pytest.approx(certified[1], rel=1e-4)
     assert found.objective == found.starts["objective"].min() < alone.objective - 10
     assert found.starts["objective"][0] == pytest.approx(alone.objective)
-    pd.testing.assert_frame_equal(found.starts, fit(problem, starts=8).starts)
+    pd.testing.assert_frame_equal(found.starts, fit_problem(problem, starts=8).starts)
 
 
 # --- what cannot be known -------------------------------------------------------------------------------
@@ -478,7 +478,7 @@ def test_a_parameter_without_influence_is_named():
     table = pd.DataFrame({"id": 1, "time": [1.0, 5, 9, 12], "output": "tumor_volume", "dose": 0})
     data = DataSet("d", "bb2121_xenograft", table.assign(value=[160.0, 250, 330, 440]), ErrorModel("proportional"))
     with pytest.warns(UserWarning, match="Kexp_max is not identified: the data do not depend on it"):
-        found = fit(Problem([data], ["Kg", "Kexp_max"]), starts=1)
+        found = fit_problem(Problem([data], ["Kg", "Kexp_max"]), starts=1)
     assert found.converged
     assert found.not_identified == ("Kexp_max",)
     rows = _by_name(found)
@@ -494,7 +494,7 @@ def test_parameters_that_only_act_together_are_named(toy):
     time, value = _decay()
     data = DataSet("d", toy, _table(time, value), ErrorModel("lognormal"))
     with pytest.warns(UserWarning, match="b2 is not identified: the data do not tell it from c"):
-        found = fit(Problem([data], ["y0", "b2", "c"]), starts=1)
+        found = fit_problem(Problem([data], ["y0", "b2", "c"]), starts=1)
     assert found.not_identified == ("b2", "c")
     assert found.values["b2"] * found.values["c"] == pytest.approx(
         -stats.linregress(time, np.log(value)).slope, rel=1e-3
@@ -511,7 +511,7 @@ def test_an_estimate_at_its_limit_says_so(toy):
     time, value = _decay()
     data = DataSet("d", toy, _table(time, value), ErrorModel("lognormal"))
     with pytest.warns(UserWarning, match="b2 is at its lower limit"):
-        found = fit(Problem([data], ["y0", Estimated("b2", 0.3, low=0.2, high=0.5)]), starts=1)
+        found = fit_problem(Problem([data], ["y0", Estimated("b2", 0.3, low=0.2, high=0.5)]), starts=1)
     assert 0.2 <= found.values["b2"] < 0.201
     assert _by_name(found)["remark"]["b2"] == "at its lower limit"
 
@@ -521,7 +521,9 @@ def test_a_fit_that_does_not_converge_is_marked(toy):
     time, value = _decay()
     data = DataSet("d", toy, _table(time, value), ErrorModel("lognormal"))
     with pytest.warns(UserWarning, match="the fit did not converge"):
-        found = fit(Problem([data], [Estimated("y0", 500.0), Estimated("b2", 0.01)]), starts=1, most=2)
+        found = fit_problem(
+            Problem([data], [Estimated("y0", 500.0), Estimated("b2", 0.01)]), starts=1, max_evaluations=2
+        )
     assert not found.converged
     assert found.message == "not converged after 2 evaluations"
     assert found.estimates["estimate"].notna().all()
@@ -531,7 +533,7 @@ def test_fewer_observations_than_parameters_are_warned_of(toy):
     data = DataSet("d", toy, _table([1, 2], [9, 8]), ErrorModel("additive", add=0.1))
     wanted = ["y0", "b2", Estimated("b1", 1.0)]
     with pytest.warns(UserWarning, match="2 observations for 3 numbers to estimate"):
-        fit(Problem([data], wanted, {"y0": Prior(10, 0.1), "b1": Prior(1, 0.1)}), starts=1)
+        fit_problem(Problem([data], wanted, {"y0": Prior(10, 0.1), "b1": Prior(1, 0.1)}), starts=1)
 
 
 # --- bad input ------------------------------------------------------------------------------------------
@@ -549,21 +551,22 @@ GOOD = _table([1, 2, 3], [9, 8, 7])
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (GOOD.assign(output="z"), "row 1 observes 'z', which toy does not have"),
-        (GOOD.assign(time=[-1, 2, 3]), "row 1 is at time -1, before time 0"),
-        (GOOD.assign(time=[1, np.inf, 3]), "time in row 2 is inf; give a finite number"),
-        (GOOD.assign(value=[1, 2, None]), "value in row 3 is nan; give a finite number"),
-        (GOOD.assign(value=["1", "x", "3"]), "value in row 2 is 'x'"),
+        (GOOD.assign(output="z"), "row 1 .*output 'z' is no output of model toy"),
+        (GOOD.assign(time=[-1, 2, 3]), "row 1 .*time -1 is before time 0"),
+        (GOOD.assign(time=[1, np.inf, 3]), "row 2 .*time inf is not finite; write a number"),
+        (GOOD.assign(value=None), "no values, which a pooled fit is made from"),
+        (GOOD.assign(value=["1", "x", "3"]), "row 2 .*value 'x' is not a number"),
         (GOOD.iloc[:0], "no observations"),
-        (GOOD.drop(columns="id"), "no column id; observations have id, time, output, value"),
+        (GOOD.drop(columns="id"), "no column id; its columns are time, value, output"),
         (GOOD.assign(id=[1, None, 1]), "row 2 has no id"),
-        (GOOD.assign(b3=1), "no parameter or covariate 'b3' of toy"),
-        (GOOD.assign(b1=[1, 2, 3]), "b1 differs between the rows of id 1"),
-        (GOOD.assign(b2=-1), "b2 = -1 1/day is not allowed"),
+        (GOOD.assign(b3=1), "no parameter or covariate 'b3'"),
+        (GOOD.assign(b1=[1, 2, 3]), "row 2 .*b1 2 is not the b1 of the patient's other rows"),
+        (GOOD.assign(b2=-1), "row 1 .*b2 -1 is not possible; it must be a finite number, 0 or more"),
         (GOOD.assign(dose=5), "needs a model with dosing"),
-        (GOOD.assign(variant="x"), "toy has no variant 'x'"),
-        (GOOD.assign(below=["no", "yes", "no"]), "below in row 1 is 'no'; give true or false"),
-        ("file.csv", "observations are str; give a data frame"),
+        (GOOD.assign(variant="x"), "variant 'x' is none of toy"),
+        (GOOD.assign(below=["no", "yes", "no"]), "row 1 .*below 'no' is neither; give true or false"),
+        ("file.csv", "file.csv: there is no such file"),
+        (3, "observations are int; give a data frame"),
     ],
 )  # fmt: skip
 def test_bad_observations_are_refused(toy, table, message):
@@ -573,7 +576,7 @@ def test_bad_observations_are_refused(toy, table, message):
 
 def test_observations_before_the_first_dose_are_refused():
     table = pd.DataFrame({"id": 1, "time": [1.0, 4], "output": "transgene", "value": 1.0})
-    with pytest.raises(InputError, match="row 1 is at time 1, before the first dose at 3"):
+    with pytest.raises(InputError, match=r"row 1 .*time 1\.0 is before the first dose at 3"):
         DataSet("d", "bb2121_clinical", table, ErrorModel(), Regimen.single(450e6, time=3))
     with pytest.raises(InputError, match="the regimen fixes the dose, and there is a column dose"):
         DataSet("d", "bb2121_clinical", table.assign(dose=1e6), ErrorModel(), 450e6)
@@ -582,8 +585,8 @@ def test_observations_before_the_first_dose_are_refused():
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ErrorModel("lognormal"), "y in row 2 is 0, and lognormal error is for values above 0"),
-        (ErrorModel("proportional"), "y in row 2 is 0, and proportional error is for values above 0"),
+        (ErrorModel("lognormal"), "row 2 .*value 0 of y has no lognormal error, which is for values above 0"),
+        (ErrorModel("proportional"), "row 2 .*value 0 of y has no proportional error, which is for values above 0"),
         ({"z": ErrorModel()}, "an error model for 'z', of which there is no observation"),
         ({}, "no error model for y"),
     ],
@@ -639,17 +642,17 @@ def test_bad_problems_are_refused(toy):
     ("settings", "message"),
     [
         ({"starts": 0}, "starts is 0; give a whole number from 1 to 1000"),
-        ({"most": 0}, "most is 0"),
+        ({"max_evaluations": 0}, "max_evaluations is 0"),
         ({"level": 95}, "level is 95; give a fraction such as 0.95"),
     ],
 )
 def test_bad_settings_of_a_fit_are_refused(toy, settings, message):
     with pytest.raises(InputError, match=message):
-        fit(Problem([_data(toy)], ["b2"]), **settings)
+        fit_problem(Problem([_data(toy)], ["b2"]), **settings)
 
 
 def test_bad_questions_to_a_fit_are_refused(toy):
-    found = fit(Problem([_data(toy)], ["b2"]), starts=1)
+    found = fit_problem(Problem([_data(toy)], ["b2"]), starts=1)
     with pytest.raises(InputError, match="'b1' is not estimated"):
         found.profile("b1")
     with pytest.raises(InputError, match="choose all, others or none"):
@@ -658,4 +661,4 @@ def test_bad_questions_to_a_fit_are_refused(toy):
         replicate(found.problem, {"b2": 1.0}, 1)
     zero = _data(toy.override({"y0": 0}), error=ErrorModel("proportional"))
     with pytest.raises(InputError, match="y in row 1 is predicted as 0, with which proportional error cannot be"):
-        fit(Problem([zero], ["b2"]))
+        fit_problem(Problem([zero], ["b2"]))

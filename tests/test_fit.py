@@ -8,11 +8,9 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
-from cartsim.cli.app import app
 from cartsim.errors import InputError
-from cartsim.fitting.pooled import DataSet, ErrorModel, Prior, Problem, fit
+from cartsim.fitting import DataSet, ErrorModel, Prior, Problem, fit_problem
 from cartsim.model.reader import load
 from cartsim.plots import estimation as plots
 
@@ -57,10 +55,14 @@ def toy(tmp_path_factory):
 def found(toy):
     table = pd.read_csv(toy.with_name("data.csv"))
     data = DataSet("toy", load(toy), table, ErrorModel("lognormal", lloq=3))
-    return fit(Problem([data], ["k"], {"k": Prior(0.1, 0.2)}), starts=1)
+    return fit_problem(Problem([data], ["k"], {"k": Prior(0.1, 0.2)}), starts=1)
 
 
 def _call(toy, *words, data=None):
+    from typer.testing import CliRunner
+
+    from cartsim.cli import app
+
     given = ["fit", toy, data or toy.with_name("data.csv"), *words]
     return CliRunner().invoke(app, [str(word) for word in given])
 
@@ -74,7 +76,7 @@ def test_a_fit_from_the_command_line_is_that_from_python(toy, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
     data = DataSet("toy", load(toy), pd.read_csv(toy.with_name("data.csv")),
                    {"y": ErrorModel("combined", add=0.1), "twice": ErrorModel("lognormal")})  # fmt: skip
-    expected = fit(Problem([data], ["k"]))
+    expected = fit_problem(Problem([data], ["k"]))
     written = pd.read_csv(tmp_path / "estimates.csv")
     assert list(written["name"]) == ["k", "y.prop", "twice.log"]
     np.testing.assert_allclose(written["estimate"], expected.estimates["estimate"], rtol=1e-12)
@@ -121,7 +123,7 @@ def test_options_reach_the_fit(toy, tmp_path):
 
 
 def test_a_search_without_an_end_is_said(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr("cartsim.fitting.pooled.fit", partial(fit, most=1))
+    monkeypatch.setattr("cartsim.fitting.fit_problem", partial(fit_problem, max_evaluations=1))
     result = _call(toy, "--estimate", "k", "--error", "lognormal", "--profiles", "no", "--out", tmp_path)
     assert result.exit_code == 1
     assert "NOT CONVERGED: not converged after 1 evaluations" in result.stdout

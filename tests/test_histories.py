@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cartsim.endpoints.histories import read_histories
+from cartsim.endpoints.histories import lay_out
 from cartsim.errors import InputError
 
 NAN = float("nan")
@@ -29,7 +29,7 @@ def table(text: str, **options) -> pd.DataFrame:
 
 
 def test_layout() -> None:
-    found = read_histories(table(GOOD))
+    found = lay_out(table(GOOD))
     assert found.ids.tolist() == ["a", "b"]
     assert found.baseline.tolist() == [40, 30]
     np.testing.assert_equal(found.days, [[28, 56, NAN], [28, 60, 91]])
@@ -41,22 +41,22 @@ def test_text_columns_and_interleaved_patients_are_the_same() -> None:
     frame = table(GOOD, dtype=str, keep_default_na=False).sort_values(
         "time", key=pd.to_numeric, kind="stable"
     )
-    found, plain = read_histories(frame), read_histories(table(GOOD))
+    found, plain = lay_out(frame), lay_out(table(GOOD))
     order = [found.ids.tolist().index(i) for i in plain.ids]
     np.testing.assert_equal(found.values[order], plain.values)
     np.testing.assert_equal(found.baseline[order], plain.baseline)
 
 
 def test_missing_day_0_value_falls_back_to_the_one_before() -> None:
-    found = read_histories(table("id,time,value\na,-7,12\na,0,\na,28,3\n"))
+    found = lay_out(table("id,time,value\na,-7,12\na,0,\na,28,3\n"))
     assert found.baseline.tolist() == [12]
 
 
 def test_baseline_column_and_patients_table() -> None:
     frame = table("id,time,value,baseline\na,28,10,40\na,56,9,\nb,28,3,30\n")
-    assert read_histories(frame).baseline.tolist() == [40, 30]
+    assert lay_out(frame).baseline.tolist() == [40, 30]
     patients = pd.DataFrame({"id": ["c", "b", "a"], "baseline": [NAN, 33, NAN], "death_day": [5, NAN, 90]})
-    found = read_histories(frame, patients=patients)
+    found = lay_out(frame, patients=patients)
     assert found.ids.tolist() == ["c", "b", "a"]
     np.testing.assert_equal(found.baseline, [NAN, 33, 40])
     np.testing.assert_equal(found.death_day, [5, NAN, 90])
@@ -68,7 +68,7 @@ def test_baseline_column_and_patients_table() -> None:
     [
         ("id,time\na,0\n", "no column value; its columns are id, time"),
         ("id,time,value\n", "no rows"),
-        ("id,time,value\na,0,40\n,28,3\n", "row 2 of the table has no id"),
+        ("id,time,value\na,0,40\n,28,3\n", "row 2 has no id"),
         ("id,time,value\na,0,40\na,28,<1.0\n", r"row 2 \(id 'a', time 28\): value '<1.0' is not a number"),
         ("id,time,value\na,0,40\na,day 28,3\n", r"row 2 \(id 'a'\): time 'day 28' is not a number"),
         ("id,time,value\na,0,40\na,,3\n", r"row 2 \(id 'a'\): time nan is missing"),
@@ -95,7 +95,7 @@ def test_baseline_column_and_patients_table() -> None:
 )
 def test_bad_tables(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        read_histories(table(text))
+        lay_out(table(text))
 
 
 @pytest.mark.parametrize(
@@ -110,4 +110,4 @@ def test_bad_tables(text: str, message: str) -> None:
 )
 def test_bad_patients_table(patients: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        read_histories(table(GOOD), patients=pd.DataFrame(patients))
+        lay_out(table(GOOD), patients=pd.DataFrame(patients))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartsim.endpoints import kinetics
-from cartsim.endpoints.kinetics import nca, nca_table
+from cartsim.endpoints.kinetics import nca, noncompartmental
 from cartsim.errors import InputError
 from cartsim.schedule import KARMMA_KINETICS, MONTH
 
@@ -22,7 +22,7 @@ DAYS = KARMMA_KINETICS[:11]  # 2, 4, 7, 9, 11, 14, 21 and months 1 to 4
 
 
 def one(days: list, values: list, **settings_: object) -> pd.Series:
-    return nca(days, [values], **settings_).iloc[0]
+    return noncompartmental(days, [values], **settings_).iloc[0]
 
 
 def test_sampling_days_of_karmma() -> None:
@@ -180,12 +180,12 @@ def test_lambda_z_takes_more_points_where_the_fit_is_as_good() -> None:
 
 def test_persistence() -> None:
     days = [month * MONTH for month in (1, 5, 6, 9, 12)]
-    table = nca(days, [[900, 80, 60, 0, 0], [900, 80, 20, 0, 70], [900, 80, NAN, 0, NAN]])
+    table = noncompartmental(days, [[900, 80, 60, 0, 0], [900, 80, 20, 0, 70], [900, 80, NAN, 0, NAN]])
     assert table["persistence_6m"].tolist() == [True, False, pd.NA]  # month 5 does not stand in for month 6
     assert table["persistence_12m"].tolist() == [False, True, pd.NA]
     assert one([180, 185], [60, 20])["persistence_6m"] is np.False_  # 185 is nearer to 182.6
     assert table["persistence_6m"].mean() == 0.5
-    near = nca([182.625 - 16, 182.625 + 15], [[60, NAN], [NAN, 60]])  # half a month is 15.2 days
+    near = noncompartmental([182.625 - 16, 182.625 + 15], [[60, NAN], [NAN, 60]])  # half a month is 15.2 days
     assert near["persistence_6m"].tolist() == [pd.NA, True]
 
 
@@ -358,7 +358,7 @@ def test_all_at_once_as_one_by_one(patients: list, method: str, stop: int) -> No
     days = [0.0, *KARMMA_KINETICS]
     for values in patients:
         values[20 - stop :] = [NAN] * stop
-    table = nca(days, patients, method=method)
+    table = noncompartmental(days, patients, method=method)
     for (_, row), values in zip(table.iterrows(), patients, strict=True):
         expected = scalar(days, values, 50.0, method, 28.0)
         if row["lambda_z_flag"] == "no decline" or row["lambda_z"] < 1e-9:
@@ -383,22 +383,22 @@ def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(4)
     values = np.exp(rng.normal(6, 2, (50, len(DAYS))))
     values[rng.random(values.shape) < 0.2] = NAN
-    whole = nca(DAYS, values)
+    whole = noncompartmental(DAYS, values)
     monkeypatch.setattr(kinetics, "BLOCK", 7)
-    pd.testing.assert_frame_equal(nca(DAYS, values), whole)
-    assert len(nca(DAYS, np.empty((0, len(DAYS))))) == 0
+    pd.testing.assert_frame_equal(noncompartmental(DAYS, values), whole)
+    assert len(noncompartmental(DAYS, np.empty((0, len(DAYS))))) == 0
 
 
 def test_arguments_are_left_as_they_were() -> None:
     values = np.full((2, 3), 10.0)
-    nca([1, 2, 3], values)
+    noncompartmental([1, 2, 3], values)
     assert (values == 10).all()
 
 
 def test_a_hundred_thousand_patients_take_a_moment() -> None:
     values = np.exp(np.random.default_rng(0).normal(6, 2, (100_000, len(KARMMA_KINETICS))))
     start = perf_counter()
-    nca(KARMMA_KINETICS, values)
+    noncompartmental(KARMMA_KINETICS, values)
     assert perf_counter() - start < 5
 
 
@@ -419,7 +419,7 @@ def test_a_hundred_thousand_patients_take_a_moment() -> None:
 )
 def test_bad_input(arguments: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        nca(**({"days": [1, 2, 3], "transgene": [[1, 2, 3]]} | arguments))
+        noncompartmental(**({"days": [1, 2, 3], "transgene": [[1, 2, 3]]} | arguments))
 
 
 # ------------------------------------------------------------------------------------------ users' tables
@@ -431,7 +431,7 @@ def tidy(**columns: list) -> pd.DataFrame:
 
 
 def test_table_with_times_of_each_patients_own() -> None:
-    result = nca_table(tidy())
+    result = nca(tidy())
     assert result["id"].tolist() == ["a", "b"]
     for i, (days, values) in enumerate([([2, 9, 30], [100, 900, 60]), ([5, 40], [70, 300])]):
         pd.testing.assert_series_equal(
@@ -442,11 +442,12 @@ def test_table_with_times_of_each_patients_own() -> None:
 def test_table_may_mix_patients_and_hold_text_numbers() -> None:
     order = [3, 0, 1, 4, 2]
     mixed = tidy().iloc[order].astype(str)
-    result = nca_table(mixed)
+    result = nca(mixed)
     assert result["id"].tolist() == ["b", "a"]
-    expected = nca_table(tidy()).iloc[[1, 0]].reset_index(drop=True)
+    expected = nca(tidy()).iloc[[1, 0]].reset_index(drop=True)
     pd.testing.assert_frame_equal(result, expected)
-    assert len(nca_table(tidy(unit=["copies/ug"] * 5))) == 2
+    pd.testing.assert_frame_equal(nca(tidy(value=[100, 900, "<50", 70, 300])), nca(tidy(value=[100, 900, 0, 70, 300])))
+    assert len(nca(tidy(unit=["copies/ug"] * 5))) == 2
 
 
 @pytest.mark.parametrize(
@@ -455,7 +456,7 @@ def test_table_may_mix_patients_and_hold_text_numbers() -> None:
         ({"time": [2, 30, 9, 5, 40]}, "row 3 .*sort"),
         ({"time": [2, 9, 9, 5, 40]}, "row 3 .*repeats"),
         ({"value": [100, -900, 60, 70, 300]}, "row 2 .*negative"),
-        ({"value": [100, 900, "<50", 70, 300]}, "row 3 .*'<50' is not a number"),
+        ({"value": [100, 900, "<60", 70, 300]}, "row 3 .*'<60' is below a limit above the lloq of 50"),
         ({"value": [100, 900, 60, None, 300]}, "row 4 .*missing; write 0"),
         ({"value": [100, 900, 60, np.inf, 300]}, "row 4 .*not finite"),
         ({"time": [2, 9, 30, 5, ""]}, "row 5 .*missing"),
@@ -467,11 +468,11 @@ def test_table_may_mix_patients_and_hold_text_numbers() -> None:
 )
 def test_bad_tables_name_the_row(columns: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        nca_table(tidy(**columns))
+        nca(tidy(**columns))
 
 
 def test_tables_without_columns_or_rows() -> None:
     with pytest.raises(InputError, match="no column value"):
-        nca_table(tidy().drop(columns="value"))
+        nca(tidy().drop(columns="value"))
     with pytest.raises(InputError, match="no rows"):
-        nca_table(tidy().iloc[:0])
+        nca(tidy().iloc[:0])

@@ -52,9 +52,7 @@ def test_a_given_limit_beside_its_value():
     np.testing.assert_allclose(found, [stats.norm.logcdf(1, 0.5, 0.7), stats.norm.logpdf(2.5, 0.5, 0.7)])
 
 
-@pytest.mark.parametrize(
-    ("low", "high"), [(-1, 0.5), (2, 3), (8, 9), (30, 31), (-40, -39), (-np.inf, 1), (1, np.inf)]
-)
+@pytest.mark.parametrize(("low", "high"), [(-1, 0.5), (2, 3), (8, 9), (30, 31), (-40, -39), (-np.inf, 1), (1, np.inf)])
 def test_interval_of_a_normal_measurement(low, high):
     # Beyond 8 SD the tail is that of scipy's log survival function, which keeps its digits.
     left, right = stats.norm.logsf(low), stats.norm.logsf(high)
@@ -72,17 +70,6 @@ def test_intervals_add_up_to_one():
     edges = np.array([-np.inf, -2, 0, 0.1, 5, np.inf])
     total = np.exp(likelihood.normal_between(edges[:-1], edges[1:], 0.4, 1.7)).sum()
     assert total == pytest.approx(1, abs=1e-14)
-    edges = np.array([0, 0.2, 1, 7, np.inf])
-    total = np.exp(likelihood.lognormal_between(edges[:-1], edges[1:], 2.0, 0.9)).sum()
-    assert total == pytest.approx(1, abs=1e-14)
-
-
-def test_lognormal_terms_are_those_of_scipy():
-    same = stats.lognorm(s=0.9, scale=2.0)
-    np.testing.assert_allclose(likelihood.lognormal([0.5, 3.0], 2.0, 0.9), same.logpdf([0.5, 3.0]))
-    np.testing.assert_allclose(likelihood.lognormal_below([0.5, 3.0], 2.0, 0.9), same.logcdf([0.5, 3.0]))
-    expected = np.log(same.cdf(3.0) - same.cdf(0.5))
-    np.testing.assert_allclose(likelihood.lognormal_between(0.5, 3.0, 2.0, 0.9), expected)
 
 
 def test_a_prediction_of_zero_is_surely_below_the_limit():
@@ -102,9 +89,7 @@ def test_slopes_are_the_numerical_ones(kind):
         sigma = _sigma(kind)
         sigma[name] *= 1 + h
         moved = error.moments(PREDICTED, **sigma)
-        np.testing.assert_allclose(
-            np.log(moved.sd / at.sd) / h, at.sigma_slope[name], rtol=1e-4, atol=1e-9
-        )
+        np.testing.assert_allclose(np.log(moved.sd / at.sd) / h, at.sigma_slope[name], rtol=1e-4, atol=1e-9)
 
 
 def test_candidates_may_have_sigmas_of_their_own():

@@ -12,6 +12,7 @@ from scipy.linalg import expm
 from typer.testing import CliRunner
 
 import cartsim
+from cartsim import plots as draw
 from cartsim.cli.app import app
 from cartsim.endpoints.paired import difference_of_rates
 from cartsim.endpoints.rates import wilson
@@ -21,7 +22,6 @@ from cartsim.endpoints.survival import kaplan_meier
 from cartsim.errors import InputError
 from cartsim.experiments.regimens import Comparison, area_under_survival, common, compare
 from cartsim.experiments.retreatment import Retreated, retreat
-from cartsim import plots as draw
 from cartsim.population.patients import Patients
 from cartsim.population.population import Population
 from cartsim.regimen import Infusion, Regimen, Retreatment

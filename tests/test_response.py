@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartsim.endpoints import response
-from cartsim.endpoints.response import Judgement, figure6, judge, landmark, respond, sweep
+from cartsim.endpoints.response import Judgement, figure6, judge, judge_each, landmark, respond
 from cartsim.endpoints.rules import IMWG2016, Response, SinghLandmark, label, labels, rules_from
 from cartsim.errors import InputError
 
@@ -512,17 +512,17 @@ def test_sweep_judges_the_same_patients_under_each() -> None:
     values = np.array([[0.15, 0.15, 9], [3, 3, 3.1]])
     days, baseline = [30, 60, 90], [40, 40]
     rules = [IMWG2016(), IMWG2016(ife_limit=0.1)]
-    table = sweep(values, days, baseline, rules, ids=["a", "b"])
+    table = judge_each(values, days, baseline, rules, ids=["a", "b"])
     assert table["rules"].tolist() == ["imwg2016"] * 2 + ["imwg2016 ife_limit=0.1"] * 2
     assert table["id"].tolist() == ["a", "b", "a", "b"]
     assert table["best"].tolist() == ["CR", "VGPR", "VGPR", "VGPR"]
-    one = sweep(values, days, baseline, {"strict": rules[1]}, ids=["a", "b"])
+    one = judge_each(values, days, baseline, {"strict": rules[1]}, ids=["a", "b"])
     pd.testing.assert_frame_equal(
         one.drop(columns="rules"), table.iloc[2:].drop(columns="rules").reset_index(drop=True)
     )
     for bad in ([], [IMWG2016(), IMWG2016()]):
         with pytest.raises(InputError, match="each different"):
-            sweep(values, days, baseline, bad)
+            judge_each(values, days, baseline, bad)
 
 
 def test_tables() -> None:

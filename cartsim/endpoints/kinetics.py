@@ -7,19 +7,21 @@ computation rules (lambda_z, partial areas).
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.endpoints.histories import _check_order, _ids, _numbers, _refuse
 from cartsim.errors import InputError
+from cartsim.observations import Observations, padded, read_observations
 from cartsim.schedule import MONTH
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LLOQ = 50.0  # copies/ug
+TRANSGENE = "transgene"  # the output that is analyzed where a table holds several
 # Regressions whose adjusted R2 is this close to the best count as equal; the one with most points is taken.
 R2_TOLERANCE = 1e-4
 # Patients at a time, so that the arrays of one pass stay in the processor's cache.
@@ -36,7 +38,7 @@ _LAMBDA_Z_FLAGS = (
 )
 
 
-def nca(
+def noncompartmental(
     days: ArrayLike,
     transgene: ArrayLike,
     *,
@@ -69,7 +71,7 @@ def nca(
     - ``clast``, ``tlast``: last quantifiable value after day 0, and its day.
     - ``persistence_6m``, ``persistence_12m``: whether the sample nearest to that month is quantifiable;
       missing without a sample within half a month of it.
-    - ``Cmax_flag``, ``AUC_flag``, ``lambda_z_flag``: how each was had, or why it is missing.
+    - ``Cmax_flag``, ``AUC_flag``, ``lambda_z_flag``: what it rests on, or why it is missing.
 
     Raises InputError for shapes that do not fit, days that do not increase or are negative, negative or
     infinite values, and settings that are not offered.
@@ -97,8 +99,7 @@ def nca(
     n = len(values)
     times = np.broadcast_to(times, values.shape)
     blocks = [
-        _block(times[i : i + BLOCK], values[i : i + BLOCK], lloq, method, horizon)
-        for i in range(0, max(n, 1), BLOCK)
+        _block(times[i : i + BLOCK], values[i : i + BLOCK], lloq, method, horizon) for i in range(0, max(n, 1), BLOCK)
     ]
     columns: dict[str, Any] = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     flags = (("Cmax_flag", _CMAX_FLAGS), ("AUC_flag", _AUC_FLAGS), ("lambda_z_flag", _LAMBDA_Z_FLAGS))
@@ -109,50 +110,63 @@ def nca(
     return pd.DataFrame({"id": np.arange(n) if ids is None else np.asarray(ids)} | columns)
 
 
-def nca_table(
-    frame: pd.DataFrame, *, lloq: float = LLOQ, method: str = "linear-log", horizon: float = 28.0
+def nca(
+    observations: Observations | pd.DataFrame | str | Path,
+    *,
+    output: str | None = None,
+    lloq: float = LLOQ,
+    method: str = "linear-log",
+    horizon: float = 28.0,
 ) -> pd.DataFrame:
-    """Noncompartmental analysis of a user's own data, a row for each sample with columns id, time, value.
+    """Noncompartmental analysis of a user's own data.
 
-    ``time`` in days from infusion, increasing within a patient (a sample before infusion gets time 0);
-    ``value`` as in `nca`: 0 where below the limit, no row where the sample was missed. Patients may have
-    different times. A column ``unit`` must hold one unit throughout; other columns are passed over. Returns a
-    row for each patient as `nca` does, in the order in which they appear.
+    Parameters
+    ----------
+    observations
+        See `cartsim.observations`; times in days from infusion, increasing within a patient (a sample before infusion
+        gets time 0). A value below a limit, such as "<50", counts as 0 if the limit is ``lloq`` or less. A missed
+        sample has no row. Patients may have different times.
+    output
+        Which values, where there are several outputs; by default those of "transgene".
+    lloq, method, horizon
+        As for `noncompartmental`.
 
-    Raises InputError, naming the row (counted from 1 below the header), for a missing column, text in a
-    number, a missing, negative or infinite number, samples unsorted or given twice, and mixed units.
+    Returns
+    -------
+    pandas.DataFrame
+        A row a patient as `noncompartmental` has it, in the order in which they appear.
+
+    Raises
+    ------
+    InputError
+        Naming the row (counted from 1 below the header): as `read_observations`; for a missing or negative value, one
+        below a limit above ``lloq``, a time before infusion, and samples unsorted or given twice.
+
+    Examples
+    --------
+    >>> import cartsim as cs
+    >>> import pandas as pd
+    >>> samples = pd.DataFrame({"id": 1, "time": [2, 9, 14, 28, 60], "value": [100, 900, 600, 300, 60]})
+    >>> cs.nca(samples)["Cmax"].tolist()
+    [900.0]
     """
-    import pandas as pd
-
-    ids = _ids(frame, "the table", ("id", "time", "value"))
-    if not len(frame):
-        raise InputError("the table has no rows; give one row for each sample: id, time, value")
-    time, value = _numbers(frame, "time", ids), _numbers(frame, "value", ids)
-    _refuse(np.isnan(time), frame, ids, "time", "is missing; give the day from infusion")
-    _refuse(time < 0, frame, ids, "time", "is negative; days count from infusion, earlier samples get 0")
-    _refuse(np.isnan(value), frame, ids, "value", "is missing; write 0 if below the limit, else drop the row")
-    _refuse(value < 0, frame, ids, "value", "is negative; a concentration is 0 or more")
-    if "unit" in frame:
-        units = frame["unit"].astype(str).str.strip()
-        other = (units != units.iloc[0]).to_numpy()
-        _refuse(other, frame, ids, "unit", f"is not {units.iloc[0]} as in row 1; convert to one unit")
-    patient, known = pd.factorize(ids)
-    _check_order(patient, time, ids)
-
-    order = np.argsort(patient, kind="stable")
-    owner = patient[order]
-    count = np.bincount(owner)
-    sample = np.arange(owner.size) - np.repeat(np.cumsum(count) - count, count)
-    days = np.full((len(known), count.max()), np.nan)
-    values = days.copy()
-    days[owner, sample], values[owner, sample] = time[order], value[order]
-    return nca(days, values, lloq=lloq, method=method, horizon=horizon, ids=known)
+    found = read_observations(observations).quantity(output, TRANSGENE)
+    time, value, below = (found.frame[name].to_numpy() for name in ("time", "value", "below"))
+    found.refuse(time < 0, "time", "is negative; days count from infusion, earlier samples get 0")
+    found.refuse(np.isnan(value), "value", "is missing; write 0 if below the limit, else drop the row")
+    found.refuse(value < 0, "value", "is negative; a concentration is 0 or more")
+    found.refuse(
+        below & (value > lloq), "value", f"is below a limit above the lloq of {lloq:g}; give that limit as lloq"
+    )
+    found.check_order()
+    days, values = padded(found.patient, len(found.ids), (time, np.where(below, 0.0, value)))
+    return noncompartmental(days, values, lloq=lloq, method=method, horizon=horizon, ids=found.ids)
 
 
 def _block(
     days: NDArray[np.float64], values: NDArray[np.float64], lloq: float, method: str, horizon: float
 ) -> dict[str, NDArray[Any]]:
-    """All columns of `nca` for some patients, flags as codes; days and values (n, t)."""
+    """All columns of `noncompartmental` for some patients, flags as codes; days and values (n, t)."""
     # Times first from here on: every step below goes through the times, for all patients at once.
     days, values = np.ascontiguousarray(days.T), np.array(values.T, order="C")
     values[values < lloq] = 0.0
@@ -181,9 +195,7 @@ def _block(
         "persistence_12m": _persistence(days, values, 12 * MONTH),
         "Cmax_flag": np.select([any_quantifiable, any_sample], [0, 1], 2),
         "AUC_flag": np.where(any_sample, area_flag, _AUC_FLAGS.index("no sample")),
-        "lambda_z_flag": np.select(
-            [points > 0, after_cmax >= 3, any_quantifiable, any_sample], [0, 1, 2, 3], 4
-        ),
+        "lambda_z_flag": np.select([points > 0, after_cmax >= 3, any_quantifiable, any_sample], [0, 1, 2, 3], 4),
     }
 
 

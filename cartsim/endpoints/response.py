@@ -22,14 +22,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.endpoints.histories import read_histories
+from cartsim.endpoints.histories import lay_out
 from cartsim.endpoints.rules import IMWG2016, Response, SinghLandmark, label
 from cartsim.errors import InputError
+from cartsim.observations import Observations
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -351,7 +353,7 @@ def _checked_days(days: ArrayLike, n: int, visits: int) -> NDArray[np.float64]:
     return day
 
 
-def sweep(
+def judge_each(
     mprotein: ArrayLike,
     days: ArrayLike,
     baseline: ArrayLike,
@@ -389,13 +391,41 @@ def sweep(
     return pd.concat(tables, ignore_index=True)
 
 
-def respond(frame: pd.DataFrame, rules: IMWG2016, *, patients: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Responses of a tidy table `id, time, value` (days, g/L): one row a patient, see `Judgement`.
+def respond(
+    observations: Observations | pd.DataFrame | str | Path,
+    rules: IMWG2016,
+    *,
+    output: str | None = None,
+    patients: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Responses judged from a user's own M-protein (g/L): a row a patient, see `Judgement`.
 
-    What the table and the optional `patients` table may hold, and what is refused, is said at
-    `cartsim.endpoints.histories.read_histories`. Patients of `patients` without rows are NE.
+    Parameters
+    ----------
+    observations
+        See `cartsim.observations`; what else is asked of them is said at `cartsim.endpoints.histories.lay_out`. Columns
+        ``new_therapy_day``, ``death_day`` and ``end_day`` end a patient's assessments.
+    rules
+        Of response and progression.
+    output
+        Which values, where there are several outputs; by default those of "mprotein_gL".
+    patients
+        A second table with baselines and events, a row a patient; those without assessments are NE.
+
+    Raises
+    ------
+    InputError
+        As `lay_out`.
+
+    Examples
+    --------
+    >>> import cartsim as cs
+    >>> import pandas as pd
+    >>> visits = pd.DataFrame({"id": 1, "time": [0, 28, 56, 91], "value": [40, 10, 3, 3]})
+    >>> cs.respond(visits, cs.IMWG2016())["best"].tolist()
+    ['VGPR']
     """
-    history = read_histories(frame, patients=patients)
+    history = lay_out(observations, output=output, patients=patients)
     found = judge(
         history.values,
         history.days,
@@ -408,9 +438,7 @@ def respond(frame: pd.DataFrame, rules: IMWG2016, *, patients: pd.DataFrame | No
     return found.patient_table(history.ids)
 
 
-def landmark(
-    change: ArrayLike, rules: SinghLandmark, *, baseline: ArrayLike | None = None
-) -> NDArray[np.int8]:
+def landmark(change: ArrayLike, rules: SinghLandmark, *, baseline: ArrayLike | None = None) -> NDArray[np.int8]:
     """Codes of the bins that hold `change`, percent from baseline at the landmark, any shape; NaN is NE.
 
     `baseline` (g/L, broadcast against `change`) is needed when `rules.cr_limit` is set. Raises `InputError`

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.endpoints.censoring import duration_of_response, progression_free_survival
-from cartsim.endpoints.kinetics import nca
+from cartsim.endpoints.kinetics import noncompartmental
 from cartsim.endpoints.paired import difference_of_rates
 from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.response import judge
@@ -205,7 +205,7 @@ def _second(
         visits.response, judged.evaluable, judged.progression_day, rule=rules.censoring
     )
     lasting = duration_of_response(survival, judged.response_day)
-    kinetic = nca(visits.kinetics, at("transgene", kinetics), lloq=rules.lloq)
+    kinetic = noncompartmental(visits.kinetics, at("transgene", kinetics), lloq=rules.lloq)
     found = judged.patient_table(table["id"].to_numpy())[["id", "best", "response_day", "progression_day", "change"]]
     return found.assign(
         second_dose=cells,

@@ -56,30 +56,9 @@ def normal_between(low: ArrayLike, high: ArrayLike, mean: ArrayLike, sd: ArrayLi
         return upper + np.log(-np.expm1(log_ndtr(a) - upper))
 
 
-def lognormal(value: ArrayLike, median: ArrayLike, sd: ArrayLike) -> NDArray[np.float64]:
-    """Log density of a log-normal measurement; `sd` is that of the logarithm."""
-    log_value = np.log(value)
-    return normal(log_value, _log(median), sd) - log_value
-
-
-def lognormal_below(limit: ArrayLike, median: ArrayLike, sd: ArrayLike) -> NDArray[np.float64]:
-    """Log probability that a log-normal measurement is below `limit`."""
-    return normal_below(_log(limit), _log(median), sd)
-
-
-def lognormal_between(low: ArrayLike, high: ArrayLike, median: ArrayLike, sd: ArrayLike) -> NDArray[np.float64]:
-    """Log probability that a log-normal measurement lies between `low` (may be 0) and `high` (may be inf)."""
-    return normal_between(_log(low), _log(high), _log(median), sd)
-
-
 def _standard(limit: ArrayLike, mean: ArrayLike, sd: ArrayLike) -> NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (np.asarray(limit, float) - mean) / sd
-
-
-def _log(x: ArrayLike) -> NDArray[np.float64]:
-    with np.errstate(divide="ignore"):
-        return np.log(np.asarray(x, float))
+        return (np.asarray(limit, float) - np.asarray(mean, float)) / np.asarray(sd, float)
 
 
 # --- error models ---------------------------------------------------------------------------------------

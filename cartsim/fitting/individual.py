@@ -13,7 +13,7 @@ variation), the cut-off of CR, and from where progression counts (see `CategoryR
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,13 +25,18 @@ from numpy.typing import ArrayLike, NDArray
 from cartsim.endpoints.rules import Response
 from cartsim.endpoints.survival import KaplanMeier, TimeToEvent, kaplan_meier, progression_free_survival
 from cartsim.errors import InputError
+from cartsim.fitting.data import CategoryRules, PatientData, patient_data
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.likelihood import PatientLikelihood, error_models, judged
-from cartsim.fitting.observations import CategoryRules, PatientData, read_patient_data
 from cartsim.fitting.posterior import Modes, Sample, find_modes, log_normal, sample_posteriors
-from cartsim.model.reader import Model, load
+from cartsim.model.model import Model
+from cartsim.model.reader import load
+from cartsim.observations import Observations
+from cartsim.population.patients import Patients, check_name
+from cartsim.provenance import made_by
+from cartsim.results import Result
 from cartsim.schedule import MONTH
-from cartsim.simulation import Simulation, made_by, simulate
+from cartsim.simulation import Simulation, simulate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,20 +55,27 @@ LOW_DOSE = 150e6  # cells; Figure 5b parts the patients there
 FEW_DRAWS = 100  # effective draws below which posterior intervals are too rough to report without a word
 
 
-@dataclass(frozen=True)
-class IndividualFits:
+@dataclass(frozen=True, repr=False, eq=False)
+class IndividualFits(Result):
     """Fits of n patients in d parameters.
 
-    likelihood: the data and how probable they are; typical, omega (d,): the prior; modes, sample: the posteriors of
-    eta, a patient's log deviation from the typical value in omegas.
+    Attributes
+    ----------
+    likelihood
+        The data and how probable they are.
+    typical, omega
+        (d,) The prior.
+    modes, sample
+        The posteriors of eta, a patient's log deviation from the typical value in omegas.
     """
 
+    what = "individual fits"
     likelihood: PatientLikelihood
     typical: Floats
     omega: Floats
     modes: Modes
     sample: Sample
-    seed: int
+    made_by: dict[str, Any]
 
     @property
     def data(self) -> PatientData:
@@ -72,6 +84,21 @@ class IndividualFits:
     def values(self, eta: Floats) -> Floats:
         """Parameters (..., d) at eta (..., d)."""
         return self.typical * np.exp(self.omega * eta)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The estimates, see `parameters`."""
+        return self.parameters
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row a parameter, see `shrinkage`."""
+        return self.shrinkage
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """The patients whose search for the mode did not converge."""
+        return self.patients[~self.patients["converged"]].reset_index(drop=True)
 
     @cached_property
     def parameters(self) -> pd.DataFrame:
@@ -144,8 +171,9 @@ class IndividualFits:
         """-2 log likelihood of all data under the population (the individual parameters integrated out)."""
         return -2 * float(self.sample.log_evidence.sum())
 
-    def warnings(self) -> list[str]:
-        """What the reader must know: searches that did not converge, posteriors with few effective draws."""
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Searches that did not converge, and posteriors with few effective draws."""
         said = []
         for wrong, what in (
             (~self.modes.converged, "the search for the mode did not converge"),
@@ -154,22 +182,22 @@ class IndividualFits:
             if wrong.any():
                 who = ", ".join(map(str, self.data.ids[wrong]))
                 said.append(f"{wrong.sum()} of {len(wrong)} patients (id {who}): {what}")
-        return said
+        return tuple(said)
 
     def curves(self, times: ArrayLike, outputs: Sequence[str] | None = None) -> Simulation:
-        """All patients at their modes, simulated at ``times`` (days); ``values[output]`` is (n, times)."""
+        """All patients at their modes, simulated at ``times`` (days); ``[output]`` is (n, times)."""
         fitted = self.values(self.modes.eta)
         table = self.data.table.assign(**dict(zip(self.likelihood.parameters, fitted.T, strict=True)))
         names = list(dict.fromkeys(series.output for series in self.data.series)) if outputs is None else outputs
-        return simulate(self.likelihood.model, table.assign(id=self.data.ids), None, times, names)
+        return simulate(Patients(self.likelihood.model, table.assign(id=self.data.ids)), None, times, names)
 
     @cached_property
     def categories(self) -> pd.DataFrame:
-        """A row an assessment: id, day, observed and fitted category, ``change`` (M-protein of the fit, percent from
+        """A row an assessment: id, time, observed and fitted category, ``change`` (M-protein of the fit, percent from
         baseline), and from ``low`` to ``high`` what changes the observed category stands for, given the fit's nadir."""
         import pandas as pd
 
-        columns = ["id", "day", "observed", "fitted", "change", "low", "high"]
+        columns = ["id", "time", "observed", "fitted", "change", "low", "high"]
         series = self.data.responses
         if series is None or series.category is None:
             return pd.DataFrame(columns=columns)
@@ -249,46 +277,77 @@ class IndividualFits:
             table[[f"{kind}_time", f"{kind}_event", f"{kind}_reason"]] = pfs.frame()[["time", "event", "reason"]]
         return table
 
-    def made_by(self) -> dict[str, Any]:
-        """Model, settings and versions behind the fits."""
-        likelihood = self.likelihood
-        return made_by(
-            likelihood.model,
-            seed=self.seed,
-            parameters=", ".join(likelihood.parameters),
-            errors=str(likelihood.errors),
-            rules=repr(self.data.rules),
-            draws=self.sample.weight.shape[1],
-        )
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Parameters, shrinkage and patients; with response categories also these and progression-free survival."""
+        found = {"parameters": self.parameters, "shrinkage": self.shrinkage, "patients": self.patients}
+        if self.data.responses is not None:
+            found |= {"categories": self.categories, "pfs": self.pfs_table()}
+        return {f"{name}.csv": table for name, table in found.items()}
+
+    def about(self) -> dict[str, Any]:
+        """What made the fits, -2LL, warnings, and median PFS in months."""
+        found = {**self.made_by, "minus_2LL": self.minus_2LL, "warnings": list(self.warnings)}
+        if self.data.responses is not None:
+            medians = {f"{group}, {kind}": curve.median.value for (group, kind), curve in self.survival().items()}
+            found["median_pfs_months"] = {name: None if np.isnan(m) else m for name, m in medians.items()}
+        return found
+
+    def _title(self) -> str:
+        return f"individual fits of {self.likelihood.model.name}: {len(self.data.ids)} patients"
 
 
-def fit_responses(
-    source: str | Path | pd.DataFrame,
-    model: str | Path | Model = "bb2121_clinical",
+def fit_individuals(
+    model: str | Path | Model,
+    observations: Observations | pd.DataFrame | str | Path,
+    estimate: Sequence[str] | Mapping[str, float | None] | None = None,
     *,
-    parameters: Sequence[str] | None = None,
-    omega: Mapping[str, float] | None = None,
-    rules: CategoryRules = CategoryRules(),  # noqa: B008 (frozen)
     errors: Mapping[str, ErrorModel] | None = None,
+    rules: CategoryRules = CategoryRules(),  # noqa: B008 (frozen)
     draws: int = 1000,
     seed: int = 2021,
     n_jobs: int = 1,
 ) -> IndividualFits:
-    """Fit every patient of a data set, see `cartsim.fitting.observations` for its form.
+    """Fit every patient by itself, the population's variability as prior.
 
-    source: a CSV file, a frame, or the name of a packaged example ("crb401_synthetic").
-    parameters: estimated for each patient, the others typical; by default Kexp_max, Kkill_max and gamma_m, and
-        gamma_b where the data have sBCMA. omega: SDs of the log that replace those of the model file.
-    errors: error models by output, of categories by "category", all with fixed SDs; `ERRORS` for those not given.
-    draws: of each patient's posterior; about half of them are effective.
+    Parameters
+    ----------
+    model
+        A model, its name, or the path of its file.
+    observations
+        Values and response categories, see `cartsim.observations`; a column ``dose`` is needed.
+    estimate
+        Parameters estimated for each patient, the others being typical; by default Kexp_max, Kkill_max and gamma_m,
+        and gamma_b where the data have sBCMA. A mapping gives the SD of a parameter's logarithm in the population, in
+        place of that of the model file where it is not None.
+    errors
+        Error models by output, of categories by "category", all with fixed SDs. By default log-normal, with an SD of
+        0.05 for M-protein behind the categories and 0.2 for any measured output.
+    rules
+        Which change of M-protein each category stands for.
+    draws
+        Of each patient's posterior; about half of them are effective.
+    seed
+        Of the draws.
+    n_jobs
+        Threads.
 
-    Raises `InputError` for bad data, unknown parameters, and those without log-normal variability. A search that does
-    not converge is marked, not raised: see `IndividualFits.warnings`.
+    Raises
+    ------
+    InputError
+        For bad data, unknown parameters, and those without log-normal variability. A search that does not converge is
+        marked, not raised: see ``failures`` and ``warnings``.
+
+    Examples
+    --------
+    >>> import cartsim as cs
+    >>> fits = cs.fit_individuals("bb2121_clinical", "crb401_synthetic", draws=100)
+    >>> len(fits.frame), len(fits.failures)
+    (132, 0)
     """
     chosen = load(model)
-    data = read_patient_data(source, chosen, rules)
-    names = chosen_parameters(parameters, data)
-    typical, sd = lognormal_prior(chosen, names, data, omega)
+    data = patient_data(observations, chosen, rules)
+    names = chosen_parameters(estimate, data)
+    typical, sd = lognormal_prior(chosen, names, data, estimate if isinstance(estimate, Mapping) else {})
     models = error_models(data, chosen, errors, ERRORS)
     for name, error in models.items():
         if any(getattr(error, sigma) is None for sigma in error.sigmas):
@@ -303,13 +362,15 @@ def fit_responses(
     modes = find_modes(target, likelihood.n, len(names))
     refuse_impossible(data, np.isfinite(target(modes.eta, np.arange(likelihood.n))))
     sample = sample_posteriors(target, modes.eta, modes.covariance, seed, draws=draws)
-    return IndividualFits(likelihood, typical, sd, modes, sample, seed)
+    settings = {"seed": seed, "parameters": ", ".join(names), "draws": draws}
+    made = made_by(chosen, **settings, errors=str(models), rules=repr(rules))
+    return IndividualFits(likelihood, typical, sd, modes, sample, made)
 
 
-def chosen_parameters(parameters: Sequence[str] | None, data: PatientData) -> tuple[str, ...]:
+def chosen_parameters(estimate: Iterable[str] | None, data: PatientData) -> tuple[str, ...]:
     """The parameters asked for, or by default those of Singh 2021: gamma_b only where the data have sBCMA."""
-    if parameters is not None:
-        return tuple(parameters)
+    if estimate is not None:
+        return (estimate,) if isinstance(estimate, str) else tuple(estimate)
     sbcma = any(series.output in ("sbcma_change", "sBCMA") for series in data.series)
     return (*PARAMETERS, "gamma_b") if sbcma else PARAMETERS
 
@@ -325,26 +386,26 @@ def refuse_impossible(data: PatientData, possible: NDArray[np.bool_]) -> None:
 
 
 def lognormal_prior(
-    model: Model, names: Sequence[str], data: PatientData, omega: Mapping[str, float] | None = None
+    model: Model, names: Sequence[str], data: PatientData, omega: Mapping[str, float | None]
 ) -> tuple[Floats, Floats]:
-    """Typical values and omegas of parameters that vary log-normally; refuses what cannot be estimated."""
-    from cartsim.population.patients import check_name
+    """Typical values and omegas of parameters that vary log-normally; refuses what cannot be estimated.
 
+    ``omega``: in place of the model's where it has a number.
+    """
     if not names or len(set(names)) < len(names):
-        raise InputError(f"parameters {', '.join(names) or '(none)'}: name at least one, each once")
-    for name in omega or {}:
-        if name not in names:
-            raise InputError(f"an omega of {name}, which is not estimated; the parameters are {', '.join(names)}")
+        raise InputError(f"estimate {', '.join(names) or '(nothing)'}: name at least one parameter, each once")
     typical, sd = [], []
     for name in names:
-        check_name(model, name, "parameters")
+        check_name(model, name, "estimate")
         parameter = model.parameters[name]
         if name in data.table:
-            raise InputError(f"{name} is a column of the data and so known; leave it out of the parameters")
+            raise InputError(f"{name} is a column of the data and so known; do not estimate it")
         if parameter.value is None or parameter.value <= 0:
             raise InputError(f"{name} has no positive typical value to vary about; override it or leave it out")
         iiv = parameter.iiv
-        given = (omega or {}).get(name, iiv.omega if iiv and iiv.distribution == "lognormal" else 0.0)
+        given = omega.get(name)
+        if given is None:
+            given = iiv.omega if iiv and iiv.distribution == "lognormal" else 0.0
         if not (np.isfinite(given) and given > 0):
             raise InputError(f"{name} has no log-normal variability above 0; give its omega or leave it out")
         typical.append(parameter.value)
@@ -352,9 +413,7 @@ def lognormal_prior(
     return np.array(typical), np.array(sd)
 
 
-def _time_to_progression(
-    calendar: Floats, planned: NDArray[np.bool_], category: NDArray[np.int8]
-) -> TimeToEvent:
+def _time_to_progression(calendar: Floats, planned: NDArray[np.bool_], category: NDArray[np.int8]) -> TimeToEvent:
     """PFS from categories (n, v) on a common calendar (v,), of which each patient has the planned visits."""
     order = np.argsort(~planned, axis=1, kind="stable")  # a patient's own visits first, then padding
     mine = np.take_along_axis(planned, order, axis=1)
@@ -362,6 +421,4 @@ def _time_to_progression(
     codes = np.take_along_axis(category, order, axis=1)
     progressed = mine & (codes == Response.PD)
     first = np.where(progressed, days, np.inf).min(axis=1)
-    return progression_free_survival(
-        days, mine & (codes != Response.NE), np.where(np.isfinite(first), first, np.nan)
-    )
+    return progression_free_survival(days, mine & (codes != Response.NE), np.where(np.isfinite(first), first, np.nan))

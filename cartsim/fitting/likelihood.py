@@ -18,11 +18,12 @@ from scipy.special import log_ndtr
 
 from cartsim.endpoints.rules import Response
 from cartsim.errors import InputError
+from cartsim.fitting.data import CategoryRules, PatientData, Series, is_change
 from cartsim.fitting.errors import ErrorModel, normal, normal_below, normal_between
-from cartsim.fitting.observations import CategoryRules, PatientData, Series, is_change
-from cartsim.model.reader import Model
+from cartsim.model.model import Model
 from cartsim.population.patients import outside
-from cartsim.simulation import simulate
+from cartsim.simulation import simulate_rows
+from cartsim.solver import Solver
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.signedinteger[Any]]
@@ -48,7 +49,7 @@ class PatientLikelihood:
     model: Model
     parameters: tuple[str, ...]
     errors: dict[str, ErrorModel]
-    rtol: float = 1e-6
+    solver: Solver = Solver()  # noqa: RUF009 (frozen)
     n_jobs: int = 1
 
     @property
@@ -64,17 +65,21 @@ class PatientLikelihood:
         return [np.concatenate(own) for own in zip(*parts, strict=True)]
 
     def _predict(self, values: Floats, who: Ints) -> list[Floats]:
+        import pandas as pd
+
         impossible = np.zeros(len(who), bool)
         table = {name: column.to_numpy()[who] for name, column in self.data.table.items()}
+        dose = table.pop("dose")
         for k, name in enumerate(self.parameters):
             parameter = self.model.parameters[name]
             wrong = outside(values[:, k], parameter.low, parameter.high)
             table[name] = np.where(wrong, np.float64(parameter.value or 0.0), values[:, k])
             impossible |= wrong
-        outputs = [series.output for series in self.data.series]
+        outputs = list(dict.fromkeys(series.output for series in self.data.series))
         times = np.unique(np.concatenate([s.days[np.isfinite(s.days)] for s in self.data.series]))
-        run = simulate(
-            self.model, table, None, times, list(dict.fromkeys(outputs)), rtol=self.rtol, n_jobs=self.n_jobs
+        rows = pd.DataFrame(table, index=pd.RangeIndex(len(who), name="id"))
+        run = simulate_rows(
+            self.model, rows, None, times, outputs, own_dose=dose, solver=self.solver, n_jobs=self.n_jobs
         )
         found = []
         for series in self.data.series:
@@ -140,9 +145,7 @@ def error_models(
     return models
 
 
-def _value_terms(
-    series: Series, who: Ints, levels: Floats, error: ErrorModel, sigma: dict[str, Any]
-) -> Floats:
+def _value_terms(series: Series, who: Ints, levels: Floats, error: ErrorModel, sigma: dict[str, Any]) -> Floats:
     low, high = series.low[who], series.high[who]
     m = error.moments(levels, **sigma)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -187,9 +190,7 @@ def _category_terms(
         return np.where(category == Response.PD, log_ndtr(z), log_ndtr(-z) + terms)
 
 
-def _lowest_before(
-    mean: Floats, sd: Floats, assessed: NDArray[np.bool_], baseline: float
-) -> tuple[Floats, Floats]:
+def _lowest_before(mean: Floats, sd: Floats, assessed: NDArray[np.bool_], baseline: float) -> tuple[Floats, Floats]:
     """Mean and SD, (r, k), of the lowest measurement before each visit, the baseline (without error) being the first.
 
     By the moments of the lesser of two normal variables, visit by visit (Clark 1961, Oper Res 9:145): the lowest of

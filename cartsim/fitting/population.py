@@ -41,13 +41,16 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from cartsim.errors import InputError
+from cartsim.fitting.data import CategoryRules, patient_data
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.individual import ERRORS, chosen_parameters, lognormal_prior, refuse_impossible
 from cartsim.fitting.likelihood import PatientLikelihood, error_models
-from cartsim.fitting.observations import CategoryRules, read_patient_data
 from cartsim.fitting.posterior import Sample, log_normal, sample_posteriors
-from cartsim.model.reader import Model, load
-from cartsim.simulation import made_by
+from cartsim.model.model import Model
+from cartsim.model.reader import load
+from cartsim.observations import Observations
+from cartsim.provenance import made_by
+from cartsim.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +62,8 @@ START_SD = {"log": 0.3, "prop": 0.3}  # of error models that are estimated; `add
 ACCEPT_ALL, ACCEPT_ONE = 0.3, 0.4  # acceptance that random walks in all and in one component are adapted to
 ANNEALING = 0.95  # least share of its variance that a parameter keeps in an iteration of the annealing
 CHAINS = 100  # at least so many in all
-HELD = 800  # draws a patient for the derivatives of the likelihood
+DRAWS = 1600  # of each patient's posterior, for -2LL
+HELD = 800  # of these, for the derivatives of the likelihood
 STEPS = 5  # Newton steps after the last iteration, at most
 CLOSE, LONGEST = 0.1, 1.5  # of a Newton step, in standard errors: what is not worth taking, what is not exceeded
 NEAR = 0.3  # a fit has converged when a Newton step would be shorter than this in every standard error
@@ -84,7 +88,27 @@ class Likelihood(Protocol):
 
 
 @dataclass(frozen=True)
-class Population:
+class Saem:
+    """Settings of the algorithm.
+
+    Parameters
+    ----------
+    explore, smooth
+        Iterations of either kind, 10 or more of each.
+    full
+        Estimate correlations too, for which no mean may be held.
+    seed
+        Of chains and draws.
+    """
+
+    explore: int = 150
+    smooth: int = 100
+    full: bool = False
+    seed: int = 2021
+
+
+@dataclass(frozen=True)
+class PopulationEstimate:
     """What is estimated: mu (d,), Omega (d, d), and the open SDs of the error models by (label, name of the SD)."""
 
     mu: Floats
@@ -105,19 +129,36 @@ class Population:
         return np.sqrt(np.diagonal(self.omega))
 
 
-@dataclass(frozen=True)
-class PopulationFit:
+@dataclass(frozen=True, repr=False, eq=False)
+class PopulationFit(Result):
     """A population estimated by SAEM.
 
-    likelihood: data, model and error models; population: the estimates; free: which means were estimated; full: whether
-    correlations were; trace: the estimates at every iteration, with its phase (explore, smooth, newton) and the share
-    of proposals accepted by each kernel; sample: the patients' posteriors; covariance: of the estimates on the scale of
-    `names`; step: where a Newton step from the estimates would lead, on the same scale; vanished: SDs of errors that
-    ran to 0.
+    Attributes
+    ----------
+    likelihood
+        Data, model and error models.
+    population
+        The estimates.
+    free
+        (d,) Which means were estimated.
+    full
+        Whether correlations were.
+    trace
+        The estimates at every iteration, with its phase (explore, smooth, newton) and the share of proposals accepted
+        by each kernel.
+    sample
+        The patients' posteriors.
+    covariance
+        Of the estimates on the scale of `names`.
+    step
+        Where a Newton step from the estimates would lead, on the same scale.
+    vanished
+        SDs of errors that ran to 0.
     """
 
+    what = "population fit"
     likelihood: Likelihood
-    population: Population
+    population: PopulationEstimate
     free: NDArray[np.bool_]
     full: bool
     trace: pd.DataFrame
@@ -125,10 +166,24 @@ class PopulationFit:
     covariance: Floats
     step: Floats
     vanished: list[tuple[str, str]]
-    seed: int
+    made_by: dict[str, Any]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The estimates, see `estimates`."""
+        return self.estimates
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """Estimates that should have a standard error and have none, since the data do not identify them."""
+        lost = [
+            name for name, variance in zip(self.names, np.diagonal(self.covariance), strict=True) if np.isnan(variance)
+        ]
+        rows = [key in lost for key in zip(self.estimates["kind"], self.estimates["name"], strict=True)]
+        return self.estimates[rows].reset_index(drop=True)
 
     @cached_property
-    def table(self) -> pd.DataFrame:
+    def estimates(self) -> pd.DataFrame:
         """A row an estimate: kind ("typical", "omega", "correlation", "sigma"), name, value, se, rse, low, high.
 
         Limits are 95 % on the scale on which the estimate is nearly normal: logarithms, Fisher's z for correlations.
@@ -198,7 +253,8 @@ class PopulationFit:
             }
         )
 
-    def warnings(self) -> list[str]:
+    @property
+    def warnings(self) -> tuple[str, ...]:
         """What the reader must know before using the estimates."""
         said = []
         se = np.sqrt(np.diagonal(self.covariance))
@@ -220,47 +276,88 @@ class PopulationFit:
         rough = int((self.sample.ess < 100).sum())
         if rough:
             said.append(f"{rough} of {self.likelihood.n} patients have fewer than 100 effective draws: -2LL is rough")
-        return said
+        return tuple(said)
 
-    def made_by(self) -> dict[str, Any]:
-        """Model, settings and versions behind the estimates."""
-        own = self.likelihood
-        assert isinstance(own, PatientLikelihood)
-        return made_by(own.model, seed=self.seed, parameters=", ".join(own.parameters), errors=str(own.errors),
-                       rules=repr(own.data.rules), iterations=len(self.trace))
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Estimates, their course, and the patients' own parameters."""
+        return {"estimates.csv": self.estimates, "trace.csv": self.trace, "individuals.csv": self.individuals}
+
+    def about(self) -> dict[str, Any]:
+        """What made the estimates, how likely they make the data, and what to know of them."""
+        return {
+            **self.made_by,
+            "minus_2LL": self.minus_2LL,
+            "minus_2LL_se": self.minus_2LL_se,
+            "aic": self.aic,
+            "bic": self.bic,
+            "converged": self.converged,
+            "warnings": list(self.warnings),
+        }
+
+    def _title(self) -> str:
+        said = "" if self.converged else ", NOT CONVERGED"
+        likely = f"-2LL {self.minus_2LL:.1f}, AIC {self.aic:.1f}"
+        return f"{super()._title()}: {self.likelihood.n} patients, {likely}{said}"
 
 
-def estimate_population(
-    source: str | Path | pd.DataFrame,
-    model: str | Path | Model = "bb2121_clinical",
+def fit_population(
+    model: str | Path | Model,
+    observations: Observations | pd.DataFrame | str | Path,
+    estimate: Sequence[str] | Mapping[str, float | None] | None = None,
     *,
-    parameters: Sequence[str] | None = None,
     fixed_means: Sequence[str] = (),
-    full: bool = False,
-    omega: Mapping[str, float] | None = None,
-    rules: CategoryRules = CategoryRules(),  # noqa: B008 (frozen)
     errors: Mapping[str, ErrorModel] | None = None,
-    explore: int = 150,
-    smooth: int = 100,
-    seed: int = 2021,
+    rules: CategoryRules = CategoryRules(),  # noqa: B008 (frozen)
+    saem: Saem = Saem(),
     n_jobs: int = 1,
 ) -> PopulationFit:
-    """Typical values and omegas of ``parameters`` (by default those of `fit_responses`) from individual patients.
+    """Typical values and variability of parameters from individual patients, by SAEM.
 
-    source: a CSV file, a packaged example's name, or a frame, see `cartsim.fitting.observations`.
-    fixed_means: parameters whose typical value is held at the model's, as Singh 2021 holds all of them. full: estimate
-    correlations too, for which no mean may be held. omega: where the search begins, by default the model's variability
-    or 0.5, whichever is more. errors: error models by output; an SD that is None is estimated, as by default those of
-    measured outputs are; that of the categories ("category") is 0.05 by default and held.
+    Parameters
+    ----------
+    model
+        A model, its name, or the path of its file.
+    observations
+        Values and response categories, see `cartsim.observations`; a column ``dose`` is needed.
+    estimate
+        Parameters to estimate, by default those of `fit_individuals`. A mapping says from which SD of its logarithm the
+        search begins, by default (None) from the model's or 0.5, whichever is more.
+    fixed_means
+        Parameters whose typical value is held at the model's, as Singh 2021 holds all of them.
+    errors
+        Error models by output; an SD that is None is estimated. By default log-normal for measured outputs, with an SD
+        that is estimated; that of M-protein behind the categories ("category") is 0.05 and held.
+    rules
+        Which change of M-protein each category stands for.
+    saem
+        Iterations, correlations and seed.
+    n_jobs
+        Threads.
 
-    Raises `InputError` for bad data or settings. A fit that did not converge says so in `PopulationFit.warnings`.
+    Raises
+    ------
+    InputError
+        For bad data or settings. A fit that did not converge says so in ``warnings``.
+
+    Examples
+    --------
+    >>> import cartsim as cs
+    >>> from cartsim.fitting import Saem
+    >>> observations = cs.read_observations("crb401_synthetic").of("sbcma_change")
+    >>> found = cs.fit_population("bb2121_clinical", observations, ["gamma_b"], saem=Saem(explore=20, smooth=10))
+    >>> found.frame["name"].tolist()
+    ['gamma_b', 'gamma_b', 'sbcma_change log']
     """
     chosen = load(model)
-    data = read_patient_data(source, chosen, rules)
-    names = chosen_parameters(parameters, data)
-    iiv = {name: chosen.parameters[name].iiv for name in names if name in chosen.parameters}
-    start = {name: max(0.5, v.omega if v and v.distribution == "lognormal" else 0.0) for name, v in iiv.items()}
-    typical, sd = lognormal_prior(chosen, names, data, start | dict(omega or {}))
+    data = patient_data(observations, chosen, rules)
+    names = chosen_parameters(estimate, data)
+    given = estimate if isinstance(estimate, Mapping) else {}
+    start: dict[str, float | None] = {}
+    for name in names:
+        iiv = chosen.parameters[name].iiv if name in chosen.parameters else None
+        usual = max(0.5, iiv.omega if iiv and iiv.distribution == "lognormal" else 0.0)
+        start[name] = usual if given.get(name) is None else given[name]
+    typical, sd = lognormal_prior(chosen, names, data, start)
     for name in fixed_means:
         if name not in names:
             raise InputError(f"the mean of {name} is to be fixed, but it is not among {', '.join(names)}")
@@ -272,27 +369,23 @@ def estimate_population(
         for name in error.sigmas:
             if getattr(error, name) is None:
                 sigma[series_name, name] = START_SD.get(name) or _spread_of(likelihood, series_name)
-    first = Population(np.log(typical), np.diag(sd**2), sigma)
+    first = PopulationEstimate(np.log(typical), np.diag(sd**2), sigma)
     free = np.array([name not in fixed_means for name in names])
-    return saem(likelihood, first, free, full=full, explore=explore, smooth=smooth, seed=seed)
+    return estimate_by_saem(likelihood, first, free, saem)
 
 
-def saem(
+def estimate_by_saem(
     likelihood: Likelihood,
-    first: Population,
+    first: PopulationEstimate,
     free: NDArray[np.bool_] | None = None,
-    *,
-    full: bool = False,
-    explore: int = 150,
-    smooth: int = 100,
-    draws: int = 1600,
-    seed: int = 2021,
+    settings: Saem = Saem(),
 ) -> PopulationFit:
     """SAEM from ``first``, see the module. free (d,): which means are estimated, by default all.
 
     Raises `InputError` for fewer than two patients, too few iterations, or correlations together with fixed means.
     """
     free = np.ones(len(first.mu), bool) if free is None else np.asarray(free, bool)
+    explore, smooth, full, seed = settings.explore, settings.smooth, settings.full, settings.seed
     if likelihood.n < 2:
         raise InputError("a population needs two patients or more")
     if explore < 10 or smooth < 10:
@@ -315,14 +408,14 @@ def saem(
         square += gamma * (np.einsum("ncd,nce->nde", phi, phi) / chains - square)
         annealed = k < explore // 2
         mu, omega = _moments(now, mean.mean(axis=0), square.mean(axis=0), free, full, annealed)
-        now = _kept_up(Population(mu, omega, _sigma_step(walk, now, information, gamma, chains)), first)
+        now = _kept_up(PopulationEstimate(mu, omega, _sigma_step(walk, now, information, gamma, chains)), first)
         rows.append({"phase": "explore" if k < explore else "smooth", **_row(likelihood, now, full), **accepted})
         walk.refresh(now)
     if isinstance(likelihood, PatientLikelihood):
         refuse_impossible(likelihood.data, np.asarray(np.isfinite(walk.height).reshape(n, chains).any(axis=1)))
     spread = square - mean[:, :, None] * mean[:, None, :]
     for left in reversed(range(STEPS + 1)):
-        sample, mean, spread = _posteriors(likelihood, now, mean, spread, seed, draws)
+        sample, mean, spread = _posteriors(likelihood, now, mean, spread, seed)
         gradient, curvature = _derivatives(likelihood, now, free, full, sample)
         covariance = _inverse(-curvature)
         step = covariance @ gradient
@@ -337,19 +430,23 @@ def saem(
     trace = pd.DataFrame(rows)
     trace.insert(0, "iteration", np.arange(1, len(trace) + 1))
     vanished = [key for key, value in now.sigma.items() if value <= 1.01 * LEAST * first.sigma[key]]
-    return PopulationFit(likelihood, now, free, full, trace, sample, covariance, step, vanished, seed)
+    made: dict[str, Any] = {"seed": seed, "parameters": ", ".join(likelihood.parameters), "iterations": len(trace)}
+    if isinstance(likelihood, PatientLikelihood):
+        own = {"errors": str(likelihood.errors), "rules": repr(likelihood.data.rules)}
+        made = made_by(likelihood.model, **made, **own)
+    return PopulationFit(likelihood, now, free, full, trace, sample, covariance, step, vanished, made)
 
 
-def _kept_up(now: Population, first: Population) -> Population:
+def _kept_up(now: PopulationEstimate, first: PopulationEstimate) -> PopulationEstimate:
     """The same with no SD of an error below its least: the likelihood has no bound where a curve meets its points."""
     sigma = {key: max(value, LEAST * first.sigma[key]) for key, value in now.sigma.items()}
-    return Population(now.mu, now.omega, sigma)
+    return PopulationEstimate(now.mu, now.omega, sigma)
 
 
 class _Chains:
     """Markov chains over the patients' log parameters, one row each: phi (m, d), who (m,), log likelihood (m,)."""
 
-    def __init__(self, likelihood: Likelihood, first: Population, who: Ints, rng: np.random.Generator) -> None:
+    def __init__(self, likelihood: Likelihood, first: PopulationEstimate, who: Ints, rng: np.random.Generator) -> None:
         self.likelihood, self.who, self.rng = likelihood, who, rng
         d = len(first.mu)
         self.phi = first.mu + rng.standard_normal((len(who), d)) @ np.linalg.cholesky(first.omega).T
@@ -357,11 +454,11 @@ class _Chains:
         self.predicted = likelihood.predict(np.exp(self.phi), who)
         self.refresh(first)
 
-    def refresh(self, now: Population) -> None:
+    def refresh(self, now: PopulationEstimate) -> None:
         """The log likelihood under new error models; predictions stay."""
         self.height = self.likelihood.log_likelihood(self.predicted, self.who, now.sigmas)
 
-    def move(self, now: Population) -> dict[str, float]:
+    def move(self, now: PopulationEstimate) -> dict[str, float]:
         """One step by each kernel and two in single components; the shares that were accepted."""
         m, d = self.phi.shape
         root, sd = np.linalg.cholesky(now.omega), now.sd
@@ -381,7 +478,7 @@ class _Chains:
             alone.append(taken.mean())
         return {"accepted_anew": anew, "accepted_together": together, "accepted_alone": float(np.mean(alone))}
 
-    def _try(self, now: Population, proposal: Floats, from_prior: bool = False) -> NDArray[np.bool_]:
+    def _try(self, now: PopulationEstimate, proposal: Floats, from_prior: bool = False) -> NDArray[np.bool_]:
         """Move to the proposals that Metropolis and Hastings accept; which ones."""
         predicted = self.likelihood.predict(np.exp(proposal), self.who)
         height = self.likelihood.log_likelihood(predicted, self.who, now.sigmas)
@@ -399,7 +496,7 @@ class _Chains:
 
 
 def _moments(
-    now: Population, mean: Floats, square: Floats, free: NDArray[np.bool_], full: bool, annealed: bool
+    now: PopulationEstimate, mean: Floats, square: Floats, free: NDArray[np.bool_], full: bool, annealed: bool
 ) -> tuple[Floats, Floats]:
     """mu and Omega from the first and second moments of phi over the patients."""
     mu = np.where(free, mean, now.mu)
@@ -412,7 +509,7 @@ def _moments(
 
 
 def _sigma_step(
-    walk: _Chains, now: Population, information: dict[tuple[str, str], float], gamma: float, chains: int
+    walk: _Chains, now: PopulationEstimate, information: dict[tuple[str, str], float], gamma: float, chains: int
 ) -> dict[tuple[str, str], float]:
     """The open SDs of the error models after a damped Newton step in their logarithms."""
     moved = dict(now.sigma)
@@ -428,15 +525,19 @@ def _sigma_step(
 
 
 def _total(
-    likelihood: Likelihood, predicted: list[Floats], who: Ints, now: Population, changed: dict[tuple[str, str], float]
+    likelihood: Likelihood,
+    predicted: list[Floats],
+    who: Ints,
+    now: PopulationEstimate,
+    changed: dict[tuple[str, str], float],
 ) -> float:
-    other = Population(now.mu, now.omega, now.sigma | changed)
+    other = PopulationEstimate(now.mu, now.omega, now.sigma | changed)
     values = likelihood.log_likelihood(predicted, who, other.sigmas)
     return float(values[np.isfinite(values)].sum())
 
 
 def _posteriors(
-    likelihood: Likelihood, now: Population, mean: Floats, spread: Floats, seed: int, draws: int
+    likelihood: Likelihood, now: PopulationEstimate, mean: Floats, spread: Floats, seed: int
 ) -> tuple[Sample, Floats, Floats]:
     """Importance samples of eta, phi = mu + root eta, begun where phi is known to be; its new mean and covariance."""
     root = np.linalg.cholesky(now.omega)
@@ -448,12 +549,12 @@ def _posteriors(
 
     # The chains' covariances are noisy: a hundredth of the prior's keeps them positive.
     around = back @ spread @ back.T + 0.01 * np.eye(len(now.mu))
-    sample = sample_posteriors(target, (mean - now.mu) @ back.T, around, seed, draws=draws)
+    sample = sample_posteriors(target, (mean - now.mu) @ back.T, around, seed, draws=DRAWS)
     return sample, now.mu + sample.mean() @ root.T, root @ sample.covariance() @ root.T
 
 
 def _coordinates(
-    population: Population, free: NDArray[np.bool_], full: bool, likelihood: Likelihood
+    population: PopulationEstimate, free: NDArray[np.bool_], full: bool, likelihood: Likelihood
 ) -> dict[tuple[str, str], float]:
     """The estimates on scales without limits: logarithms, Fisher's z of correlations; by (kind, name)."""
     names, sd = likelihood.parameters, population.sd
@@ -468,7 +569,7 @@ def _coordinates(
     return found
 
 
-def _population(x: Floats, now: Population, free: NDArray[np.bool_], full: bool) -> Population:
+def _population(x: Floats, now: PopulationEstimate, free: NDArray[np.bool_], full: bool) -> PopulationEstimate:
     """The inverse of `_coordinates`."""
     d, at = len(now.mu), int(free.sum())
     mu = now.mu.copy()
@@ -481,11 +582,13 @@ def _population(x: Floats, now: Population, free: NDArray[np.bool_], full: bool)
         correlation[lower] = np.tanh(x[at : at + len(lower[0])])
         correlation += np.tril(correlation, -1).T
         at += len(lower[0])
-    return Population(mu, correlation * np.outer(sd, sd), dict(zip(now.sigma, np.exp(x[at:]).tolist(), strict=True)))
+    return PopulationEstimate(
+        mu, correlation * np.outer(sd, sd), dict(zip(now.sigma, np.exp(x[at:]).tolist(), strict=True))
+    )
 
 
 def _derivatives(
-    likelihood: Likelihood, now: Population, free: NDArray[np.bool_], full: bool, sample: Sample
+    likelihood: Likelihood, now: PopulationEstimate, free: NDArray[np.bool_], full: bool, sample: Sample
 ) -> tuple[Floats, Floats]:
     """Gradient (p,) and second derivatives (p, p) of the importance sampled log likelihood, the draws held.
 
@@ -499,7 +602,7 @@ def _derivatives(
     predicted = likelihood.predict(np.exp(phi.reshape(-1, d)), who) if now.sigma else []
     known: dict[tuple[float, ...], Floats] = {} if now.sigma else {(): np.zeros((n, s))}
 
-    def heights(p: Population) -> Floats:
+    def heights(p: PopulationEstimate) -> Floats:
         """Log density (n, s) of data and draws."""
         key = tuple(p.sigma.values())
         if key not in known:
@@ -528,9 +631,7 @@ def _finite_differences(function: Any, x: Floats, step: Floats) -> tuple[Floats,
     second = np.diag((up - 2 * middle + down) / step**2)
     for i in range(p):
         for j in range(i):
-            corners = [
-                function(x + a * shift[i] + b * shift[j]) * a * b for a in (1, -1) for b in (1, -1)
-            ]
+            corners = [function(x + a * shift[i] + b * shift[j]) * a * b for a in (1, -1) for b in (1, -1)]
             second[i, j] = second[j, i] = sum(corners) / (4 * step[i] * step[j])
     return (up - down) / (2 * step), second
 
@@ -547,7 +648,7 @@ def _inverse(information: Floats) -> Floats:
     return covariance
 
 
-def _row(likelihood: Likelihood, now: Population, full: bool) -> dict[str, float]:
+def _row(likelihood: Likelihood, now: PopulationEstimate, full: bool) -> dict[str, float]:
     """The estimates as a row of the trace, by name."""
     row = {name: float(np.exp(mu)) for name, mu in zip(likelihood.parameters, now.mu, strict=True)}
     row |= {f"omega {name}": float(sd) for name, sd in zip(likelihood.parameters, now.sd, strict=True)}

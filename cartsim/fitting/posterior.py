@@ -90,9 +90,7 @@ class Sample:
         return found
 
 
-def find_modes(
-    target: Target, n: int, d: int, *, screen: int = 128, starts: int = 3, iterations: int = 50
-) -> Modes:
+def find_modes(target: Target, n: int, d: int, *, screen: int = 128, starts: int = 3, iterations: int = 50) -> Modes:
     """The highest mode of each of n posteriors in d dimensions, and the curvature there.
 
     The prior is screened at its center and ``screen`` Sobol points; from the best ``starts`` of them a BFGS search
@@ -247,9 +245,7 @@ def log_normal(eta: Floats) -> Floats:
     return -0.5 * (eta**2).sum(axis=-1) - 0.5 * eta.shape[-1] * np.log(2 * np.pi)
 
 
-def _search(
-    target: Target, x: Floats, who: Ints, iterations: int
-) -> tuple[Floats, Floats, Floats]:
+def _search(target: Target, x: Floats, who: Ints, iterations: int) -> tuple[Floats, Floats, Floats]:
     """Minima of minus the target from the rows of x by BFGS, their values and gradients."""
     r, d = x.shape
     x = x.copy()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, choices
 from cartsim.model.expression import Expression
 
 DISTRIBUTIONS = ("lognormal", "normal", "logitnormal", "uniform")
@@ -334,15 +333,6 @@ def _check_column(values: np.ndarray, parameter: Parameter) -> None:
             allowed = f"{high:g} or less" if math.isinf(low) else f"{low:g} to {high:g}"
         unit = "" if parameter.unit == "1" else f" {parameter.unit}"
         raise InputError(f"{parameter.name} = {values[row]:g}{unit}{patient} is not allowed; give {allowed}")
-
-
-def choices(name: str, known: Iterable[str]) -> str:
-    """The end of an error message: the known names that come closest, or all of them."""
-    spelled = {each.lower(): each for each in known}
-    close = difflib.get_close_matches(str(name).lower(), spelled, n=3)
-    if close:
-        return f"; did you mean {' or '.join(spelled[each] for each in close)}?"
-    return f"; choose from {', '.join(spelled.values())}" if spelled else ""
 
 
 def shown(value: Any) -> str:

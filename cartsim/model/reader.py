@@ -19,6 +19,7 @@ from typing import Any
 
 from cartsim import cache
 from cartsim.errors import InputError
+from cartsim.files import shipped_data
 from cartsim.model import expression, extent, units
 from cartsim.model import model as specification
 from cartsim.model.expression import FUNCTIONS, Expression, parse
@@ -64,7 +65,7 @@ def load(name_or_path: str | Path | Model) -> Model:
     text, variant = str(name_or_path), None
     if not text.endswith(".toml") and ":" in text:
         text, variant = text.rsplit(":", 1)
-    path = Path(text) if text.endswith(".toml") else _folder() / f"{text}.toml"
+    path = Path(text) if text.endswith(".toml") else shipped_data() / f"{text}.toml"
     if not text.endswith(".toml") and text not in names():
         raise InputError(f"no model {shown(text)}{choices(text[:100], names())} (a model of your own: the path of its "
                          ".toml file)")
@@ -80,14 +81,7 @@ def load(name_or_path: str | Path | Model) -> Model:
 
 def names() -> list[str]:
     """Names of the shipped models."""
-    return sorted(path.stem for path in _folder().glob("*.toml"))
-
-
-def _folder() -> Path:
-    """The shipped models: inside the package when installed, beside it in a source checkout."""
-    package = Path(__file__).parents[1]
-    inside = package / "models"
-    return inside if inside.is_dir() else package.parent / "models"
+    return sorted(path.stem for path in shipped_data().glob("*.toml"))
 
 
 def shown_path(path: str | Path) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cartsim.endpoints.censoring import progression_free_survival
-from cartsim.endpoints.kinetics import nca
+from cartsim.endpoints.kinetics import noncompartmental
 from cartsim.endpoints.markers import mrd_per_1e5
 from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.response import Response, figure6, judge, landmark
@@ -235,7 +235,7 @@ class Readout:
         extra["sbcma_nadir"] = np.where(np.isfinite(lowest), lowest, np.nan)
         residual = mrd_per_1e5(seen.tumor_relative, seen.patients["burden"].to_numpy()[:, None] / 100)
         extra["mrd_lowest"] = residual.min(axis=1)
-        kinetics = nca(seen.kinetic_days, seen.transgene, lloq=rules.lloq)
+        kinetics = noncompartmental(seen.kinetic_days, seen.transgene, lloq=rules.lloq)
         patients = pd.concat(
             [
                 seen.patients,

@@ -57,12 +57,12 @@ def nca(
 
     Cmax, Tmax, AUC, half-life and persistence of CAR-T cells or transgene, a row for each patient.
     """
-    from cartsim.endpoints.kinetics import nca_table
+    from cartsim.endpoints import kinetics
 
     check_file(out)
     table = read_table(file)
     with _naming(file):
-        found = nca_table(table, lloq=lloq, method=method, horizon=horizon)
+        found = kinetics.nca(table, lloq=lloq, method=method, horizon=horizon)
     write_table(found, out)
 
 

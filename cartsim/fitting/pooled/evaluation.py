@@ -8,17 +8,17 @@ the candidate itself, as further patients of the same `simulate` call.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cartsim.fitting.errors import ErrorModel, normal_below
 from cartsim.fitting.pooled.axes import Axis
 from cartsim.fitting.pooled.problem import DataSet, Problem
-from cartsim.simulation import simulate
+from cartsim.simulation import simulate_rows
+from cartsim.solver import Solver
 
-RTOL = 1e-8  # of the integration: predictions then keep 9 digits from one candidate to the next
+SOLVER = Solver(rtol=1e-8)  # predictions then keep 9 digits from one candidate to the next
 STEP = 1e-3  # of u, relative on either scale, for slopes by central differences
 HUGE = 1e100  # information beyond which a candidate counts as failed, lest the search overflow
 
@@ -49,8 +49,8 @@ class Point:
 class Evaluator:
     """A problem made ready: `axes` holds the parameters and then the SDs of the error models."""
 
-    def __init__(self, problem: Problem, rtol: float = RTOL) -> None:
-        self.problem, self.rtol = problem, rtol
+    def __init__(self, problem: Problem, solver: Solver = SOLVER) -> None:
+        self.problem, self.solver = problem, solver
         self.p = len(problem.axes)
         self.axes: tuple[Axis, ...] = (*problem.axes, *_sigma_axes(problem))
         self.names = [axis.name for axis in self.axes]
@@ -71,15 +71,20 @@ class Evaluator:
 
     # --- predictions ------------------------------------------------------------------------------------
 
-    def curves(self, values: dict[str, Floats], data: DataSet, times: ArrayLike) -> Floats:
+    def curves(self, values: dict[str, Floats], data: DataSet, times: Floats) -> Floats:
         """Outputs of a data set under b candidates: (outputs, b, conditions, times)."""
+        import pandas as pd
+
         layout = data.layout
         b, c = len(next(iter(values.values()))), layout.n_conditions
         uses = self.problem.uses[self.problem.data.index(data)]
-        table: dict[str, Any] = {"id": np.arange(b * c)}
-        table |= {name: np.tile(column, b) for name, column in layout.conditions.items()}
-        table |= {name: np.repeat(values[axis], c) for name, axis in uses.items()}
-        run = simulate(data.layout.model, table, data.layout.regimen, times, layout.outputs, rtol=self.rtol)
+        columns = {name: np.tile(column, b) for name, column in layout.conditions.items()}
+        dose = columns.pop("dose", None)
+        columns |= {name: np.repeat(values[axis], c) for name, axis in uses.items()}
+        table = pd.DataFrame(columns, index=pd.RangeIndex(b * c, name="id"))
+        run = simulate_rows(
+            layout.model, table, layout.regimen, times, layout.outputs, own_dose=dose, solver=self.solver
+        )
         return np.stack([run[name].reshape(b, c, -1) for name in layout.outputs])
 
     def predictions(self, values: dict[str, Floats]) -> list[Floats]:

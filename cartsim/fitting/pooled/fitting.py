@@ -1,50 +1,75 @@
-"""fit(problem) -> Fit: estimates with their errors, and everything asked of a fit afterwards."""
+"""The pooled fit: estimates with their errors, and everything asked of a fit afterwards."""
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, choices
+from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.pooled.axes import Prior
-from cartsim.fitting.pooled.evaluation import RTOL, Evaluator
-from cartsim.fitting.pooled.problem import DataSet, Problem
+from cartsim.fitting.pooled.evaluation import SOLVER, Evaluator
+from cartsim.fitting.pooled.problem import DataSet, Estimated, Problem
 from cartsim.fitting.pooled.profiles import Profile, profile
-from cartsim.fitting.pooled.search import Found, search
+from cartsim.fitting.pooled.search import MAX_EVALUATIONS, Found, search
 from cartsim.fitting.pooled.uncertainty import Uncertainty, uncertainty
-from cartsim.model.model import choices
-from cartsim.model.reader import Model
-from cartsim.simulation import made_by
+from cartsim.model.model import Model
+from cartsim.model.reader import load
+from cartsim.observations import Observations
+from cartsim.provenance import made_by
+from cartsim.regimen import Regimen
+from cartsim.results import Result
+from cartsim.simulation import checked_times
+from cartsim.solver import Solver
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST = 300  # evaluations of one search, each with all slopes
 SPREAD = 0.5  # of further starts about the first, SD of the logarithm (or relative), where there is no prior
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
+@dataclass(frozen=True, repr=False, eq=False)
+class Fit(Result):
     """Estimates and how sure they are.
 
-    estimates: a row for each parameter and each SD of an error model with `name`, `estimate`, `unit`, `se`, `rse`
-    (a fraction), `low`, `high` (limits of confidence at `level`, symmetric on the scale of estimation), `prior`,
-    `prior_rse`, `shrinkage` (towards the prior, (se/prior se)^2: 0 the data say all, 1 the prior does) and
-    `remark`; correlation: of the estimates on their scale. What has no error, and why, is in the remark; the
-    names are in `not_identified`.
-    objective: -2 log likelihood, with priors plus the squares of the deviations in prior SDs; log_likelihood,
-    aic, bic: of the data alone, all estimated numbers counted. starts: where each search began and ended.
-    converged, message: of the best search. remarks: whatever else is worth knowing, a line each.
+    Attributes
+    ----------
+    problem
+        What was estimated from which data.
+    estimates
+        A row for each parameter and each SD of an error model with `name`, `estimate`, `unit`, `se`, `rse` (a
+        fraction), `low`, `high` (limits of confidence at `level`, symmetric on the scale of estimation), `prior`,
+        `prior_rse`, `shrinkage` (towards the prior, (se/prior se)^2: 0 the data say all, 1 the prior does) and
+        `remark`. What has no error, and why, is in the remark. Also ``frame``.
+    correlation
+        Of the estimates on their scale.
+    converged, message
+        Of the best search.
+    objective
+        -2 log likelihood, with priors plus the squares of the deviations in prior SDs.
+    log_likelihood, aic, bic
+        Of the data alone, all estimated numbers counted.
+    not_identified
+        Names of what the data do not identify.
+    starts
+        Where each search began and ended.
+    remarks
+        Whatever else is worth knowing, a line each. Also ``warnings``.
+    level
+        Of confidence.
     """
 
-    problem: Problem = field(repr=False)
+    what = "fit"
+    problem: Problem
     estimates: pd.DataFrame
-    correlation: pd.DataFrame = field(repr=False)
+    correlation: pd.DataFrame
     converged: bool
     message: str
     objective: float
@@ -53,13 +78,56 @@ class Fit:
     bic: float
     n_observations: int
     not_identified: tuple[str, ...]
-    starts: pd.DataFrame = field(repr=False)
+    starts: pd.DataFrame
     remarks: tuple[str, ...]
     level: float
-    made_by: dict[str, Any] = field(repr=False)
+    made_by: dict[str, Any]
     _evaluator: Evaluator = field(repr=False)
     _best: Found = field(repr=False)
     _uncertainty: Uncertainty = field(repr=False)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The estimates."""
+        return self.estimates
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """The estimates with their limits; with priors also these."""
+        prior = ["prior", "shrinkage"] if self.problem.priors else []
+        return self.estimates[["name", "estimate", "unit", "rse", "low", "high", *prior]]
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """The estimates without a standard error, and why they have none."""
+        lost = self.estimates["remark"] != ""
+        return self.estimates.loc[lost, ["name", "estimate", "remark"]].reset_index(drop=True)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The remarks."""
+        return self.remarks
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Estimates, their correlation, the searches, residuals and predictions."""
+        return {
+            "estimates.csv": self.estimates,
+            "correlation.csv": self.correlation.rename_axis("name").reset_index(),
+            "starts.csv": self.starts,
+            "residuals.csv": self.residuals(),
+            "predictions.csv": self.predict(),
+        }
+
+    def about(self) -> dict[str, Any]:
+        """How the fit ended, how likely it makes the data, and what made it; None for a number that JSON lacks."""
+        names = ("converged", "message", "objective", "log_likelihood", "aic", "bic", "n_observations",
+                 "not_identified", "remarks", "level", "made_by")  # fmt: skip
+        found = {name: getattr(self, name) for name in names}
+        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in found.items()}
+
+    def _title(self) -> str:
+        said = "" if self.converged else ", NOT CONVERGED"
+        return f"{super()._title()}: {self.n_observations} observations, AIC {self.aic:.1f}{said}"
 
     @property
     def values(self) -> dict[str, float]:
@@ -97,11 +165,11 @@ class Fit:
         values = self._evaluator.values(u)
         parts = []
         for data, f in zip(self.problem.data, self._evaluator.predictions(values), strict=True):
-            layout, table = data.layout, data.observations
+            layout = data.layout
             frame = pd.DataFrame(
                 {
                     "data": data.name,
-                    "id": table["id"].to_numpy(),
+                    "id": layout.ids,
                     "time": layout.times[layout.time_index],
                     "output": np.array(layout.outputs)[layout.output],
                     "observed": layout.value,
@@ -139,19 +207,18 @@ class Fit:
 
         chosen = self._data(data)
         layout, evaluator = chosen.layout, self._evaluator
-        times = np.linspace(0, layout.times[-1], 200) if times is None else np.atleast_1d(np.asarray(times, float))
+        times = np.linspace(0, layout.times[-1], 200) if times is None else checked_times(times)
         center = evaluator.u(self._best.x[None])
         u = np.vstack([center, self._draws(center[0], draws, seed)])
         curves = evaluator.curves(evaluator.values(u), chosen, times)
         tail = (1 - self.level) / 2
-        ids = chosen.observations["id"].to_numpy()
         parts = []
         for k, output in enumerate(layout.outputs):
             for c in range(layout.n_conditions):
                 drawn = curves[k, 1:, c]
                 sure = np.isfinite(drawn).all(axis=1)
                 limits = np.quantile(drawn[sure], (tail, 1 - tail), axis=0) if sure.any() else np.full(2, np.nan)
-                members = pd.unique(ids[layout.condition == c])
+                members = pd.unique(layout.ids[layout.condition == c])
                 parts.append(
                     pd.DataFrame(
                         {
@@ -202,13 +269,14 @@ class Fit:
         for name in names:
             if priors == "others" and name in self.problem.priors:
                 evaluator, best = self._again(self.problem.without_priors([name]))
-            tasks.append(delayed(profile)(evaluator, best, evaluator.names.index(name), level, MOST))
+            made = self.made_by | {"priors": priors}
+            tasks.append(delayed(profile)(evaluator, best, evaluator.names.index(name), level, made))
         return dict(zip(names, Parallel(n_jobs)(tasks), strict=True))
 
     def _again(self, problem: Problem) -> tuple[Evaluator, Found]:
         """The best fit of the same problem with fewer priors, searched from this fit."""
-        evaluator = Evaluator(problem, self._evaluator.rtol)
-        return evaluator, search(evaluator, self._best.x, MOST)
+        evaluator = Evaluator(problem, self._evaluator.solver)
+        return evaluator, search(evaluator, self._best.x)
 
     def _data(self, name: str | None) -> DataSet:
         names = [data.name for data in self.problem.data]
@@ -232,42 +300,117 @@ class Fit:
 
 
 def fit(
+    model: str | Path | Model,
+    observations: Observations | pd.DataFrame | str | Path,
+    estimate: Sequence[str | Estimated],
+    *,
+    errors: ErrorModel | Mapping[str, ErrorModel] | None = None,
+    priors: Mapping[str, Prior] | None = None,
+    dose: Regimen | float | None = None,
+    starts: int = 4,
+    n_jobs: int = 1,
+) -> Fit:
+    """Estimate parameters of a model from the pooled data of all subjects.
+
+    For several data sets, limits of confidence at another level and settings of search and solver see `fit_problem`.
+
+    Parameters
+    ----------
+    model
+        A model, its name, or the path of its file.
+    observations
+        See `cartsim.observations`; values only, response categories are left out with a warning.
+    estimate
+        Names of parameters, or `Estimated` for other starts, scales and limits; all others keep the model's values.
+    errors
+        An error model for all outputs or one for each by name. By default additive for changes in percent and for
+        outputs with values of 0 or less, log-normal for all others, with SDs that are estimated.
+    priors
+        By the names in ``estimate``, see `table_priors` and `Fit.priors`.
+    dose
+        Cells infused at time 0, or a `Regimen`; else the observations' column ``dose``, else the model's dose.
+    starts
+        Searches, from places around the first.
+    n_jobs
+        Processes that share the searches.
+
+    Raises
+    ------
+    InputError
+        As `fit_problem`.
+
+    Examples
+    --------
+    >>> import cartsim as cs
+    >>> found = cs.fit("bb2121_clinical", "trial_synthetic", ["Kexp_max"], starts=1)
+    >>> found.converged, found.frame["name"].tolist()
+    (True, ['Kexp_max', 'mprotein_gL.log', 'transgene.log'])
+    """
+    chosen = load(model)
+    if isinstance(estimate, str):
+        estimate = [estimate]
+    data = DataSet(chosen.name.replace(".", "_"), chosen, observations, errors, dose)
+    return fit_problem(Problem([data], estimate, priors or {}), starts=starts, n_jobs=n_jobs)
+
+
+def fit_problem(
     problem: Problem,
     *,
     starts: int = 4,
     seed: int = 2021,
     level: float = 0.95,
-    rtol: float = RTOL,
+    solver: Solver = SOLVER,
     n_jobs: int = 1,
-    most: int = MOST,
+    max_evaluations: int = MAX_EVALUATIONS,
 ) -> Fit:
     """Estimate a problem's parameters by maximum likelihood, or by maximum posterior where it has priors.
 
-    Data of all subjects are pooled: they share the parameters, and differ by dose and covariates only. The search
-    begins at the given starts and, for `starts` above 1, at points of a Latin hypercube around them (deterministic
-    in `seed`); the best end is taken. level: of confidence; rtol: of the integration; n_jobs: processes that share
-    the searches; most: evaluations of likelihood and slopes in one search.
-    Warns, and goes on, when there are fewer observations than numbers to estimate or the search does not converge;
-    the `Fit` is marked then. Raises `InputError` where an error model cannot be with the predictions.
+    Data of all subjects are pooled: they share the parameters, and differ by dose and covariates only. The best of
+    several searches is taken. Warns, and goes on, when there are fewer observations than numbers to estimate or the
+    search does not converge; the `Fit` is marked then.
+
+    Parameters
+    ----------
+    problem
+        Data sets, and what is estimated from them.
+    starts, seed
+        Searches: from the given start and, above 1, from points of a Latin hypercube around it.
+    level
+        Of confidence, a fraction.
+    solver
+        By default with a tolerance of 1e-8, so that slopes by differences are exact enough.
+    n_jobs
+        Processes that share the searches.
+    max_evaluations
+        Of likelihood and slopes in one search.
+
+    Raises
+    ------
+    InputError
+        For bad settings, and where an error model cannot be with the predictions.
     """
     from joblib import Parallel, delayed
 
     if not (isinstance(starts, int) and 1 <= starts <= 1000):
         raise InputError(f"starts is {starts!r}; give a whole number from 1 to 1000")
-    if not (isinstance(most, int) and most >= 1):
-        raise InputError(f"most is {most!r}; give a whole number of evaluations, 1 or more")
+    if not (isinstance(max_evaluations, int) and max_evaluations >= 1):
+        raise InputError(f"max_evaluations is {max_evaluations!r}; give a whole number, 1 or more")
     level = _level(level)
-    evaluator = Evaluator(problem, rtol)
+    evaluator = Evaluator(problem, solver)
     places = _places(problem, starts, seed)
     first = evaluator.start(places[0])
     _check_predictions(evaluator, first)
 
-    remarks = []
+    remarks = [
+        f"{data.layout.left_out} rows of {data.name} without a value are left out: a pooled fit takes no categories"
+        for data in problem.data
+        if data.layout.left_out
+    ]
     n, d = problem.n_observations, len(evaluator.axes)
     if n < d:
         remarks.append(f"{n} observations for {d} numbers to estimate; fix some or add data")
     begins = [first, *(evaluator.start(place) for place in places[1:])]
-    found = Parallel(n_jobs)(delayed(search)(evaluator, begin, most) for begin in begins)
+    found = Parallel(n_jobs)(delayed(search)(evaluator, begin, max_evaluations) for begin in begins)
     best = min(found, key=lambda each: (each.objective, not each.converged))
     near = sum(each.objective < best.objective + 0.1 for each in found)
     if starts > 1 and near == 1:
@@ -298,7 +441,14 @@ def fit(
         starts=_starts(evaluator, places, found),
         remarks=tuple(remarks),
         level=level,
-        made_by=made_by(problem.data[0].layout.model, starts=starts, seed=seed, rtol=rtol, most=most)
+        made_by=made_by(
+            problem.data[0].layout.model,
+            starts=starts,
+            seed=seed,
+            rtol=solver.rtol,
+            extinction=solver.extinction,
+            max_evaluations=max_evaluations,
+        )
         | {"models": {data.name: data.layout.model.digest for data in problem.data}},
         _evaluator=evaluator,
         _best=best,

@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, choices
+from cartsim.fitting.data import check_outputs, default_error, subjects
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.pooled.axes import Axis, Prior
-from cartsim.model.model import choices
-from cartsim.model.reader import Model, load
+from cartsim.model.model import Model
+from cartsim.model.reader import load
+from cartsim.observations import Observations, read_observations
 from cartsim.regimen import Regimen
-from cartsim.sensitivity.endpoint import _reached
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("id", "time", "output", "value")
-SETTINGS = ("below", "dose", "variant")  # optional columns that are no parameters
 SPAN = 1e3  # how far from its start a parameter is looked for on the log scale, as a factor
 
 
@@ -48,26 +47,38 @@ class Estimated:
 class DataSet:
     """Observations and the model that is to describe them.
 
-    name: for messages and tables, without a dot. model: a name, a path or a Model, with all that is not estimated
-    as it should be (`Model.override`, `Model.variant`).
-    observations: a row a measurement, columns `id` (of the patient, mouse or well), `time` (the model's unit),
-    `output` (name of an output or state) and `value` (its unit). Optional columns: `below` (true: only known to
-    be below `value`), `dose` (cells), `variant` (a named variant of the model), and parameters or covariates by
-    name; all of these but `below` are the same in all rows of an id.
-    error: an error model for all outputs or one for each by name. regimen: as for `cartsim.simulate`.
-    Raises `InputError` for anything that does not fit.
+    Parameters
+    ----------
+    name
+        For messages and tables, without a dot.
+    model
+        A name, a path or a Model, with all that is not estimated as it should be (`Model.override`, `Model.variant`).
+    observations
+        See `cartsim.observations`. Values only: response categories and empty values are left out, which ``left_out``
+        counts.
+    errors
+        An error model for all outputs or one for each by name. By default additive for changes in percent and for
+        outputs with values of 0 or less, log-normal for all others, with SDs that are estimated.
+    dose
+        Cells infused at time 0, or a `Regimen`; else each row's own dose, else the model's.
+
+    Raises
+    ------
+    InputError
+        For anything that does not fit.
     """
 
     name: str
     model: Model | str | Path
-    observations: pd.DataFrame
-    error: ErrorModel | Mapping[str, ErrorModel]
-    regimen: Regimen | float | None = None
+    observations: Observations | pd.DataFrame | str | Path
+    errors: ErrorModel | Mapping[str, ErrorModel] | None = None
+    dose: Regimen | float | None = None
     layout: Layout = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.name or "." in self.name:
             raise InputError(f"data set {self.name!r}: give it a name without a dot")
+        object.__setattr__(self, "observations", read_observations(self.observations, name=self.name))
         object.__setattr__(self, "layout", _layout(self))
 
 
@@ -75,11 +86,14 @@ class DataSet:
 class Layout:
     """A data set as it was checked: N observations, C conditions (distinct doses and covariates), T times.
 
-    outputs: the names observed, errors: the error model of each; value, below, condition, time_index: (N,), output:
-    (N,) place in `outputs`; conditions: columns of length C.
+    ids: (N,) of the subjects; outputs: the names observed, errors: the error model of each; value, below, condition,
+    time_index: (N,), output: (N,) place in `outputs`; conditions: columns of length C; left_out: categories and empty
+    values, which say nothing here.
     """
 
     model: Model
+    left_out: int
+    ids: NDArray[Any]
     regimen: Regimen | None
     errors: dict[str, ErrorModel]
     outputs: list[str]
@@ -193,7 +207,8 @@ class Problem:
         reached = set()
         for data, uses in zip(self.data, self.uses, strict=True):
             for output in data.layout.outputs:
-                entering = _reached(data.layout.model, output, data.layout.regimen)
+                rule = data.layout.regimen.retreatment if data.layout.regimen is not None else None
+                entering = data.layout.model.reached_from([output] if rule is None else [output, rule.state])
                 reached |= {axis for parameter, axis in uses.items() if parameter in entering}
         for axis in self.axes:
             if axis.name not in reached:
@@ -213,10 +228,10 @@ class Problem:
 
     def with_values(self, values: Sequence[NDArray[np.float64]]) -> Problem:
         """The same problem with other measured values, an array (N,) for each data set, none marked `below`."""
-        data = [
-            replace(each, observations=each.observations.drop(columns="below", errors="ignore").assign(value=new))
-            for each, new in zip(self.data, values, strict=True)
-        ]
+        data = []
+        for each, new in zip(self.data, values, strict=True):
+            old = used_rows(read_observations(each.observations))
+            data.append(replace(each, observations=replace(old, frame=old.frame.assign(value=new, below=False))))
         return Problem(data, self.estimate, self.priors)
 
 
@@ -264,55 +279,48 @@ def _checked_axis(wanted: Estimated, unit: str, start: float, low: float, high: 
 # --- observations ---------------------------------------------------------------------------------------
 
 
-def _layout(data: DataSet) -> Layout:
-    import pandas as pd
+def used_rows(observations: Observations) -> Observations:
+    """The rows that hold a value."""
+    return observations.rows(observations.frame["value"].notna().to_numpy())
 
-    where, table, model = data.name, data.observations, load(data.model)
-    regimen = Regimen.single(data.regimen) if isinstance(data.regimen, (int, float)) else data.regimen
-    if not isinstance(table, pd.DataFrame):
-        raise InputError(
-            f"{where}: observations are {type(table).__name__}; give a data frame with columns {', '.join(COLUMNS)}"
-        )
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise InputError(f"{where}: no column {', '.join(missing)}; observations have {', '.join(COLUMNS)}")
-    if table.empty:
-        raise InputError(f"{where}: no observations; give at least one row")
-    if table["id"].isna().any():
-        raise InputError(f"{where}: row {int(table['id'].isna().argmax()) + 1} has no id; give every row one")
-    value, time = _numbers(table, "value", where), _numbers(table, "time", where)
-    names = table["output"].astype(str)
-    known = [*model.outputs, *model.states]
-    for row, name in enumerate(names):
-        if name not in known:
-            raise InputError(
-                f"{where}: row {row + 1} observes {name!r}, which {model.name} does not have{choices(name, known)}"
-            )
-    errors = _errors(where, data.error, list(dict.fromkeys(names)))
-    below = _flags(table["below"], where) if "below" in table else np.zeros(len(table), bool)
+
+def _layout(data: DataSet) -> Layout:
+    where, model = data.name, load(data.model)
+    regimen = Regimen.single(data.dose) if isinstance(data.dose, (int, float)) else data.dose
+    every = read_observations(data.observations)
+    found = used_rows(every)
+    if not len(found):
+        raise InputError(f"{where}: no values, which a pooled fit is made from; give at least one")
+    check_outputs(found, model)
+    names, time = found.frame["output"].to_numpy(), found.frame["time"].to_numpy()
+    value, below = found.frame["value"].to_numpy(copy=True), found.frame["below"].to_numpy(copy=True)
+    outputs = found.outputs
+    errors = _errors(where, model, data.errors, {name: value[(names == name) & ~below] for name in outputs})
     for name, error in errors.items():
-        rows = (names == name).to_numpy()
+        rows = names == name
         value[rows], below[rows] = error.censored(value[rows], below[rows])
-        bad = rows & (value <= 0)
-        if error.kind in ("lognormal", "proportional") and bad.any():
-            raise InputError(
-                f"{where}: {name} in row {int(bad.argmax()) + 1} is {value[bad][0]:g}, and {error.kind} error is for "
-                "values above 0; give an lloq, leave the row out, or take combined or additive error"
-            )
-    by_id, columns = _subjects(where, model, regimen, table)
-    _check_times(where, regimen, time)
+        if error.kind in ("lognormal", "proportional"):
+            why = f"of {name} has no {error.kind} error, which is for values above 0; give an lloq, leave the row out"
+            found.refuse(rows & (value <= 0), "value", f"{why}, or take combined or additive error")
+    columns = subjects(found, model)
+    if "dose" in columns and regimen is not None and all(d.amount is not None for d in regimen.doses):
+        raise InputError(f"{where}: the regimen fixes the dose, and there is a column dose; leave out one")
+    first = regimen.doses[0].time if regimen is not None and regimen.doses else 0.0
+    what = f"the first dose at {first:g}" if first > 0 else "time 0"
+    found.refuse(time < first, "time", f"is before {what}; leave the row out")
 
     distinct, which = (
         np.unique(np.column_stack(list(columns.values())), axis=0, return_inverse=True)
         if columns
-        else (np.zeros((1, 0)), np.zeros(by_id.max() + 1, int))
+        else (np.zeros((1, 0)), np.zeros(len(found.ids), int))
     )
     times, time_index = np.unique(time, return_inverse=True)
-    outputs = list(errors)
     conditions = {name: distinct[:, k] for k, name in enumerate(columns)}
     model.values(conditions, len(distinct))
     return Layout(
         model,
+        len(every) - len(found),
+        found.frame["id"].to_numpy(),
         regimen,
         errors,
         outputs,
@@ -321,99 +329,29 @@ def _layout(data: DataSet) -> Layout:
         len(distinct),
         value,
         below,
-        which.reshape(-1)[by_id],
+        which.reshape(-1)[found.patient],
         time_index,
         np.array([outputs.index(name) for name in names]),
     )
 
 
-def _errors(where: str, given: ErrorModel | Mapping[str, ErrorModel], outputs: list[str]) -> dict[str, ErrorModel]:
-    """The error model of each output observed."""
+def _errors(
+    where: str,
+    model: Model,
+    given: ErrorModel | Mapping[str, ErrorModel] | None,
+    values: Mapping[str, NDArray[np.float64]],
+) -> dict[str, ErrorModel]:
+    """The error model of each output observed; ``values``: what was measured of each."""
+    if given is None:
+        return {name: default_error(model, name, own) for name, own in values.items()}
     if isinstance(given, ErrorModel):
-        return dict.fromkeys(outputs, given)
+        return dict.fromkeys(values, given)
     for name in given:
-        if name not in outputs:
+        if name not in values:
             raise InputError(
-                f"{where}: an error model for {name!r}, of which there is no observation{choices(name, outputs)}"
+                f"{where}: an error model for {name!r}, of which there is no observation{choices(name, values)}"
             )
-    missing = [name for name in outputs if name not in given]
+    missing = [name for name in values if name not in given]
     if missing:
         raise InputError(f"{where}: no error model for {', '.join(missing)}; give one")
-    return {name: given[name] for name in outputs}
-
-
-def _subjects(
-    where: str, model: Model, regimen: Regimen | None, table: pd.DataFrame
-) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
-    """The subject of each row, 0 to n - 1, and the columns that describe subjects, each (n,)."""
-    import pandas as pd
-
-    by_id, ids = pd.factorize(table["id"])
-    extra = [name for name in table.columns if name not in (*COLUMNS, "below")]
-    first = np.unique(by_id, return_index=True)[1]
-    columns: dict[str, NDArray[np.float64]] = {}
-    for name in extra:
-        if name not in SETTINGS and name not in model.parameters:
-            known = [*SETTINGS, *(p.name for p in model.parameters.values() if p.role != "constant")]
-            raise InputError(
-                f"{where}: no parameter or covariate {name!r} of {model.name} for the column of that "
-                f"name{choices(name, known)}"
-            )
-        values = table[name].astype(str).to_numpy() if name == "variant" else _numbers(table, name, where)
-        differs = values != values[first][by_id]
-        if differs.any():
-            raise InputError(
-                f"{where}: {name} differs between the rows of id {ids[by_id[differs.argmax()]]}; it is one for each id"
-            )
-        if name != "variant":
-            columns[name] = values[first]
-            continue
-        for parameter, column in _variant_columns(model, values[first], where).items():
-            columns.setdefault(parameter, column)
-    if "dose" in columns and regimen is not None and all(d.amount is not None for d in regimen.doses):
-        raise InputError(f"{where}: the regimen fixes the dose, and there is a column dose; leave out one")
-    if "dose" in columns and ((columns["dose"] < 0).any() or model.dosing is None):
-        raise InputError(f"{where}: a column dose of numbers from 0 up needs a model with dosing")
-    return by_id, columns
-
-
-def _variant_columns(model: Model, names: NDArray[Any], where: str) -> dict[str, NDArray[np.float64]]:
-    known = {name: model.variant(name) for name in dict.fromkeys(names) if name in model.variants}
-    for name in names:
-        if name not in known:
-            raise InputError(f"{where}: {model.name} has no variant {name!r}{choices(name, model.variants)}")
-    changed = dict.fromkeys(p for name in known for p in model.variants[name])
-    return {p: np.array([known[name].parameters[p].value for name in names], float) for p in changed}
-
-
-def _check_times(where: str, regimen: Regimen | None, time: NDArray[np.float64]) -> None:
-    first = regimen.doses[0].time if regimen is not None and regimen.doses else 0.0
-    early = time < first
-    if early.any():
-        row = int(early.argmax())
-        what = f"before the first dose at {first:g}" if first > 0 else "before time 0"
-        raise InputError(f"{where}: row {row + 1} is at time {time[row]:g}, {what}; leave it out")
-
-
-def _numbers(table: pd.DataFrame, name: str, where: str) -> NDArray[np.float64]:
-    import pandas as pd
-
-    values = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype="float64", copy=True)
-    wrong = ~np.isfinite(values)
-    if wrong.any():
-        row = int(wrong.argmax())
-        given = table[name].iloc[row]
-        raise InputError(
-            f"{where}: {name} in row {row + 1} is {repr(given) if isinstance(given, str) else given}; give a finite "
-            "number, or leave the row out"
-        )
-    return values
-
-
-def _flags(column: pd.Series[Any], where: str) -> NDArray[np.bool_]:
-    text = column.astype(str).str.strip().str.lower()
-    bad = ~text.isin(("true", "false", "1", "0", "1.0", "0.0"))
-    if bad.any():
-        row = int(bad.argmax())
-        raise InputError(f"{where}: below in row {row + 1} is {column.iloc[row]!r}; give true or false")
-    return text.isin(("true", "1", "1.0")).to_numpy()
+    return {name: given[name] for name in values}

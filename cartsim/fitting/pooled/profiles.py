@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.fitting.pooled.evaluation import Evaluator
 from cartsim.fitting.pooled.search import Found, search
+from cartsim.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,16 +23,25 @@ ROOT_STEP = 0.6  # aimed at between points, in the root of the change, which is 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Profile:
+@dataclass(frozen=True, repr=False, eq=False)
+class Profile(Result):
     """The profile of one parameter.
 
-    curve: a row a point with `value`, `change` (of -2 log likelihood with priors, from its lowest), its parts
-    `data` and `prior`, and `converged`. low, high: where the change crosses the chi-squared quantile of `level`,
-    infinite (or 0 on the log scale) where it never does within the limits of the search; identified: whether it
-    crosses on both sides. improvement: by how much the lowest point lies below the fit, 0 if the fit is it.
+    Attributes
+    ----------
+    low, high
+        Where the change crosses the chi-squared quantile of `level`, infinite (or 0 on the log scale) where it never
+        does within the limits of the search.
+    identified
+        Whether it crosses on both sides.
+    improvement
+        By how much the lowest point lies below the fit, 0 if the fit is it.
+    curve
+        A row a point with `value`, `change` (of -2 log likelihood with priors, from its lowest), its parts `data` and
+        `prior`, and `converged`. Also ``frame``.
     """
 
+    what = "profile"
     name: str
     unit: str
     estimate: float
@@ -43,9 +53,31 @@ class Profile:
     improvement: float
     with_priors: bool
     curve: pd.DataFrame
+    made_by: dict[str, Any]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The curve."""
+        return self.curve
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """One row: estimate and limits, and whether the data identify the parameter."""
+        import pandas as pd
+
+        names = ("name", "estimate", "unit", "low", "high", "level", "identified", "improvement")
+        return pd.DataFrame([{name: getattr(self, name) for name in names}])
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """The points at which the search did not converge."""
+        return self.curve[~self.curve["converged"]].reset_index(drop=True)
+
+    def _title(self) -> str:
+        return f"{super()._title()}: {self.name}"
 
 
-def profile(evaluator: Evaluator, best: Found, k: int, level: float, most: int) -> Profile:
+def profile(evaluator: Evaluator, best: Found, k: int, level: float, made_by: dict[str, Any]) -> Profile:
     """The profile of coordinate k about the best point, everything else estimated anew at each point."""
     import pandas as pd
     from scipy.stats import chi2
@@ -59,7 +91,7 @@ def profile(evaluator: Evaluator, best: Found, k: int, level: float, most: int) 
     first = float(np.clip(ROOT_STEP * error, 0.02, 0.5)) * axis.size
     rows = [(center, best)]
     for side in (-1, 1):
-        rows += _smoothed(evaluator, k, _side(evaluator, best, k, center, side * first, threshold, most), most)
+        rows += _smoothed(evaluator, k, _side(evaluator, best, k, center, side * first, threshold))
     rows.sort(key=lambda row: row[0])
 
     u = np.array([row[0] for row in rows])
@@ -92,11 +124,12 @@ def profile(evaluator: Evaluator, best: Found, k: int, level: float, most: int) 
                 "converged": [row[1].converged for row in rows],
             }
         ),
+        made_by=made_by,
     )
 
 
 def _side(
-    evaluator: Evaluator, best: Found, k: int, center: float, step: float, threshold: float, most: int
+    evaluator: Evaluator, best: Found, k: int, center: float, step: float, threshold: float
 ) -> list[tuple[float, Found]]:
     """Points from the best one outward, until well above the threshold or at the limit."""
     axis = evaluator.axes[k]
@@ -109,9 +142,9 @@ def _side(
         new = float(np.clip(u + step, low + margin, high - margin))
         if abs(new - u) < 1e-6 * axis.size:
             break
-        found = _held(evaluator, x + (x - before) if rows else x, k, axis.x(new), most)
+        found = _held(evaluator, x + (x - before) if rows else x, k, axis.x(new))
         if _root(found, best) - root > LEAP:  # perhaps in another valley, from which SDs begun anew lead out
-            again = _held(evaluator, evaluator.with_sigmas(x), k, axis.x(new), most)
+            again = _held(evaluator, evaluator.with_sigmas(x), k, axis.x(new))
             found = min(found, again, key=lambda each: each.objective)
         gain = _root(found, best) - root
         if gain > LEAP and abs(new - u) > 1e-3 * axis.size:  # lost on the way: come nearer first
@@ -126,21 +159,21 @@ def _side(
     return rows
 
 
-def _smoothed(evaluator: Evaluator, k: int, rows: list[tuple[float, Found]], most: int) -> list[tuple[float, Found]]:
+def _smoothed(evaluator: Evaluator, k: int, rows: list[tuple[float, Found]]) -> list[tuple[float, Found]]:
     """Points again from their outer neighbors where they lie above these: a search that was caught on the way."""
     for i in range(len(rows) - 2, -1, -1):
         (u, here), (_, outer) = rows[i], rows[i + 1]
         if here.objective > outer.objective + CLOSE:
-            again = _held(evaluator, outer.x, k, evaluator.axes[k].x(u), most)
+            again = _held(evaluator, outer.x, k, evaluator.axes[k].x(u))
             rows[i] = (u, min(here, again, key=lambda each: each.objective))
     return rows
 
 
-def _held(evaluator: Evaluator, start: Floats, k: int, at: float, most: int) -> Found:
+def _held(evaluator: Evaluator, start: Floats, k: int, at: float) -> Found:
     """The best point with coordinate k at `at`, searched from `start` (the others go on from there)."""
     start, held = start.copy(), np.zeros(len(start), bool)
     start[k], held[k] = at, True
-    return search(evaluator, start, most, held=held, close=CLOSE)
+    return search(evaluator, start, held=held, close=CLOSE)
 
 
 def _root(found: Found, best: Found) -> float:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cartsim.fitting.pooled.evaluation import Evaluator, Point
 
+MAX_EVALUATIONS = 300  # of one search, each with all slopes
 CLOSE = 1e-6  # converged when -2 log likelihood is expected to be this close to its minimum
 ROUNDS = 10
 FLAT = 1e-4  # curvature lent to directions without any
@@ -42,7 +43,7 @@ class _OutOfTries(Exception):
 def search(
     evaluator: Evaluator,
     x: Floats,
-    most: int,
+    max_evaluations: int = MAX_EVALUATIONS,
     *,
     held: NDArray[np.bool_] | None = None,
     close: float = CLOSE,
@@ -61,7 +62,7 @@ def search(
         nonlocal best, evaluations
         key = candidate.tobytes()
         if key not in known:
-            if evaluations >= most:
+            if evaluations >= max_evaluations:
                 raise _OutOfTries
             evaluations += 1
             known.clear()
@@ -80,7 +81,7 @@ def search(
         try:
             message = _minimize(at, begin.x[0], begin.information[0], free, np.sqrt(close / 10))
         except _OutOfTries:
-            message = f"not converged after {most} evaluations"
+            message = f"not converged after {max_evaluations} evaluations"
             break
         if distance(best, free) < close:
             return Found(best, True, "converged", evaluations)
