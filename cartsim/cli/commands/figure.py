@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from cartsim.cli.output import interruptible, new_table, show_tables
-from cartsim.cli.process import note
+from cartsim.cli.run import filled
 from cartsim.errors import InputError
-from cartsim.files import whole_folder
 
 
 def figure(
@@ -37,8 +36,7 @@ def figure(
         show_tables(table)
         return
     figures.check(name, data)
-    with whole_folder(out, ()) as stage:
+    with filled(out, ()) as stage:
         drawn = interruptible(partial(figures.figure, name, data=data))
         written = drawn.save(stage, f"figure_{name}")
     print(drawn.caption)
-    note(f"in {out}: {', '.join(path.name for path in written)}")

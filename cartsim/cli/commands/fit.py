@@ -16,16 +16,15 @@ from cartsim.cli.grammar import parse_assignments
 from cartsim.cli.options import Jobs, Name
 from cartsim.cli.output import interruptible, new_table, show_tables, write_table
 from cartsim.cli.process import note
+from cartsim.cli.run import filled
 from cartsim.errors import InputError
-from cartsim.files import whole_folder
 from cartsim.model.model import choices
 from cartsim.tables import finite_number, read_table
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from cartsim.fitting.pooled import ErrorModel, Estimated, Fit, Prior
+    from cartsim.fitting import ErrorModel, Estimated, Fit, Prior
     from cartsim.model.reader import Model
+    from cartsim.observations import Observations
 
 PROFILES = ("all", "others", "none", "no")
 _FILES = ("estimates.csv", "correlation.csv", "starts.csv", "residuals.csv", "predictions.csv", "profiles.csv",
@@ -93,9 +92,9 @@ def fit(
     Maximum likelihood on the pooled data of all ids, or maximum posterior with --prior. Prints estimates, relative
     standard errors and limits; exits with 1, all files written, when the search did not converge.
     """
-    from cartsim.fitting.pooled import DataSet, Problem
-    from cartsim.fitting.pooled import fit as run
+    from cartsim.fitting import DataSet, Problem, fit_problem
     from cartsim.model.reader import load
+    from cartsim.observations import read_observations
 
     if profiles not in PROFILES:
         raise InputError(f"--profiles {profiles}: choose from {', '.join(PROFILES)}")
@@ -107,24 +106,22 @@ def fit(
         if name in names:
             raise InputError(f"--fix {name}: it is also to be estimated; leave out one of the two")
     chosen = chosen.override(fixed)
-    table = _observations(data)
-    dataset = DataSet(chosen.name, chosen, table, _errors(error or [], table, data), dose)
+    observed = read_observations(data)
+    dataset = DataSet(chosen.name, chosen, observed, _errors(error or [], observed), dose)
     problem = Problem([dataset], wanted, _priors(prior, chosen, names))
 
     def work() -> Fit:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what the fit warns of is in its remarks
-            return run(problem, starts=starts, seed=seed, level=level, n_jobs=jobs)
+            return fit_problem(problem, starts=starts, seed=seed, level=level, n_jobs=jobs)
 
-    with whole_folder(out, _FILES) as stage:
+    with filled(out, _FILES) as stage:
         found = interruptible(work)
         show_tables(_table(found), _quality(found))
-        for remark in found.remarks:
+        for remark in found.warnings:
             note(remark)
         curves = {} if profiles == "no" else interruptible(lambda: found.profiles(priors=profiles, n_jobs=jobs))
         _write(found, curves, stage, pictures, _UNITS.get(chosen.time, chosen.time))
-        written = sorted(path.name for path in stage.iterdir())
-    note(f"in {out}: {', '.join(written)}")
     if not found.converged:
         raise typer.Exit(1)
 
@@ -138,7 +135,7 @@ def _names(text: str) -> list[str]:
 
 def _estimated(estimate: str, start: Sequence[str], limits: Sequence[str], linear: str) -> list[Estimated]:
     """What to estimate, with the starts, limits and scales that options give for it."""
-    from cartsim.fitting.pooled import Estimated
+    from cartsim.fitting import Estimated
 
     names = _names(estimate)
     starts, ends = parse_assignments(start), _limits(limits)
@@ -165,9 +162,9 @@ def _limits(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _errors(texts: Sequence[str], table: pd.DataFrame, file: Path) -> ErrorModel | dict[str, ErrorModel]:
+def _errors(texts: Sequence[str], observed: Observations) -> ErrorModel | dict[str, ErrorModel]:
     """One error model for all outputs, or one for each."""
-    from cartsim.fitting.pooled import ErrorModel
+    from cartsim.fitting import ErrorModel
 
     known = [field.name for field in fields(ErrorModel) if field.name != "kind"]
     general, own = ErrorModel(), {}
@@ -185,16 +182,17 @@ def _errors(texts: Sequence[str], table: pd.DataFrame, file: Path) -> ErrorModel
             own[output] = model
     if not own:
         return general
-    observed = list(dict.fromkeys(table["output"])) if "output" in table else []
     for output in own:
-        if output not in observed:
-            raise InputError(f"--error {output}: {file} has no observation of it{choices(output, observed)}")
-    return {output: own.get(output, general) for output in observed}
+        if output not in observed.outputs:
+            raise InputError(
+                f"--error {output}: {observed.name} has no observation of it{choices(output, observed.outputs)}"
+            )
+    return {output: own.get(output, general) for output in observed.outputs}
 
 
 def _priors(prior: str | None, model: Model, names: Iterable[str]) -> dict[str, Prior]:
     """Priors of those estimated parameters of which the source knows."""
-    from cartsim.fitting.pooled import Prior, table_priors
+    from cartsim.fitting import Prior, table_priors
 
     if prior is None:
         return {}
@@ -218,15 +216,6 @@ def _priors(prior: str | None, model: Model, names: Iterable[str]) -> dict[str, 
     if not used:
         raise InputError(f"--prior {prior}: it knows nothing of {', '.join(names)}; leave it out")
     return used
-
-
-def _observations(path: Path) -> pd.DataFrame:
-    """The file's rows; ids, outputs and variants as text."""
-    table = read_table(path)
-    for name in ("id", "output", "variant"):
-        if name in table:
-            table[name] = table[name].str.strip()
-    return table
 
 
 # --- results --------------------------------------------------------------------------------------------

@@ -14,22 +14,22 @@ from cartsim.cli.grammar import parse_assignments
 from cartsim.cli.options import Jobs
 from cartsim.cli.output import interruptible, new_table, show_tables, write_table
 from cartsim.cli.process import note
-from cartsim.errors import InputError
-from cartsim.files import whole_folder
+from cartsim.cli.run import filled
+from cartsim.errors import InputError, choices
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from cartsim.fitting.data import CategoryRules
     from cartsim.fitting.errors import ErrorModel
     from cartsim.fitting.individual import IndividualFits
-    from cartsim.fitting.observations import CategoryRules
 
 _FILES = ("parameters.csv", "shrinkage.csv", "patients.csv", "categories.csv", "pfs.csv", "fits.json", "fits.png",
           "pfs.png")  # fmt: skip
 
 Data = Annotated[
     str,
-    typer.Argument(help="CSV file: id, dose, day, category or output and value; or crb401_synthetic, an example."),
+    typer.Argument(help="CSV file: id, dose, time, category or output and value; or crb401_synthetic, an example."),
 ]
 ModelOption = Annotated[str, typer.Option(help="A model's name, or the path of a .toml file.")]
 Bins = Annotated[
@@ -78,32 +78,49 @@ def fit_responses(
     intervals; and progression-free survival of the fits against the observed one. Exits with 1, all files
     written, when a patient's search did not converge.
     """
-    from cartsim.fitting.individual import fit_responses as run
+    from cartsim.fitting.individual import fit_individuals
 
     rules, errors = category_rules(bins, progression, pd_absolute), error_models(error)
     names = None if parameters is None else [name.strip() for name in parameters.split(",")]
-    with whole_folder(out, _FILES) as stage:
+    chosen = estimated(names, omega, data, model, rules)
+    with filled(out, _FILES) as stage:
         fits = interruptible(
-            lambda: run(
-                data, model, parameters=names, omega=parse_assignments(omega or []), rules=rules, errors=errors,
-                draws=draws, seed=seed, n_jobs=jobs,
+            lambda: fit_individuals(
+                model, data, chosen, rules=rules, errors=errors, draws=draws, seed=seed, n_jobs=jobs
             )
-        )  # fmt: skip
+        )
         show_tables(_summary(fits))
-        for warning in fits.warnings():
+        for warning in fits.warnings:
             note(warning)
         _write(fits, stage, pictures)
-        written = sorted(path.name for path in stage.iterdir())
-    note(f"in {out}: {', '.join(written)}")
     if not fits.modes.converged.all():
         raise typer.Exit(1)
+
+
+def estimated(
+    names: Sequence[str] | None, omega: Sequence[str] | None, data: str, model: str, rules: CategoryRules
+) -> Sequence[str] | dict[str, float | None] | None:
+    """What is estimated, with the SDs that --omega gives; None for the default parameters and SDs."""
+    from cartsim.fitting.data import patient_data
+    from cartsim.fitting.individual import chosen_parameters
+    from cartsim.model.reader import load
+
+    given = parse_assignments(omega or [])
+    if not given:
+        return names
+    if names is None:
+        names = chosen_parameters(None, patient_data(data, load(model), rules))
+    for name in given:
+        if name not in names:
+            raise InputError(f"--omega {name}: it is not estimated{choices(name, names)}")
+    return {name: given.get(name) for name in names}
 
 
 def category_rules(bins: Sequence[str] | None, progression: str, pd_absolute: float) -> CategoryRules:
     """The rules of the categories from options."""
     from cartsim.cli.design import settings_of
     from cartsim.endpoints.rules import SinghLandmark, rules_from
-    from cartsim.fitting.observations import CategoryRules
+    from cartsim.fitting.data import CategoryRules
 
     landmark = rules_from("singh_landmark", settings_of(bins))
     assert isinstance(landmark, SinghLandmark)
@@ -141,12 +158,12 @@ def _summary(fits: IndividualFits) -> Table:
 
 
 def _write(fits: IndividualFits, stage: Path, pictures: bool) -> None:
-    from cartsim.fitting.observations import MPROTEIN
+    from cartsim.fitting.data import MPROTEIN
     from cartsim.plots import save
     from cartsim.plots.individual import fitted_survival, response_fits
 
     tables = {"parameters": fits.parameters, "shrinkage": fits.shrinkage, "patients": fits.patients}
-    settings = fits.made_by() | {"minus_2LL": fits.minus_2LL, "warnings": fits.warnings()}
+    settings = fits.made_by | {"minus_2LL": fits.minus_2LL, "warnings": fits.warnings}
     if fits.data.responses is not None:
         tables |= {"categories": fits.categories, "pfs": fits.pfs_table()}
         survival = fits.survival()

@@ -18,12 +18,12 @@ from cartsim.cli.commands.fit_responses import (
     Progression,
     category_rules,
     error_models,
+    estimated,
 )
-from cartsim.cli.grammar import parse_assignments
 from cartsim.cli.options import Jobs
 from cartsim.cli.output import interruptible, new_table, show_tables, write_table
 from cartsim.cli.process import note
-from cartsim.files import whole_folder
+from cartsim.cli.run import filled
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -65,24 +65,21 @@ def population(
     Categories, measured values and values below a limit ("<50") count together. Error SDs that --error leaves out
     are estimated, that of categories is held. Exits with 1, all files written, when the fit did not converge.
     """
-    from cartsim.fitting.population import estimate_population
+    from cartsim.fitting.population import Saem, fit_population
 
     rules, errors = category_rules(bins, progression, pd_absolute), error_models(error)
     names = None if parameters is None else _names(parameters)
-    with whole_folder(out, _FILES) as stage:
+    chosen, saem = estimated(names, omega, data, model, rules), Saem(explore, smooth, full, seed)
+    with filled(out, _FILES) as stage:
         fit = interruptible(
-            lambda: estimate_population(
-                data, model, parameters=names, fixed_means=_names(fix_mean), full=full,
-                omega=parse_assignments(omega or []), rules=rules, errors=errors, explore=explore, smooth=smooth,
-                seed=seed, n_jobs=jobs,
+            lambda: fit_population(
+                model, data, chosen, fixed_means=_names(fix_mean), rules=rules, errors=errors, saem=saem, n_jobs=jobs
             )
-        )  # fmt: skip
+        )
         show_tables(_estimates(fit))
-        for warning in fit.warnings():
+        for warning in fit.warnings:
             note(warning)
         _write(fit, stage, pictures)
-        written = sorted(path.name for path in stage.iterdir())
-    note(f"in {out}: {', '.join(written)}")
     if not fit.converged:
         raise typer.Exit(1)
 
@@ -95,7 +92,7 @@ def _estimates(fit: PopulationFit) -> Table:
     likely = f"-2LL {fit.minus_2LL:.1f} (Monte Carlo SE {fit.minus_2LL_se:.1f}), AIC {fit.aic:.1f}"
     title = f"{fit.likelihood.n} patients; {likely}"
     table = new_table(title, "estimate", "value", "RSE", "95 % limits", right=("value", "RSE", "95 % limits"))
-    for row in fit.table.itertuples():
+    for row in fit.estimates.itertuples():
         name = row.name if row.kind == "typical" else f"{row.kind} {row.name}"
         if np.isnan(row.se):
             why = "not known" if (row.kind, row.name) in fit.names else "held"
@@ -107,13 +104,13 @@ def _estimates(fit: PopulationFit) -> Table:
 
 def _write(fit: PopulationFit, stage: Path, pictures: bool) -> None:
     from cartsim.plots import save
-    from cartsim.plots.population import convergence
+    from cartsim.plots.population import trace
 
-    write_table(fit.table, stage / "estimates.csv")
+    write_table(fit.estimates, stage / "estimates.csv")
     write_table(fit.trace, stage / "trace.csv")
     write_table(fit.individuals, stage / "individuals.csv")
     found = {"minus_2LL": fit.minus_2LL, "minus_2LL_se": fit.minus_2LL_se, "aic": fit.aic, "bic": fit.bic}
-    settings = fit.made_by() | found | {"converged": fit.converged, "warnings": fit.warnings()}
+    settings = fit.made_by | found | {"converged": fit.converged, "warnings": fit.warnings}
     (stage / "population.json").write_text(json.dumps(settings, indent=2) + "\n")
     if pictures:
-        save(convergence(fit.trace, fit.table), stage / "convergence.png")
+        save(trace(fit.trace, fit.estimates), stage / "convergence.png")

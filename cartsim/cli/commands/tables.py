@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +9,6 @@ import typer
 
 from cartsim.cli.options import Lloq, TableFile
 from cartsim.cli.output import check_file, write_table
-from cartsim.errors import InputError
 from cartsim.tables import read_table
 
 _FILE = "CSV file with columns id, time (days from infusion), value: a row for each measurement."
@@ -34,15 +31,15 @@ def respond(
     Best response and its dates by IMWG 2016 from serum M-protein (g/L), a row for each patient.
     """
     from cartsim.cli.design import settings_of
-    from cartsim.endpoints import response
+    from cartsim.endpoints.response import respond as judged
     from cartsim.endpoints.rules import IMWG2016, rules_from
+    from cartsim.observations import read_observations
 
     check_file(out)
     rules = rules_from("imwg2016", settings_of(set_))
     assert isinstance(rules, IMWG2016)
-    table, listed = read_table(file), None if patients is None else read_table(patients)
-    with _naming(file):
-        found = response.respond(table, rules, patients=listed)
+    listed = None if patients is None else read_table(patients)
+    found = judged(read_observations(file), rules, patients=listed)
     write_table(found, out)
 
 
@@ -58,18 +55,9 @@ def nca(
     Cmax, Tmax, AUC, half-life and persistence of CAR-T cells or transgene, a row for each patient.
     """
     from cartsim.endpoints import kinetics
+    from cartsim.observations import read_observations
 
     check_file(out)
-    table = read_table(file)
-    with _naming(file):
-        found = kinetics.nca(table, lloq=lloq, method=method, horizon=horizon)
+    found = kinetics.nca(read_observations(file), lloq=lloq, method=method, horizon=horizon)
     write_table(found, out)
 
-
-@contextmanager
-def _naming(file: Path) -> Iterator[None]:
-    """Say of which file an error speaks."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from None
