@@ -63,6 +63,16 @@ class Simulation(Result):
             raise InputError(f"no output {output!r} in this simulation; it holds {', '.join(self.values)}")
         return self.values[output]
 
+    def usable(self, output: str) -> NDArray[np.float64]:
+        """The array (n, m) of one output, NaN throughout for patients that failed.
+
+        Of the others, only those that reached a ceiling have NaN, from there on; nothing is infinite.
+        """
+        from cartsim.engine.rodas import Status
+
+        failed = Status.failed(self.status)
+        return np.where(failed[:, None], np.nan, self[output]) if failed.any() else self[output]
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.values)
 
@@ -225,8 +235,9 @@ def simulate(
             names = _outputs(who.model, outputs)
             memory.require_simulation(int(many), len(times), len(names), len(who.model.parameters))
     model, table, own_dose, seed = _whom(who, n)
-    if not isinstance(who, (Population, Patients)):  # the typical patient: all of the run
-        model.check_start(dict(zip(model.parameters, model.values(table, 1)[0].tolist(), strict=True)))
+    if not isinstance(who, Patients):  # the typical patient, or those around it: its values must be possible
+        at, cells = _schedule(model, _regimen(model, dose, None), 1, None)
+        model.check_start(float(cells[0, 0]) if at.size and at[0] == 0 else 0.0)
     return simulate_rows(
         model, table, dose, times, outputs, own_dose=own_dose, seed=seed, solver=solver, n_jobs=n_jobs
     )
@@ -313,7 +324,7 @@ def checked_times(times: Any) -> NDArray[np.float64]:
         values = np.atleast_1d(np.asarray(times, float))
     except (TypeError, ValueError):
         raise InputError(f"times are {times!r}; give numbers, increasing, from 0") from None
-    if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
+    if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all() or np.ma.is_masked(times):
         raise InputError("times must be a list of finite numbers, increasing, from 0")
     if values[0] < 0 or (np.diff(values) <= 0).any():
         at = 0 if values[0] < 0 else int(np.argmax(np.diff(values) <= 0)) + 1

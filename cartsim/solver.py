@@ -44,10 +44,10 @@ class Solver:
                 f"rtol is {self.rtol}; give a number from {TIGHTEST:g} to {LOOSEST:g} (default {RTOL:g})"
             )
         try:
-            good = self.extinction is None or (math.isfinite(self.extinction) and self.extinction >= 0)
+            good = self.extinction is None or 0 <= self.extinction < math.inf
         except TypeError:
             good = False
         if not good:
-            raise InputError(f"extinction is {self.extinction}; give a number of cells, 0 or more")
+            raise InputError(f"extinction is {self.extinction!r}; give a number of cells, 0 or more")
         if isinstance(self.max_steps, bool) or not isinstance(self.max_steps, int) or self.max_steps < 1:
-            raise InputError(f"max_steps is {self.max_steps}; give a whole number of steps, 1 or more")
+            raise InputError(f"max_steps is {self.max_steps!r}; give a whole number of steps, 1 or more")

@@ -243,7 +243,9 @@ def _carried(value, log):  # type: ignore[no-untyped-def]
     """A natural value as it is carried: ln of a log-scaled one, ABSENT where its pool is empty."""
     if not log:
         return value
-    return math.log(value) if value > 0.0 else ABSENT
+    if value > 0.0:
+        return math.log(value)
+    return ABSENT if value <= 0.0 else value  # what is no number is no empty pool either
 
 
 @njit(error_model="numpy", nogil=True)
@@ -339,7 +341,7 @@ def _finish(outputs, times, p, seen, log_scaled, residue, needed, columns, who, 
         if log_scaled[i]:
             for j in range(done):
                 value = fast_exp(seen[i, j])
-                seen[i, j] = value if seen[i, j] > EMPTY_BELOW else 0.0
+                seen[i, j] = 0.0 if seen[i, j] <= EMPTY_BELOW else value
         else:
             for j in range(done):
                 value = seen[i, j]
@@ -526,7 +528,13 @@ def _run(  # type: ignore[no-untyped-def]
                 next_time[lane] += 1
             h = 0.0
             stuck = False
-            if infused and seeded and next_time[lane] < n_times:
+            # A log-scaled pool that is empty fills from what is infused, or from the start, or it would stay empty.
+            filling = infused and seeded
+            if not filling and (infused or t == 0.0):
+                rates(t, p, x, trial)
+                for i in range(n_states):
+                    filling |= log_scaled[i] and x[i] == 0.0 and trial[i] > 0.0
+            if filling and next_time[lane] < n_times:
                 # Not quite to the next stop, which only the steps below recognize.
                 longest = 0.5 * (_next_stop(dose_times, next_dose[lane], pending[lane]) - t)
                 h = _start(rates, p, t, x, longest, log_scaled, negligible, rtol, slopes, trial)

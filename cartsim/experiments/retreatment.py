@@ -38,7 +38,7 @@ class Retreated(Result):
     """Second infusions at progression, in the same patients.
 
     ``patients``: a row for each retreated patient and second dose (0: not retreated, for comparison): id,
-    ``second_dose``, ``day`` of retreatment, ``mprotein`` (g/L) and ``tumor`` (percent of its first burden) then,
+    ``second_dose``, ``status`` of the simulation, ``day`` of retreatment, ``mprotein`` (g/L) and ``tumor`` (percent of its first burden) then,
     ``first_best`` response to the first infusion, ``best`` response to the second, its ``response_day`` and
     ``progression_day`` and its ``duration`` (days, with ``ended``), counted from retreatment, ``Cmax`` and ``Tmax`` of
     the second expansion. ``by_dose``, also ``summary``: a row a second dose: n, responded, percent with Wilson limits, percent with CR,
@@ -82,8 +82,12 @@ class Retreated(Result):
 
     @property
     def failures(self) -> pd.DataFrame:
-        """Patients whose first integration failed."""
-        return self.first.failures
+        """Infusions without a complete result: ``id``, ``arm`` (the dose), ``status``."""
+        import pandas as pd
+
+        failed = self.patients[self.patients["status"] != "ok"] if len(self.patients) else self.patients
+        rows = failed.reindex(columns=["id", "second_dose", "status"]).rename(columns={"second_dose": "arm"})
+        return pd.concat([self.first.failures, rows], ignore_index=True) if len(rows) else self.first.failures
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """retreated.csv (patients), retreatment.csv and retreatment_differences.csv."""
@@ -197,7 +201,7 @@ def _second(
 
     def at(name: str, days: ArrayLike) -> NDArray[np.float64]:
         # What is nearly 0 may miss it by the tolerance.
-        return np.maximum(simulated[name][:, np.searchsorted(times, days)], 0.0)
+        return np.maximum(simulated.usable(name)[:, np.searchsorted(times, days)], 0.0)
 
     baseline = at("mprotein_gL", [day])[:, 0]
     judged = judge(at("mprotein_gL", response), visits.response, baseline, rules.response)
@@ -209,6 +213,7 @@ def _second(
     found = judged.patient_table(table["id"].to_numpy())[["id", "best", "response_day", "progression_day", "change"]]
     return found.assign(
         second_dose=cells,
+        status=simulated.patients["status"].to_numpy(),
         day=day,
         mprotein=baseline,
         tumor=100 * at("tumor_relative", [day])[:, 0],

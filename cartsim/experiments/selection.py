@@ -161,7 +161,7 @@ def select(
         own stream, so that the same candidates always give the same choice.
     dose, reading, solver, n_jobs: as in `cartsim.experiments.sweep.sweep`.
 
-    Patients whose integration failed are never kept. Raises InputError, before any work, for names and ranges that
+    Patients that failed (see `cartsim.engine.rodas.Status`) are never kept. Raises InputError, before any work, for names and ranges that
     cannot be; and afterwards if nobody is plausible, or the weights are not finite numbers of 0 or more.
     """
     model = population.model
@@ -176,8 +176,9 @@ def select(
     work = _Candidates(population, dose, measures, horizon, solver)
     work(0, 1)  # compiles once, and refuses settings that cannot be
     read_off = joined(run_pieces(work, [n], PIECE, what="patients", n_jobs=n_jobs))
+    failed = read_off.pop("failed")
     candidates = population.table(0, n).assign(**read_off)
-    plausible = np.isfinite(candidates[list(constraints)]).all(axis=1).to_numpy()
+    plausible = ~failed & np.isfinite(candidates[list(constraints)]).all(axis=1).to_numpy()
     for name, ends in constraints.items():
         plausible &= _within(candidates[name], *ends)
     weights = np.where(plausible, 1.0, 0.0)
@@ -209,11 +210,14 @@ class _Candidates:
     solver: Solver
 
     def __call__(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
+        from cartsim.engine.rodas import Status
+
         times = reading_times(self.measures, self.horizon)
         outputs = sorted({measure.output for measure in self.measures.values()})
         table = self.population.table(start, stop)
         run = simulate_rows(self.population.model, table, self.dose, times, outputs, solver=self.solver)
-        return read(self.measures, times, run.values)
+        found = read(self.measures, times, {name: run.usable(name) for name in outputs})
+        return found | {"failed": Status.failed(run.status)}
 
 
 def _within(values: Any, low: float | None, high: float | None) -> NDArray[np.bool_]:

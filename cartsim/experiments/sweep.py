@@ -311,7 +311,12 @@ def expansion(
     lost = out + into_memory
     times = np.arange(1.0, horizon, 0.5)
     run = simulate(model, dose, times, [*states, "tumor_relative", "transgene"])
-    x = (run["complex"] / (run["CARTe_BM"] + run["CARTm_BM"]))[0]
+    if len(run.failures):
+        raise InputError(f"expansion is not explained: the typical patient failed ({run.failures['status'][0]})")
+    cells = (run["CARTe_BM"] + run["CARTm_BM"])[0]
+    if not cells[0] > 0:
+        raise InputError(f"expansion is not explained: there are no CAR-T cells after a dose of {dose}")
+    x = np.divide(run["complex"][0], cells, out=np.zeros(len(times)), where=cells > 0)  # none where they are gone
     needed = half * lost / (fastest - lost) if fastest > lost else math.inf
     short = np.flatnonzero(x < needed)
     return Expansion(
@@ -369,7 +374,7 @@ class _Typical(ArrayWork):
         patients = Patients(self.model, self.cells[start:stop])
         run = simulate(patients, self.dose, times, outputs, solver=self.solver)
         status = np.array([Status(code).name for code in run.status])
-        return read(self.measures, times, run.values) | {"status": status}
+        return read(self.measures, times, {name: run.usable(name) for name in outputs}) | {"status": status}
 
 
 @dataclass(frozen=True)

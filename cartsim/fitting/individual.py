@@ -249,7 +249,7 @@ class IndividualFits(Result):
         progressed = (observed == Response.PD).any(axis=1)
         later = progressed[:, None] & (calendar > np.nanmax(series.days, axis=1)[:, None])
 
-        levels = 1 + self.curves(calendar, [series.output])[series.output] / 100
+        levels = 1 + self.curves(calendar, [series.output]).usable(series.output) / 100
         assessed = (observed != Response.NE) | later
         fitted, _ = judged(levels, np.where(assessed, Response.SD, Response.NE), self.data.rules, self._M0)
         return {

@@ -85,6 +85,7 @@ class PatientLikelihood:
         for series in self.data.series:
             place = np.searchsorted(times, np.where(np.isfinite(series.days), series.days, times[0]))[who]
             levels = np.take_along_axis(run[series.output], place, axis=1)
+            levels = np.where(np.isfinite(levels), levels, np.nan)
             if is_change(self.model, series.output):
                 levels = np.maximum(1 + levels / 100, 0.0)  # rounding may leave a level that vanishes below 0
             levels[impossible] = np.nan

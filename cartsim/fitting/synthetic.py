@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.endpoints.rules import Response
+from cartsim.errors import InputError
 from cartsim.fitting.data import MPROTEIN, CategoryRules
 from cartsim.fitting.likelihood import judged
 from cartsim.model.model import Model
@@ -74,6 +75,12 @@ def synthetic_patients(
     outputs = [MPROTEIN, "sbcma_change", "transgene"]
     rows = truth.set_index("id").drop(columns="dose")
     run = simulate_rows(chosen, rows, None, every, outputs, own_dose=truth["dose"].to_numpy())
+    if len(run.failures):
+        first = run.failures.iloc[0]
+        raise InputError(
+            f"{len(run.failures)} of {n} true patients have no complete result, the first with id {first['id']} "
+            f"({first['status']}); choose another seed or narrower parameters"
+        )
 
     def measured(output: str, at: ArrayLike, cv: float) -> tuple[Floats, Floats]:
         at = np.asarray(at, float)

@@ -66,9 +66,10 @@ class State:
 
     scale: "log" (integrated as its logarithm; exactly zero while absent) or "linear"; initial: formula of
     parameters; seed: value an absent log pool gets at a dose (in file order, each formula seeing the dose and
-    the seeds before it); rate: time derivative in the state's own unit; negligible: size of a linear state
-    below which relative accuracy no longer matters; ceiling: a patient above it ends early; volume: name of
-    the parameter that makes cells of the state (cells = state * volume), for the extinction option.
+    the seeds before it), while one that something flows into at time 0 or at a dose fills by itself;
+    rate: time derivative in the state's own unit; negligible: size of a linear state below which relative
+    accuracy no longer matters; ceiling: a patient above it ends early; volume: name of the parameter that makes
+    cells of the state (cells = state * volume), for the extinction option.
     """
 
     name: str
@@ -198,25 +199,40 @@ class Model:
             _check_column(column, parameter)
         return np.column_stack([values[name] for name in self.parameters]).astype(np.float64, copy=False)
 
-    def check_start(self, values: Mapping[str, float]) -> None:
-        """Raise InputError where a state does not start at a finite number, 0 or more on the log scale.
+    def check_start(self, dose: float = 0.0) -> None:
+        """Raise InputError where a state of the typical patient starts at what it cannot be.
 
-        values: of every parameter, of one patient.
+        States are finite, and 0 or more on the log scale: at time 0, and after a dose (in the unit of the dosing
+        section) there, with the seeds that it brings.
         """
-        known: dict[str, Any] = {"time": 0.0, **values}
-        starts = {name: state.initial for name, state in self.states.items()}
-        for name in in_order(self.definitions | starts, self.name):
-            if name in self.definitions:
-                known[name] = self.definitions[name].evaluate(known)
-                continue
-            state = self.states[name]
-            known[name] = value = float(state.initial.evaluate(known))
-            if not math.isfinite(value) or (state.scale == "log" and value < 0):
-                allowed = "0 or more" if state.scale == "log" else "any finite number"
-                raise InputError(
-                    f"model {self.name!r}: {name} starts at {value:g} ({shown(state.initial.text)}); "
-                    f"it must be {allowed}"
-                )
+        known: dict[str, Any] = dict(zip(self.parameters, self.values({}, 1)[0].tolist(), strict=True))
+
+        def value(formula: Expression) -> float:
+            found = {"time": 0.0, **known}
+            for name, definition in self.definitions.items():
+                if definition.names <= found.keys():  # those of states cannot be had before the states
+                    found[name] = definition.evaluate(found)
+            return float(formula.evaluate(found))
+
+        def check(name: str, number: float, what: str) -> None:
+            log = self.states[name].scale == "log"
+            if not math.isfinite(number) or (log and number < 0):
+                allowed = "0 or more" if log else "any finite number"
+                raise InputError(f"model {self.name!r}: {name} {what}; it must be {allowed}")
+
+        for name in in_order({name: state.initial for name, state in self.states.items()}, self.name):
+            formula = self.states[name].initial
+            known[name] = value(formula)
+            check(name, known[name], f"starts at {known[name]:g} ({shown(formula.text)})")
+        if self.dosing is None or not dose > 0:
+            return
+        dosed, formula = self.dosing.state, self.dosing.per_dose
+        known[dosed] += dose * value(formula)
+        check(dosed, known[dosed], f"is {known[dosed]:g} after a dose of {dose:g} ({shown(formula.text)} per dose)")
+        for name, state in self.states.items():
+            if state.seed is not None and name != dosed and known[name] == 0:
+                known[name] = value(state.seed)
+                check(name, known[name], f"has the seed {known[name]:g} ({shown(state.seed.text)})")
 
     def states_behind(self, names: Iterable[str]) -> set[str]:
         """The states that outputs or states are read from, without those that only drive these."""

@@ -170,7 +170,14 @@ def _spider_caption(summary: pd.DataFrame, highest: float, seed: int) -> str:
 
 
 def progressed_with_extinction(doses: Sequence[float], seed: int, n: int) -> list[float]:
-    """Percent of n patients 25 % above baseline at 21 months, after each dose, where less than a cell is none."""
+    """Percent 25 % above baseline at 21 months, after each dose, where less than a cell is none.
+
+    Of n patients, without those that have no result.
+    """
     population, solver = Population(load("bb2121_clinical"), seed), Solver(extinction=1.0)
-    changes = [simulate(population, dose, [21 * MONTH], ["mprotein_change"], n=n, solver=solver) for dose in doses]
-    return [100 * float((run["mprotein_change"] > 25).mean()) for run in changes]
+    found = []
+    for dose in doses:
+        run = simulate(population, dose, [21 * MONTH], ["mprotein_change"], n=n, solver=solver)
+        change = run["mprotein_change"][:, 0]
+        found.append(100 * float((change[np.isfinite(change)] > 25).mean()))
+    return found

@@ -122,6 +122,7 @@ class Trial:
             assert arm.n is not None
             if limit is not None and arm.n > limit:
                 raise InputError(f"arm {arm.name} of {arm.n} patients, but there are {limit}; ask for fewer")
+        self.model.check_start()
         missing = [name for name in MEASURED if name not in self.model.outputs]
         if missing or not {"M0", "burden"} <= set(self.model.parameters):
             raise InputError(
@@ -228,8 +229,6 @@ class Trial:
 
     def measure(self, arm: int, start: int, stop: int) -> Measurements:
         """Simulate and measure patients start..stop-1 of an arm (its number)."""
-        from cartsim.engine.rodas import Status
-
         everything = self.population.table(start, stop, complete=True)
         covariates = [p.name for p in self.model.parameters.values() if p.role == "covariate"]
         table = everything[[name for name in everything if name in {*self.population.varied, *covariates}]]
@@ -250,10 +249,7 @@ class Trial:
             solver=self.solver,
         )
 
-        failed = Status.failed(run.status)
-        values = run.values
-        if failed.any():
-            values = {name: np.where(failed[:, None], np.nan, own) for name, own in values.items()}
+        values = {name: run.usable(name) for name in MEASURED}
 
         def at(name: str, days: NDArray[np.float64]) -> NDArray[np.float64]:
             return values[name][:, np.searchsorted(times, days)]

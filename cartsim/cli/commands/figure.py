@@ -38,5 +38,5 @@ def figure(
     figures.check(name, data)
     with filled(out, ()) as stage:
         drawn = interruptible(partial(figures.figure, name, data=data))
-        written = drawn.save(stage, f"figure_{name}")
+        drawn.save(stage, f"figure_{name}")
     print(drawn.caption)

@@ -84,6 +84,7 @@ def regimens(
             single = Trial(population, [dose], n, solver=solver)
             again = interruptible(lambda: retreated(single, second, delay=delay, **how))
             show_tables(_retreated(again), f"{again.against_karmma()}.")
+            note_failures(again.failures, len(again.patients))
             again.save(stage)
         if pictures:
             from cartsim import plots

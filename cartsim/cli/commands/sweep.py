@@ -170,7 +170,10 @@ def _draw(model: Model, found: Sweep, rate: bool, dose: float | None, stage: Pat
         return
     said = ""
     if (x, y) == ("dose", "burden") and "transgene" in model.outputs:
-        said = expansion_note(model, burden=float(found.axes[y][0]))
+        try:
+            said = expansion_note(model, burden=float(found.axes[y][0]))
+        except InputError as problem:  # no reason to lose the sweep
+            said = f"{problem}."
     save(
         draw.contours(found.table, x, y, labels=labels, title=f"Typical patient: {x} and {y}", note=said),
         stage / "contours.png",

@@ -85,7 +85,8 @@ class Evaluator:
         run = simulate_rows(
             layout.model, table, layout.regimen, times, layout.outputs, own_dose=dose, solver=self.solver
         )
-        return np.stack([run[name].reshape(b, c, -1) for name in layout.outputs])
+        found = np.stack([run[name].reshape(b, c, -1) for name in layout.outputs])
+        return np.where(np.isfinite(found), found, np.nan)  # minus infinity would be surely below a limit
 
     def predictions(self, values: dict[str, Floats]) -> list[Floats]:
         """Predictions of every observation under b candidates: for each data set (b, N)."""
