@@ -44,7 +44,14 @@ def main() -> None:
     for first in range(0, settings.patients, CHUNK):
         table = population.table(first, min(first + CHUNK, settings.patients)).reset_index()
         runs = [
-            cartsim.simulate(cartsim.Patients(model, table), 450e6, TIMES, STATES, n_jobs=settings.cores, solver=cartsim.Solver(rtol=rtol, max_steps=10**6))
+            cartsim.simulate(
+                cartsim.Patients(model, table),
+                450e6,
+                TIMES,
+                STATES,
+                n_jobs=settings.cores,
+                solver=cartsim.Solver(rtol=rtol, max_steps=10**6),
+            )
             for rtol in (settings.rtol, settings.tight)
         ]
         ended = runs[0].status == 1  # above the ceiling, as such a patient should

@@ -87,7 +87,13 @@ def one_core(core: int) -> None:
 
 def reference_of(model: cartsim.Model, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """M-protein and blood CAR-T (n, m) at a tight tolerance."""
-    run = cartsim.simulate(cartsim.Patients(model, patients_of(table)), DOSE, TIMES, STATES, solver=cartsim.Solver(rtol=1e-10, max_steps=10**6))
+    run = cartsim.simulate(
+        cartsim.Patients(model, patients_of(table)),
+        DOSE,
+        TIMES,
+        STATES,
+        solver=cartsim.Solver(rtol=1e-10, max_steps=10**6),
+    )
     assert not run.status.any(), run.failures()
     return run["mprotein"], run["CARTe_PB"] + run["CARTm_PB"]
 

@@ -74,8 +74,10 @@ def population(replicates: int) -> None:
         near = int((np.abs(own["value"] / truth - 1) < 0.3).sum())
         numbers = (truth, own["value"].mean(), own["value"].std(), own["se"].mean())
         label = name if kind == "typical" else f"{kind} {name}"
-        print(f"{label:24} {numbers[0]:7.3f} {numbers[1]:7.3f} {numbers[2]:7.3f} {numbers[3]:8.3f} "
-              f"{held:3d} of {replicates} {near:6d} of {replicates}")
+        print(
+            f"{label:24} {numbers[0]:7.3f} {numbers[1]:7.3f} {numbers[2]:7.3f} {numbers[3]:8.3f} "
+            f"{held:3d} of {replicates} {near:6d} of {replicates}"
+        )
 
 
 def seconds() -> None:

@@ -28,7 +28,9 @@ def trial(n: int, cores: int) -> dict[str, Any]:
     from cartsim.trial.trial import Arm, Trial
 
     model = cartsim.load("bb2121_clinical")
-    cartsim.simulate(cartsim.Population(cartsim.load(model)), 450e6, [1.0], n_jobs=cores, n=128)  # load machine code, start threads
+    cartsim.simulate(
+        cartsim.Population(cartsim.load(model)), 450e6, [1.0], n_jobs=cores, n=128
+    )  # load machine code, start threads
     began = time.perf_counter()
     design = Trial(model, (Arm(450e6, n),), curves=0)
     judged = outcome.run(design, n_jobs=cores, keep_visits=False, columns=("best", "pfs_time"))
@@ -50,12 +52,16 @@ def engine(n: int, cores: int) -> dict[str, Any]:
     model = cartsim.load("bb2121_clinical")
     population = cartsim.Population(model)
     times = np.concatenate([np.arange(0, 31.0), np.arange(37, 640, 7.0), [640.0]])
-    cartsim.simulate(cartsim.Population(cartsim.load(model)), 450e6, [1.0], n_jobs=cores, n=128)  # load machine code, start threads
+    cartsim.simulate(
+        cartsim.Population(cartsim.load(model)), 450e6, [1.0], n_jobs=cores, n=128
+    )  # load machine code, start threads
     seconds, failed = 0.0, 0
     for first in range(0, n, 20_000):
         table = population.table(first, min(first + 20_000, n)).reset_index()
         began = time.perf_counter()
-        run = cartsim.simulate(cartsim.Patients(model, table), 450e6, times, ["cart_blood", "mprotein_change"], n_jobs=cores)
+        run = cartsim.simulate(
+            cartsim.Patients(model, table), 450e6, times, ["cart_blood", "mprotein_change"], n_jobs=cores
+        )
         seconds += time.perf_counter() - began
         failed += int((run.status != 0).sum())
     return {"seconds": seconds, "failed": failed, "result": ""}

@@ -105,7 +105,18 @@ _HOME = {
     "trial.trial": ("Arm", "Trial"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
-_ROOMS = ("endpoints", "engine", "experiments", "fitting", "model", "paper", "plots", "population", "sensitivity", "trial")
+_ROOMS = (
+    "endpoints",
+    "engine",
+    "experiments",
+    "fitting",
+    "model",
+    "paper",
+    "plots",
+    "population",
+    "sensitivity",
+    "trial",
+)
 
 __all__ = ["InputError", "__version__", *_MODULE]
 

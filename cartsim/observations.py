@@ -146,7 +146,7 @@ class Observations:
         if column not in COLUMNS:
             values = numbers(self.given, column, name=self.name)
             self.refuse(np.isnan(values), column, "is missing; give one number for each id")
-            self.refuse(self._differs(values), column, f"is not the {column} of the patient's other rows; give one")
+            self.refuse(self.differs(values), column, f"is not the {column} of the patient's other rows; give one")
         return values[self._first]
 
     def check_order(self) -> None:
@@ -201,7 +201,8 @@ class Observations:
     def _first(self) -> NDArray[np.intp]:
         return np.unique(self.patient, return_index=True)[1]
 
-    def _differs(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+    def differs(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """In which rows a value is not that of the subject's first row."""
         return np.asarray(values != values[self._first][self.patient])
 
 
@@ -276,7 +277,7 @@ def _checked(given: pd.DataFrame, name: str) -> Observations:
             found.frame[column] = _of_patient(found, column)
     if "variant" in given:
         variant = _text(given["variant"])
-        found.refuse(found._differs(variant), "variant", "is not the variant of the patient's other rows; give one")
+        found.refuse(found.differs(variant), "variant", "is not the variant of the patient's other rows; give one")
         found.frame["variant"] = variant
     return found
 

@@ -55,15 +55,12 @@ class Retreatment:
             _check_number("the retreatment dose", self.dose)
         if self.above_nadir is None and self.above is None:
             raise InputError(
-                "retreatment needs its condition: above_nadir (a factor on the lowest value), "
-                "above (a level), or both"
+                "retreatment needs its condition: above_nadir (a factor on the lowest value), above (a level), or both"
             )
         if self.above_nadir is not None:
             _check_number("above_nadir", self.above_nadir)
             if self.above_nadir <= 1:
-                raise InputError(
-                    f"above_nadir is {self.above_nadir:g}; it is a factor on the lowest value, above 1"
-                )
+                raise InputError(f"above_nadir is {self.above_nadir:g}; it is a factor on the lowest value, above 1")
         if self.above is not None:
             _check_number("above", self.above)
         _check_number("earliest", self.earliest)
@@ -97,9 +94,7 @@ class Regimen:
         return cls()
 
     @classmethod
-    def single(
-        cls, dose: float | None = None, *, time: float = 0.0, retreatment: Retreatment | None = None
-    ) -> Regimen:
+    def single(cls, dose: float | None = None, *, time: float = 0.0, retreatment: Retreatment | None = None) -> Regimen:
         """One infusion of `dose` cells."""
         return cls((Infusion(time, dose),), retreatment)
 
@@ -116,14 +111,10 @@ class Regimen:
         """The same dose at each of `times`, or `n` times, one `every` so long, the first at time 0."""
         if times is None:
             if every is None or n is None:
-                raise InputError(
-                    "repeated doses need their times, or both every (an interval) and n (how many)"
-                )
+                raise InputError("repeated doses need their times, or both every (an interval) and n (how many)")
             _check_number("every", every)
             if every == 0 or n not in range(1, 1001):
-                raise InputError(
-                    f"every={every:g}, n={n}: the interval must be above 0, n whole and from 1 to 1000"
-                )
+                raise InputError(f"every={every:g}, n={n}: the interval must be above 0, n whole and from 1 to 1000")
             times = [k * every for k in range(int(n))]
         elif every is not None or n is not None:
             raise InputError("repeated doses are given by their times or by every and n, not both")
@@ -143,15 +134,11 @@ class Regimen:
         """`total` cells given as `fractions` (which sum to 1) at `times`."""
         _check_number("the total dose", total)
         if len(fractions) != len(times) or len(times) == 0:
-            raise InputError(
-                f"{len(fractions)} fractions at {len(times)} times; give one fraction for each time"
-            )
+            raise InputError(f"{len(fractions)} fractions at {len(times)} times; give one fraction for each time")
         for fraction in fractions:
             _check_number("a fraction of the dose", fraction)
         if not math.isclose(sum(fractions), 1, rel_tol=1e-9):
-            raise InputError(
-                f"the fractions of a split dose sum to {sum(fractions):.10g}; they must sum to 1"
-            )
+            raise InputError(f"the fractions of a split dose sum to {sum(fractions):.10g}; they must sum to 1")
         infusions = tuple(Infusion(time, total * part) for time, part in zip(times, fractions, strict=True))
         return cls(infusions, retreatment)
 
@@ -183,9 +170,7 @@ def _own_doses(n: int, per_patient_dose: ArrayLike | None) -> NDArray[np.float64
         raise InputError("the regimen needs the patients' own doses; give one dose or a dose column")
     own = np.asarray(per_patient_dose, dtype=np.float64)
     if own.shape not in ((), (n,)):
-        raise InputError(
-            f"doses of shape {own.shape} for {n} patients; give one number or one dose a patient"
-        )
+        raise InputError(f"doses of shape {own.shape} for {n} patients; give one number or one dose a patient")
     own = np.broadcast_to(own, (n,))
     bad = np.flatnonzero(~(np.isfinite(own) & (own >= 0)))
     if bad.size:

@@ -128,9 +128,7 @@ class Simulation(Result):
             rows.append((name, unit, len(known), *(float(np.median(each)) for each in picked)))
         return pd.DataFrame(rows, columns=["output", "unit", "patients", "first", "lowest", "highest", "last"])
 
-    def quantiles(
-        self, levels: Sequence[float] = (0.05, 0.5, 0.95), *, by: str | None = None
-    ) -> pd.DataFrame:
+    def quantiles(self, levels: Sequence[float] = (0.05, 0.5, 0.95), *, by: str | None = None) -> pd.DataFrame:
         """Quantiles over patients.
 
         Parameters
@@ -161,7 +159,11 @@ class Simulation(Result):
         for key, rows in groups.items():
             for name, values in self.values.items():
                 known = values[rows][np.isfinite(values[rows]).all(axis=1)]
-                cut = np.quantile(known, levels, axis=0) if len(known) else np.full((len(levels), len(self.times)), np.nan)
+                cut = (
+                    np.quantile(known, levels, axis=0)
+                    if len(known)
+                    else np.full((len(levels), len(self.times)), np.nan)
+                )
                 table = pd.DataFrame({"time": self.times, "output": name} | dict(zip(names, cut, strict=True)))
                 if by is not None:
                     table.insert(0, by, key)
@@ -238,9 +240,7 @@ def simulate(
     if not isinstance(who, Patients):  # the typical patient, or those around it: its values must be possible
         at, cells = _schedule(model, _regimen(model, dose, None), 1, None)
         model.check_start(float(cells[0, 0]) if at.size and at[0] == 0 else 0.0)
-    return simulate_rows(
-        model, table, dose, times, outputs, own_dose=own_dose, seed=seed, solver=solver, n_jobs=n_jobs
-    )
+    return simulate_rows(model, table, dose, times, outputs, own_dose=own_dose, seed=seed, solver=solver, n_jobs=n_jobs)
 
 
 def simulate_rows(

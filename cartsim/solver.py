@@ -40,9 +40,7 @@ class Solver:
         except TypeError:
             good = False
         if not good:
-            raise InputError(
-                f"rtol is {self.rtol}; give a number from {TIGHTEST:g} to {LOOSEST:g} (default {RTOL:g})"
-            )
+            raise InputError(f"rtol is {self.rtol}; give a number from {TIGHTEST:g} to {LOOSEST:g} (default {RTOL:g})")
         try:
             good = self.extinction is None or 0 <= self.extinction < math.inf
         except TypeError:

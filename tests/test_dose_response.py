@@ -235,7 +235,10 @@ def test_a_dose_of_zero_leaves_patients_untreated():
         ({"doses": [-1, 50e6]}, "none negative"),
         ({"doses": [1e6, np.nan]}, "finite"),
         ({"doses": ["a", "b"]}, "give numbers of cells"),
-        ({"population": lambda: with_burden(MODEL, "high")}, "'high' is not known; it is one of fixed, uniform, karmma"),
+        (
+            {"population": lambda: with_burden(MODEL, "high")},
+            "'high' is not known; it is one of fixed, uniform, karmma",
+        ),
         ({"population": lambda: with_burden(MODEL, uniform(5, 150))}, "burden"),
         ({"n": 0}, "a trial of 0 patients"),
         ({"protocol": lambda: Protocol(visits=Visits(landmarks=(21, 6)))}, "landmarks"),
@@ -245,8 +248,8 @@ def test_a_dose_of_zero_leaves_patients_untreated():
     ],
 )
 def test_bad_input_is_refused(settings, reason):
+    given = {"population": Population(MODEL)} | settings
     with pytest.raises(InputError, match=reason):
-        given = {"population": Population(MODEL)} | settings
         dose_response(**{name: value() if callable(value) else value for name, value in given.items()})
 
 

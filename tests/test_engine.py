@@ -475,7 +475,9 @@ def test_random_networks_agree_with_scipy(network: tuple, tmp_path: Path, monkey
     columns = {f"k{i}": k[:, i] for i in range(len(reactions))}
     columns |= {f"m{i}": m[:, i] for i in range(len(reactions))} | {"feed": feed}
     times = np.array([0, 0.01, 0.3, 1, 4, 20.0])
-    seen = cartsim.simulate(cartsim.Patients(path, columns), None, times, list(SPECIES), solver=cartsim.Solver(rtol=1e-8))
+    seen = cartsim.simulate(
+        cartsim.Patients(path, columns), None, times, list(SPECIES), solver=cartsim.Solver(rtol=1e-8)
+    )
     assert (seen.status == Status.ok).all()
     for row in range(n):
         f = by_hand(reactions, k[row], m[row], feed[row])

@@ -100,8 +100,8 @@ BAD = [
 def test_typical_values_of_a_bad_start_are_refused_before_work(
     starts: cartsim.Model, uncompiled: None, values: dict[str, float], says: str, n: int | None
 ) -> None:
+    changed = starts.override(values)
     with pytest.raises(InputError, match=says):
-        changed = starts.override(values)
         cartsim.simulate(changed if n is None else Population(changed), 1.0, TIMES, n=n)
 
 
@@ -124,8 +124,8 @@ SETTINGS = [
 def test_settings_that_are_no_numbers_are_refused(
     starts: cartsim.Model, uncompiled: None, given: dict[str, Any], says: str
 ) -> None:
+    rest = {name: value for name, value in given.items() if name != "solver"}
     with pytest.raises(InputError, match=says):
-        rest = {name: value for name, value in given.items() if name != "solver"}
         cartsim.simulate(starts, NONE, **{"times": TIMES, **rest}, solver=Solver(**given.get("solver", {})))
 
 

@@ -45,7 +45,10 @@ def test_a_dose_of_no_number_is_a_bad_start(model: cartsim.Model) -> None:
     assert statuses(run) == ["ok", "bad_start"]
     assert run["B"][0, 0] == 1.0 + 3.0
     later = Regimen((Infusion(1.5, 6.0),))
-    assert statuses(cartsim.simulate(cartsim.Patients(model, {"volume": [2.0, 0.0]}), later, TIMES, ["B"])) == ["ok", "bad_start"]
+    assert statuses(cartsim.simulate(cartsim.Patients(model, {"volume": [2.0, 0.0]}), later, TIMES, ["B"])) == [
+        "ok",
+        "bad_start",
+    ]
 
 
 def test_outputs_that_are_not_finite_are_a_status_and_stay_as_they_are(model: cartsim.Model) -> None:

@@ -38,9 +38,7 @@ def test_layout() -> None:
 
 
 def test_text_columns_and_interleaved_patients_are_the_same() -> None:
-    frame = table(GOOD, dtype=str, keep_default_na=False).sort_values(
-        "time", key=pd.to_numeric, kind="stable"
-    )
+    frame = table(GOOD, dtype=str, keep_default_na=False).sort_values("time", key=pd.to_numeric, kind="stable")
     found, plain = lay_out(frame), lay_out(table(GOOD))
     order = [found.ids.tolist().index(i) for i in plain.ids]
     np.testing.assert_equal(found.values[order], plain.values)

@@ -350,9 +350,7 @@ level = st.one_of(st.just(NAN), st.just(0.0), st.floats(1, 1e6))
 profiles = st.lists(level, min_size=20, max_size=20)
 
 
-@given(
-    st.lists(profiles, min_size=1, max_size=4), st.sampled_from(["linear-log", "linear"]), st.integers(0, 12)
-)
+@given(st.lists(profiles, min_size=1, max_size=4), st.sampled_from(["linear-log", "linear"]), st.integers(0, 12))
 @settings(max_examples=200, deadline=None)
 def test_all_at_once_as_one_by_one(patients: list, method: str, stop: int) -> None:
     days = [0.0, *KARMMA_KINETICS]

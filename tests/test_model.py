@@ -197,26 +197,40 @@ def test_a_file_without_doses_outputs_or_definitions(write):
 # --- digest ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("old", "new"), [
-    ("value = 0.5", "value = 0.7"), ("omega = 0.3", "omega = 0.4"),
-    ('source = "nobody"', 'source = "somebody"'),
-    ("low = 1\n", "low = 2\n"), ("dose = 100", "dose = 5"), ("k = 2", "k = 3"),
-    ("value = 12.1", "value = 12"),
-])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("value = 0.5", "value = 0.7"),
+        ("omega = 0.3", "omega = 0.4"),
+        ('source = "nobody"', 'source = "somebody"'),
+        ("low = 1\n", "low = 2\n"),
+        ("dose = 100", "dose = 5"),
+        ("k = 2", "k = 3"),
+        ("value = 12.1", "value = 12"),
+    ],
+)
 def test_digest_ignores_values_and_words(small, write, old, new):
     assert load(write(swapped(old, new))).digest == small.digest
 
 
-@pytest.mark.parametrize(("old", "new"), [
-    ('rate = "-k*N"', 'rate = "-2*k*N"'), ('leave = "k*N/(N + A)"', 'leave = "k*N/(N + 2*A)"'),
-    ('value = "2*A"', 'value = "3*A"'), ("[outputs.double]", "[outputs.twice]"),
-    ("negligible = 1e-3", "negligible = 1"),
-    ("ceiling = 1e9", "ceiling = 1e8"), ('seed = "1e-6"', 'seed = "1e-5"'),
-    ('per_dose = "1/V"', 'per_dose = "2/V"'),
-    ('initial = "start"', 'initial = "2*start"'),
-    ('value = "per_percent*burden"', 'value = "burden*per_percent"'),
-    ('state = "A"', 'state = "N"'), ("[unused.Pm]", "[parameters.Pm]"), ('volume = "V"', ""),
-])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('rate = "-k*N"', 'rate = "-2*k*N"'),
+        ('leave = "k*N/(N + A)"', 'leave = "k*N/(N + 2*A)"'),
+        ('value = "2*A"', 'value = "3*A"'),
+        ("[outputs.double]", "[outputs.twice]"),
+        ("negligible = 1e-3", "negligible = 1"),
+        ("ceiling = 1e9", "ceiling = 1e8"),
+        ('seed = "1e-6"', 'seed = "1e-5"'),
+        ('per_dose = "1/V"', 'per_dose = "2/V"'),
+        ('initial = "start"', 'initial = "2*start"'),
+        ('value = "per_percent*burden"', 'value = "burden*per_percent"'),
+        ('state = "A"', 'state = "N"'),
+        ("[unused.Pm]", "[parameters.Pm]"),
+        ('volume = "V"', ""),
+    ],
+)
 def test_digest_covers_the_mathematics(small, write, old, new):
     assert load(write(swapped(old, new))).digest != small.digest
 
@@ -261,37 +275,48 @@ def test_override_and_variant_leave_the_original(small):
     assert small.override({}) == small
 
 
-@pytest.mark.parametrize(("table", "n", "message"), [
-    ({"K": [1]}, 1, "no parameter 'K'; did you mean k?"),
-    ({"burdn": [1]}, 1, "no parameter 'burdn'; did you mean burden?"),
-    ({"Pm": [1]}, 1, "'Pm' does not enter the equations .* cancels; leave it out"),
-    ({"A": [1]}, 1, "no parameter 'A'"),
-    ({"k": [1, 2]}, 3, r"'k' has shape \(2,\), expected 3 values"),
-    ({"k": [[1, 2, 3]]}, 3, r"'k' has shape \(1, 3\)"),
-    ({"k": ["a", "b"]}, 2, "'k' must hold numbers only"),
-    ({"k": [{}, 1]}, 2, "'k' must hold numbers only"),
-    ({"k": [1, np.nan]}, 2, r"k = nan 1/day \(patient row 1\) is not allowed; give a finite number"),
-    ({"k": [None, 1]}, 2, r"k = nan .*row 0"),
-    ({"k": [np.inf, 1]}, 2, r"k = inf"),
-    ({"k": [1, -1]}, 2, r"k = -1 1/day \(patient row 1\) is not allowed; give 0 or more"),
-    ({"burden": [50, 101]}, 2, r"burden = 101 percent \(patient row 1\) is not allowed; give 0\.01 to 100"),
-    ({"burden": 0}, 1, r"burden = 0 percent is not allowed; give 0\.01 to 100"),
-    ({"burden": [50, 80]}, 2, r"start = 160 cell/L \(patient row 1\) is not allowed; give 150 or less"),
-])
+@pytest.mark.parametrize(
+    ("table", "n", "message"),
+    [
+        ({"K": [1]}, 1, "no parameter 'K'; did you mean k?"),
+        ({"burdn": [1]}, 1, "no parameter 'burdn'; did you mean burden?"),
+        ({"Pm": [1]}, 1, "'Pm' does not enter the equations .* cancels; leave it out"),
+        ({"A": [1]}, 1, "no parameter 'A'"),
+        ({"k": [1, 2]}, 3, r"'k' has shape \(2,\), expected 3 values"),
+        ({"k": [[1, 2, 3]]}, 3, r"'k' has shape \(1, 3\)"),
+        ({"k": ["a", "b"]}, 2, "'k' must hold numbers only"),
+        ({"k": [{}, 1]}, 2, "'k' must hold numbers only"),
+        ({"k": [1, np.nan]}, 2, r"k = nan 1/day \(patient row 1\) is not allowed; give a finite number"),
+        ({"k": [None, 1]}, 2, r"k = nan .*row 0"),
+        ({"k": [np.inf, 1]}, 2, r"k = inf"),
+        ({"k": [1, -1]}, 2, r"k = -1 1/day \(patient row 1\) is not allowed; give 0 or more"),
+        ({"burden": [50, 101]}, 2, r"burden = 101 percent \(patient row 1\) is not allowed; give 0\.01 to 100"),
+        ({"burden": 0}, 1, r"burden = 0 percent is not allowed; give 0\.01 to 100"),
+        ({"burden": [50, 80]}, 2, r"start = 160 cell/L \(patient row 1\) is not allowed; give 150 or less"),
+    ],
+)
 def test_bad_tables(small, table, n, message):
     with pytest.raises(InputError, match=message):
         small.values(table, n)
 
 
-@pytest.mark.parametrize(("values", "message"), [
-    ({"burdn": 1}, "did you mean burden?"), ({"Pm": 1}, "does not enter"),
-    ({"k": np.nan}, "k: must be a finite"),
-    ({"k": "1"}, "k: must be a finite number, not '1'"), ({"k": None}, "must be a finite"),
-    ({"k": True}, "finite"),
-    ({"k": [1, 2]}, "finite"), ({"k": -1}, "k = -1 1/day is not allowed; give 0 or more"),
-    ({"k": 0}, "k = 0 varies lognormally"), ({"V": 11}, "V = 11 L is not allowed; give 1 to 10"),
-    ({"burden": 80}, "start = 160 cell/L is not allowed"), ({1: 1}, "no parameter 1"),
-])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"burdn": 1}, "did you mean burden?"),
+        ({"Pm": 1}, "does not enter"),
+        ({"k": np.nan}, "k: must be a finite"),
+        ({"k": "1"}, "k: must be a finite number, not '1'"),
+        ({"k": None}, "must be a finite"),
+        ({"k": True}, "finite"),
+        ({"k": [1, 2]}, "finite"),
+        ({"k": -1}, "k = -1 1/day is not allowed; give 0 or more"),
+        ({"k": 0}, "k = 0 varies lognormally"),
+        ({"V": 11}, "V = 11 L is not allowed; give 1 to 10"),
+        ({"burden": 80}, "start = 160 cell/L is not allowed"),
+        ({1: 1}, "no parameter 1"),
+    ],
+)
 def test_bad_overrides(small, values, message):
     with pytest.raises(InputError, match=message):
         small.override(values)
@@ -308,116 +333,113 @@ def test_values_are_those_given(burden, k):
 # --- bad files ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    # sections and fields
-    ("[definitions]", "[definition]", "unknown entry 'definition'; did you mean definitions?"),
-    ('name = "small"\n', "", r"\[model\]: name missing"),
-    ('time = "day"', 'time = ""', "model.time: must be text, not ''"),
-    ("rse = 0.1", "rsd = 0.1", "parameters.k: unknown entry 'rsd'; did you mean rse?"),
-    ("rse = 0.1", "rse = 0", "parameters.k.rse: 0 must be above 0"),
-    ("rse = 0.1", "rse = true", "parameters.k.rse: must be a finite number, not True"),
-    ('source = "assumed"', "", "covariates.burden: source missing; add it"),
-    ('source = "assumed"', 'source = " "', "covariates.burden.source: must be text"),
-    ('source = "defined"', "", "constants.h_per_day: source missing"),
-    ('unit = "h/day"\nsource = "defined"', "", "constants.h_per_day: unit, source missing; add them"),
-    ("value = 0.5", "", "parameters.k: value missing"),
-    ("value = 0.5", "value = nan", "parameters.k.value: must be a finite number, not nan"),
-    ("value = 0.5", "value = inf", "parameters.k.value: must be a finite number"),
-    ("value = 0.5", "value = [1]", r"parameters.k.value: must be a finite number, not \[1\]"),
-    ("value = 0.5", "value = 2020-01-01", "parameters.k.value: must be a finite number"),
-    ("value = 24", 'value = "12*2"', "constants.h_per_day.value: must be a number here, not '12"),
-    ("value = 12.1", 'value = "k"', "unused.Pm.value: must be a number here, not 'k'"),
-    ("[variants.fast]\nk = 2", "[variants]\nfast = 2", "variants.fast: a variant is a table"),
-    ('rate = "-loss"', "", "states.A: rate missing"),
-    ("dose = 100", "dose = -1", "dosing.dose: -1 is negative"),
-    ("dose = 100", "dose = nan", "dosing.dose: must be a finite number"),
-    # limits and variability
-    ("value = 0.5", "value = -0.5", "k = -0.5 1/day is not allowed; give 0 or more"),
-    ("value = 0.5", "value = 0", "k = 0 varies lognormally, so its value must be above 0"),
-    ("value = 50", "value = 120", "burden = 120 percent is not allowed; give 0.01 to 100"),
-    ("value = 50", "value = 90", "start = 180 cell/L is not allowed; give 150 or less"),
-    ("high = 10\n", "high = 4\n", "V = 5 L is not allowed; give 1 to 4"),
-    ("V = 10\nburden", "V = 11\nburden", "V = 11 L is not allowed; give 1 to 10"),
-    ("k = 2", "q = 2", "no parameter 'q'"),
-    ("k = 2", 'k = "2"', "variants.fast.k: must be a finite number"),
-    ("omega = 0.3", "omega = -0.3", "parameters.k.iiv.omega: -0.3 is negative"),
-    ("omega = 0.3", "omega = nan", "parameters.k.iiv.omega: must be a finite number"),
-    (", omega = 0.3", "", "parameters.k.iiv: a lognormal distribution needs omega"),
-    ("omega = 0.3", "omega = 0.3, low = 0", "a lognormal distribution has no low or high"),
-    ('"lognormal"', '"lognormall"', "iiv.distribution: 'lognormall' is not one of lognormal, normal"),
-    ('"lognormal"', "[]", r"iiv.distribution: \[\] is not one of"),
-    ('"lognormal"', '"logitnormal"', "k: a logitnormal distribution needs low and high"),
-    ('"lognormal", omega = 0.3', '"uniform", low = 0.5, high = 1',
-     "k = 0.5 must lie between the limits 0.5 and 1"),
-    ('"lognormal", omega = 0.3', '"uniform", omega = 0.3',
-     "a uniform distribution has low and high, no omega"),
-    ('{ distribution = "lognormal", omega = 0.3 }', "0.3", "parameters.k.iiv: must be a table"),
-    # names
-    ("[parameters.V]", "[parameters.N]", "states.N: the name 'N' is taken by parameters.N"),
-    ("[outputs.double]", "[outputs.A]", "outputs.A: the name 'A' is taken by states.A"),
-    ("[parameters.V]", "[parameters.time]", "the name 'time' is taken by cartsim"),
-    ("[parameters.V]", "[parameters.exp]", "the name 'exp' is taken by cartsim"),
-    ("[parameters.V]", "[parameters.id]", "the name 'id' is taken by cartsim"),
-    ("[parameters.V]", '[parameters."V b"]', "'V b' cannot be a name"),
-    ("[parameters.V]", '[parameters."a\\nb"]', "cannot be a name"),
-    ("[parameters.V]", "[parameters.lambda]", "'lambda' cannot be a name"),
-    ("[parameters.V]", "[parameters.__V]", "'__V' cannot be a name"),
-    ("[parameters.V]", "[parameters._V]", "'_V' cannot be a name"),
-    # formulas
-    ('rate = "-loss"', 'rate = "-los"', "states.A.rate: undefined name 'los'; did you mean loss?"),
-    ('rate = "-loss"', 'rate = "-loss*double"', "states.A.rate: undefined name 'double'"),
-    ('rate = "-loss"', 'rate = "-loss*Pm"', "states.A.rate: undefined name 'Pm'"),
-    ('rate = "-loss"', "rate = \"__import__('os').system('true')\"", "states.A.rate: .* not allowed"),
-    ('rate = "-loss"', 'rate = "k.real*A"', "states.A.rate: 'k.real' is not allowed"),
-    ('rate = "-loss"', 'rate = "max(k, 1)*A"', r"states.A.rate: 'max\(k, 1\)' is not allowed"),
-    ('rate = "-loss"', "rate = true", "states.A.rate: a formula must be text or a number"),
-    ('loss = "leave*A"', 'loss = "leave[0]"', "definitions.loss: 'leave\\[0\\]' is not allowed"),
-    ('loss = "leave*A"', 'loss = "leave*B"', "definitions.loss: undefined name 'B'"),
-    ('leave = "k*N/(N + A)"', 'leave = "k*loss/loss"',
-     "definitions: circular: l.* -> l.* -> l.*break the circle"),
-    ('leave = "k*N/(N + A)"', 'leave = "k*leave/leave"', "definitions: circular: leave -> leave"),
-    ("value = 2\n", 'value = "start/burden"\n', "circular: .*start.* break the circle"),
-    ('value = "per_percent*burden"', 'value = "per_percent*N"',
-     "start.value: 'N' cannot be used here, only param"),
-    ('value = "per_percent*burden"', 'value = "leave*V"', "start.value: 'leave' cannot be used here"),
-    ('value = "per_percent*burden"', 'value = "per_percent*time"', "start.value: 'time' cannot be used here"),
-    ('value = "per_percent*burden"', 'value = "per_percent*log(burden/burden - 1)"', "start = -inf"),
-    ('initial = "start"', 'initial = "start + A"',
-     "states.N.initial: 'A' cannot be used here, only what does not"),
-    ('initial = "start"', 'initial = "leave"', "states.N.initial: 'leave' cannot be used here"),
-    ('per_dose = "1/V"', 'per_dose = "1/V*time"', "dosing.per_dose: 'time' cannot be used here"),
-    ('volume = "V"', 'volume = "W"', "states.A.volume: no parameter 'W'"),
-    ('volume = "V"', 'volume = "leave"', "states.A.volume: no parameter 'leave'"),
-    ('state = "A"', 'state = "C"', "dosing.state: no state 'C'"),
-    # states
-    ('scale = "log"', 'scale = "ln"', "states.A.scale: 'ln' is not one of log, linear"),
-    ('seed = "1e-6"', "", "states.A: a log-scaled state that starts at 0 needs a seed"),
-    ("negligible = 1e-3", "", r"states.N: a linear state needs negligible, the size \(in cell/L\)"),
-    ("negligible = 1e-3", "negligible = 0", "states.N.negligible: 0 must be above 0"),
-    ("negligible = 1e-3", 'negligible = 1e-3\nseed = "1"', "states.N.seed: only for log-scaled states"),
-    ('seed = "1e-6"', 'seed = "1e-6"\nnegligible = 1', "states.A.negligible: only for linear states"),
-    ("ceiling = 1e9", "ceiling = -1", "states.N.ceiling: -1 must be above 0"),
-    # units
-    ('unit = "1/day"', 'unit = "1/h"',
-     "'-loss' has unit cell / hour / liter, wanted is cell / day / liter; .* constant of hour / day"),
-    ('unit = "1/day"', 'unit = "1/dya"', "k.unit: unknown unit 'dya' in '1/dya'; use s, min"),
-    ('unit = "1/day"', 'unit = ""', "parameters.k.unit: must be text"),
-    ('unit = "g/day"', 'unit = "g/dat"', "Pm.unit: unknown unit 'dat'"),
-    ('time = "day"', 'time = "L"', "model.time: 'L' is no unit of time"),
-    ('time = "day"', 'time = "h"', "wanted is cell / hour / liter"),
-    ('leave = "k*N/(N + A)"', 'leave = "k*N/(N + 1)"', "definitions.leave: 'N \\+ 1' joins"),
-    ('rate = "-loss"', 'rate = "-leave"', "states.A.rate: '-leave' has unit 1 / day, wanted is"),
-    ('value = "2*A"', 'value = "2*A*V"',
-     "outputs.double.value: '2\\*A\\*V' has unit cell, wanted is cell / liter"),
-    ('per_dose = "1/V"', 'per_dose = "1"',
-     "dosing.per_dose: '1' has unit dimensionless, wanted is 1 / liter"),
-    ('volume = "V"', 'volume = "k"', "states.A.volume: 'A\\*k' has unit"),
-    ('seed = "1e-6"', 'seed = "1e-6*V"', "states.A.seed: .* has unit liter, wanted is cell / liter"),
-    ('initial = "start"', 'initial = "start*V"',
-     "states.N.initial: .* has unit cell, wanted is cell / liter"),
-    ('value = "per_percent*burden"', 'value = "per_percent"',
-     "parameters.start.value: 'per_percent' has unit"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        # sections and fields
+        ("[definitions]", "[definition]", "unknown entry 'definition'; did you mean definitions?"),
+        ('name = "small"\n', "", r"\[model\]: name missing"),
+        ('time = "day"', 'time = ""', "model.time: must be text, not ''"),
+        ("rse = 0.1", "rsd = 0.1", "parameters.k: unknown entry 'rsd'; did you mean rse?"),
+        ("rse = 0.1", "rse = 0", "parameters.k.rse: 0 must be above 0"),
+        ("rse = 0.1", "rse = true", "parameters.k.rse: must be a finite number, not True"),
+        ('source = "assumed"', "", "covariates.burden: source missing; add it"),
+        ('source = "assumed"', 'source = " "', "covariates.burden.source: must be text"),
+        ('source = "defined"', "", "constants.h_per_day: source missing"),
+        ('unit = "h/day"\nsource = "defined"', "", "constants.h_per_day: unit, source missing; add them"),
+        ("value = 0.5", "", "parameters.k: value missing"),
+        ("value = 0.5", "value = nan", "parameters.k.value: must be a finite number, not nan"),
+        ("value = 0.5", "value = inf", "parameters.k.value: must be a finite number"),
+        ("value = 0.5", "value = [1]", r"parameters.k.value: must be a finite number, not \[1\]"),
+        ("value = 0.5", "value = 2020-01-01", "parameters.k.value: must be a finite number"),
+        ("value = 24", 'value = "12*2"', "constants.h_per_day.value: must be a number here, not '12"),
+        ("value = 12.1", 'value = "k"', "unused.Pm.value: must be a number here, not 'k'"),
+        ("[variants.fast]\nk = 2", "[variants]\nfast = 2", "variants.fast: a variant is a table"),
+        ('rate = "-loss"', "", "states.A: rate missing"),
+        ("dose = 100", "dose = -1", "dosing.dose: -1 is negative"),
+        ("dose = 100", "dose = nan", "dosing.dose: must be a finite number"),
+        # limits and variability
+        ("value = 0.5", "value = -0.5", "k = -0.5 1/day is not allowed; give 0 or more"),
+        ("value = 0.5", "value = 0", "k = 0 varies lognormally, so its value must be above 0"),
+        ("value = 50", "value = 120", "burden = 120 percent is not allowed; give 0.01 to 100"),
+        ("value = 50", "value = 90", "start = 180 cell/L is not allowed; give 150 or less"),
+        ("high = 10\n", "high = 4\n", "V = 5 L is not allowed; give 1 to 4"),
+        ("V = 10\nburden", "V = 11\nburden", "V = 11 L is not allowed; give 1 to 10"),
+        ("k = 2", "q = 2", "no parameter 'q'"),
+        ("k = 2", 'k = "2"', "variants.fast.k: must be a finite number"),
+        ("omega = 0.3", "omega = -0.3", "parameters.k.iiv.omega: -0.3 is negative"),
+        ("omega = 0.3", "omega = nan", "parameters.k.iiv.omega: must be a finite number"),
+        (", omega = 0.3", "", "parameters.k.iiv: a lognormal distribution needs omega"),
+        ("omega = 0.3", "omega = 0.3, low = 0", "a lognormal distribution has no low or high"),
+        ('"lognormal"', '"lognormall"', "iiv.distribution: 'lognormall' is not one of lognormal, normal"),
+        ('"lognormal"', "[]", r"iiv.distribution: \[\] is not one of"),
+        ('"lognormal"', '"logitnormal"', "k: a logitnormal distribution needs low and high"),
+        ('"lognormal", omega = 0.3', '"uniform", low = 0.5, high = 1', "k = 0.5 must lie between the limits 0.5 and 1"),
+        ('"lognormal", omega = 0.3', '"uniform", omega = 0.3', "a uniform distribution has low and high, no omega"),
+        ('{ distribution = "lognormal", omega = 0.3 }', "0.3", "parameters.k.iiv: must be a table"),
+        # names
+        ("[parameters.V]", "[parameters.N]", "states.N: the name 'N' is taken by parameters.N"),
+        ("[outputs.double]", "[outputs.A]", "outputs.A: the name 'A' is taken by states.A"),
+        ("[parameters.V]", "[parameters.time]", "the name 'time' is taken by cartsim"),
+        ("[parameters.V]", "[parameters.exp]", "the name 'exp' is taken by cartsim"),
+        ("[parameters.V]", "[parameters.id]", "the name 'id' is taken by cartsim"),
+        ("[parameters.V]", '[parameters."V b"]', "'V b' cannot be a name"),
+        ("[parameters.V]", '[parameters."a\\nb"]', "cannot be a name"),
+        ("[parameters.V]", "[parameters.lambda]", "'lambda' cannot be a name"),
+        ("[parameters.V]", "[parameters.__V]", "'__V' cannot be a name"),
+        ("[parameters.V]", "[parameters._V]", "'_V' cannot be a name"),
+        # formulas
+        ('rate = "-loss"', 'rate = "-los"', "states.A.rate: undefined name 'los'; did you mean loss?"),
+        ('rate = "-loss"', 'rate = "-loss*double"', "states.A.rate: undefined name 'double'"),
+        ('rate = "-loss"', 'rate = "-loss*Pm"', "states.A.rate: undefined name 'Pm'"),
+        ('rate = "-loss"', "rate = \"__import__('os').system('true')\"", "states.A.rate: .* not allowed"),
+        ('rate = "-loss"', 'rate = "k.real*A"', "states.A.rate: 'k.real' is not allowed"),
+        ('rate = "-loss"', 'rate = "max(k, 1)*A"', r"states.A.rate: 'max\(k, 1\)' is not allowed"),
+        ('rate = "-loss"', "rate = true", "states.A.rate: a formula must be text or a number"),
+        ('loss = "leave*A"', 'loss = "leave[0]"', "definitions.loss: 'leave\\[0\\]' is not allowed"),
+        ('loss = "leave*A"', 'loss = "leave*B"', "definitions.loss: undefined name 'B'"),
+        ('leave = "k*N/(N + A)"', 'leave = "k*loss/loss"', "definitions: circular: l.* -> l.* -> l.*break the circle"),
+        ('leave = "k*N/(N + A)"', 'leave = "k*leave/leave"', "definitions: circular: leave -> leave"),
+        ("value = 2\n", 'value = "start/burden"\n', "circular: .*start.* break the circle"),
+        ('value = "per_percent*burden"', 'value = "per_percent*N"', "start.value: 'N' cannot be used here, only param"),
+        ('value = "per_percent*burden"', 'value = "leave*V"', "start.value: 'leave' cannot be used here"),
+        ('value = "per_percent*burden"', 'value = "per_percent*time"', "start.value: 'time' cannot be used here"),
+        ('value = "per_percent*burden"', 'value = "per_percent*log(burden/burden - 1)"', "start = -inf"),
+        ('initial = "start"', 'initial = "start + A"', "states.N.initial: 'A' cannot be used here, only what does not"),
+        ('initial = "start"', 'initial = "leave"', "states.N.initial: 'leave' cannot be used here"),
+        ('per_dose = "1/V"', 'per_dose = "1/V*time"', "dosing.per_dose: 'time' cannot be used here"),
+        ('volume = "V"', 'volume = "W"', "states.A.volume: no parameter 'W'"),
+        ('volume = "V"', 'volume = "leave"', "states.A.volume: no parameter 'leave'"),
+        ('state = "A"', 'state = "C"', "dosing.state: no state 'C'"),
+        # states
+        ('scale = "log"', 'scale = "ln"', "states.A.scale: 'ln' is not one of log, linear"),
+        ('seed = "1e-6"', "", "states.A: a log-scaled state that starts at 0 needs a seed"),
+        ("negligible = 1e-3", "", r"states.N: a linear state needs negligible, the size \(in cell/L\)"),
+        ("negligible = 1e-3", "negligible = 0", "states.N.negligible: 0 must be above 0"),
+        ("negligible = 1e-3", 'negligible = 1e-3\nseed = "1"', "states.N.seed: only for log-scaled states"),
+        ('seed = "1e-6"', 'seed = "1e-6"\nnegligible = 1', "states.A.negligible: only for linear states"),
+        ("ceiling = 1e9", "ceiling = -1", "states.N.ceiling: -1 must be above 0"),
+        # units
+        (
+            'unit = "1/day"',
+            'unit = "1/h"',
+            "'-loss' has unit cell / hour / liter, wanted is cell / day / liter; .* constant of hour / day",
+        ),
+        ('unit = "1/day"', 'unit = "1/dya"', "k.unit: unknown unit 'dya' in '1/dya'; use s, min"),
+        ('unit = "1/day"', 'unit = ""', "parameters.k.unit: must be text"),
+        ('unit = "g/day"', 'unit = "g/dat"', "Pm.unit: unknown unit 'dat'"),
+        ('time = "day"', 'time = "L"', "model.time: 'L' is no unit of time"),
+        ('time = "day"', 'time = "h"', "wanted is cell / hour / liter"),
+        ('leave = "k*N/(N + A)"', 'leave = "k*N/(N + 1)"', "definitions.leave: 'N \\+ 1' joins"),
+        ('rate = "-loss"', 'rate = "-leave"', "states.A.rate: '-leave' has unit 1 / day, wanted is"),
+        ('value = "2*A"', 'value = "2*A*V"', "outputs.double.value: '2\\*A\\*V' has unit cell, wanted is cell / liter"),
+        ('per_dose = "1/V"', 'per_dose = "1"', "dosing.per_dose: '1' has unit dimensionless, wanted is 1 / liter"),
+        ('volume = "V"', 'volume = "k"', "states.A.volume: 'A\\*k' has unit"),
+        ('seed = "1e-6"', 'seed = "1e-6*V"', "states.A.seed: .* has unit liter, wanted is cell / liter"),
+        ('initial = "start"', 'initial = "start*V"', "states.N.initial: .* has unit cell, wanted is cell / liter"),
+        ('value = "per_percent*burden"', 'value = "per_percent"', "parameters.start.value: 'per_percent' has unit"),
+    ],
+)
 def test_bad_files(write, old, new, message):
     with pytest.raises(InputError, match=rf"^small\.toml: .*{message}") as caught:
         load(write(swapped(old, new)))
@@ -430,15 +452,23 @@ def test_no_states(write):
         load(write(text))
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (b"this is not toml", "not a TOML file"), (b"\xff\xfe\x00", "not a TOML file"),
-    (b"", "model, parameters, states missing"),
-    (b"[a]\n[a]", "not a TOML file"), (b"model = 3\nparameters = 1\nstates = 2", "must be a table"),
-    (b"x = " + b"[" * 100_000, "not a TOML file"), (b"#" * 1_000_001, "bytes, at most 1000000"),
-    (b'[model]\nname="a"\nsource="a"\ntime="h"\n[parameters]\n[states]\nA = 3',
-     "states.A: must be a table with unit"),
-    (b'parameters = 3\nstates = 3\n[model]\nname="a"\nsource="a"\ntime="h"', "parameters must be a table"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"this is not toml", "not a TOML file"),
+        (b"\xff\xfe\x00", "not a TOML file"),
+        (b"", "model, parameters, states missing"),
+        (b"[a]\n[a]", "not a TOML file"),
+        (b"model = 3\nparameters = 1\nstates = 2", "must be a table"),
+        (b"x = " + b"[" * 100_000, "not a TOML file"),
+        (b"#" * 1_000_001, "bytes, at most 1000000"),
+        (
+            b'[model]\nname="a"\nsource="a"\ntime="h"\n[parameters]\n[states]\nA = 3',
+            "states.A: must be a table with unit",
+        ),
+        (b'parameters = 3\nstates = 3\n[model]\nname="a"\nsource="a"\ntime="h"', "parameters must be a table"),
+    ],
+)
 def test_not_a_model(tmp_path, content, message):
     path = tmp_path / "small.toml"
     path.write_bytes(content)
@@ -447,15 +477,21 @@ def test_not_a_model(tmp_path, content, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("bb2121_clinicl", "no model 'bb2121_clinicl'; did you mean bb2121_clinical"),
-    ("zzz", "no model 'zzz'; choose from bb2121_clinical, bb2121_invitro, bb2121_xenograft"),
-    ("", "no model ''"), ("../models/bb2121_clinical", "no model"), ("bb2121_clinical:x", "no variant 'x'"),
-    ("bb2121_invitro:Daudy", "no variant 'Daudy'; did you mean Daudi?"), ("bb2121_invitro:", "no variant ''"),
-    ("nowhere.toml", "cannot read the model file 'nowhere.toml': No such file"),
-    ("a\x00.toml", "cannot read"),
-    ("nowhere.toml:fast", "cannot read the model file"),
-])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bb2121_clinicl", "no model 'bb2121_clinicl'; did you mean bb2121_clinical"),
+        ("zzz", "no model 'zzz'; choose from bb2121_clinical, bb2121_invitro, bb2121_xenograft"),
+        ("", "no model ''"),
+        ("../models/bb2121_clinical", "no model"),
+        ("bb2121_clinical:x", "no variant 'x'"),
+        ("bb2121_invitro:Daudy", "no variant 'Daudy'; did you mean Daudi?"),
+        ("bb2121_invitro:", "no variant ''"),
+        ("nowhere.toml", "cannot read the model file 'nowhere.toml': No such file"),
+        ("a\x00.toml", "cannot read"),
+        ("nowhere.toml:fast", "cannot read the model file"),
+    ],
+)
 def test_unknown_models(name, message):
     with pytest.raises(InputError, match=message) as caught:
         load(name)

@@ -36,8 +36,7 @@ class Solution:
         self.absent = {n: 0.0 for n, s in model.states.items() if s.scale == "log" and start[n] == 0}
         self.present = [s for n, s in model.states.items() if n not in self.absent]
         y0 = [np.log(start[s.name]) if s.scale == "log" else start[s.name] for s in self.present]
-        self.solved = solve_ivp(self._rate, (0, t_end), y0, method="LSODA", rtol=rtol, atol=rtol,
-                                dense_output=True)
+        self.solved = solve_ivp(self._rate, (0, t_end), y0, method="LSODA", rtol=rtol, atol=rtol, dense_output=True)
         assert self.solved.success, self.solved.message
 
     def _start(self, dose: float) -> dict[str, float]:
@@ -93,10 +92,13 @@ def test_every_value_has_its_provenance(name):
 @pytest.mark.parametrize("name", names())
 def test_nothing_is_idle(name):
     model = load(name)
-    formulas = [*model.definitions.values(), *(o.value for o in model.outputs.values()),
-                *(f for s in model.states.values() for f in (s.initial, s.seed, s.rate)),
-                *(p.expression for p in model.parameters.values()),
-                model.dosing and model.dosing.per_dose]
+    formulas = [
+        *model.definitions.values(),
+        *(o.value for o in model.outputs.values()),
+        *(f for s in model.states.values() for f in (s.initial, s.seed, s.rate)),
+        *(p.expression for p in model.parameters.values()),
+        model.dosing and model.dosing.per_dose,
+    ]
     used = {s.volume for s in model.states.values()}.union(*(f.names for f in formulas if f is not None))
     assert not (model.parameters.keys() | model.definitions.keys()) - used
 
@@ -120,8 +122,11 @@ def test_table_1(row):
         name, line = name.rstrip("]").split("[")
         model = model.variant(line)
     parameter = (model.parameters | model.unused)[name]
-    value = parameter.value if parameter.expression is None else parameter.expression.evaluate(
-        {p.name: p.value for p in model.parameters.values() if p.value is not None})
+    value = (
+        parameter.value
+        if parameter.expression is None
+        else parameter.expression.evaluate({p.name: p.value for p in model.parameters.values() if p.value is not None})
+    )
     assert value == pytest.approx(float(row["value"]), rel=1e-12)
     assert same_unit(parse_unit(parameter.unit, name), parse_unit(UNITS.get(row["unit"], row["unit"]), name))
     assert row["status"] in parameter.source
@@ -160,8 +165,7 @@ CLINICAL = {  # dose (1e6), burden: Cmax, Tmax, transgene d28, d90, d180, M d28,
 
 def peak(run: Solution, output: str, low: float, high: float) -> tuple[float, float]:
     """Height and time of the highest value between two times."""
-    found = minimize_scalar(lambda t: -run(output, t), bounds=(low, high), method="bounded",
-                            options={"xatol": 1e-5})
+    found = minimize_scalar(lambda t: -run(output, t), bounds=(low, high), method="bounded", options={"xatol": 1e-5})
     return -found.fun, found.x
 
 
@@ -200,17 +204,26 @@ def test_clinical_untreated():
 def test_clinical_seeds_do_not_show():
     """Seeds of all cells a thousand times larger leave the results where they are."""
     model = load("bb2121_clinical")
-    larger = {n: dataclasses.replace(s, seed=parse(f"1000*({s.seed.text})", n)) if n.startswith("CART") else s
-              for n, s in model.states.items()}
+    larger = {
+        n: dataclasses.replace(s, seed=parse(f"1000*({s.seed.text})", n)) if n.startswith("CART") else s
+        for n, s in model.states.items()
+    }
     one, other = (Solution(m, 450e6, 180) for m in (model, dataclasses.replace(model, states=larger)))
     for t in (1, 14, 90, 180):
         for output in ("transgene", "mprotein"):
             assert other(output, t) == pytest.approx(one(output, t), rel=1e-6)
 
 
-@pytest.mark.parametrize(("cart", "tumor"), [
-    (1e-6, 2.5e9), (1e10, 2.5e9), (1e9, 1e-3), (2.5e9, 2.5e9), (1e-6, 1e-6),
-])
+@pytest.mark.parametrize(
+    ("cart", "tumor"),
+    [
+        (1e-6, 2.5e9),
+        (1e10, 2.5e9),
+        (1e9, 1e-3),
+        (2.5e9, 2.5e9),
+        (1e-6, 1e-6),
+    ],
+)
 def test_clinical_seed_is_the_binding_equilibrium(cart, tumor):
     model = load("bb2121_clinical")
     known = dict(zip(model.parameters, model.values({}, 1)[0], strict=True))
@@ -336,9 +349,13 @@ def test_fixed_volume_never_contracts():
 
 
 @pytest.mark.skipif(not FIGURE_2B.exists(), reason="Figure 2b is not beside the checkout")
-@pytest.mark.parametrize(("series", "output", "limit"), [
-    ("blood_cart_treated", "cart_blood", 40), ("tumor_volume_treated", "tumor_volume", 20),
-])
+@pytest.mark.parametrize(
+    ("series", "output", "limit"),
+    [
+        ("blood_cart_treated", "cart_blood", 40),
+        ("tumor_volume_treated", "tumor_volume", 20),
+    ],
+)
 def test_xenograft_against_the_digitised_points(mouse, series, output, limit):
     rows = [row for row in csv.DictReader(FIGURE_2B.open()) if row["series"] == series]
     error = [mouse(output, float(row["day"])) - float(row["value"]) for row in rows]

@@ -56,7 +56,13 @@ def test_retreatment_is_the_sum_of_two_single_doses(second):
     patients["growth"] = np.linspace(0.02, 0.3, 50)
     times = np.linspace(0, 60, 121)
     rule = Retreatment(dose=second, state="marker", above=2.0, delay=3.5)
-    both = simulate(Patients(LINEAR, patients), Regimen.single(1e6, retreatment=rule), times, ["blood", "marrow"], solver=Solver(rtol=1e-9))
+    both = simulate(
+        Patients(LINEAR, patients),
+        Regimen.single(1e6, retreatment=rule),
+        times,
+        ["blood", "marrow"],
+        solver=Solver(rtol=1e-9),
+    )
     due = 1 / patients["growth"].to_numpy() + 3.5
     assert both.retreated == pytest.approx(np.where(due <= 60, due, np.nan), rel=1e-9, nan_ok=True)
     first = simulate(Patients(LINEAR, patients), 1e6, times, ["blood", "marrow"], solver=Solver(rtol=1e-9))
@@ -78,7 +84,9 @@ def test_retreatment_is_the_sum_of_two_single_doses(second):
 
 def test_a_split_dose_is_the_sum_of_its_parts():
     times = np.linspace(0, 30, 31)
-    split = simulate(LINEAR, Regimen.split(1e6, (0.1, 0.3, 0.6), (0, 2, 5)), times, ["marrow"], solver=Solver(rtol=1e-9))
+    split = simulate(
+        LINEAR, Regimen.split(1e6, (0.1, 0.3, 0.6), (0, 2, 5)), times, ["marrow"], solver=Solver(rtol=1e-9)
+    )
     parts = [
         simulate(LINEAR, Regimen.single(cells, time=day), times, ["marrow"], solver=Solver(rtol=1e-9))["marrow"]
         for cells, day in ((1e5, 0), (3e5, 2), (6e5, 5))

@@ -32,11 +32,7 @@ def number(text: str) -> float:
 def judged(row: dict[str, str]) -> Judgement:
     visits = [visit.split(":") for visit in row["history"].split()]
     given_settings = dict(item.split("=") for item in row["settings"].split())
-    events = {
-        argument: float(given_settings.pop(name))
-        for name, argument in EVENTS.items()
-        if name in given_settings
-    }
+    events = {argument: float(given_settings.pop(name)) for name, argument in EVENTS.items() if name in given_settings}
     rules = rules_from("imwg2016", given_settings)
     return judge(
         [[number(v) for _, v in visits]],
@@ -271,8 +267,7 @@ def trials(draw):
     patients = []
     for _ in range(draw(st.integers(1, 6))):
         m0 = draw(
-            st.none()
-            | st.sampled_from([5, 10, 20, 36, 40, 100, 160, 300, 500, 900]).map(lambda k: Fraction(k, 10))
+            st.none() | st.sampled_from([5, 10, 20, 36, 40, 100, 160, 300, 500, 900]).map(lambda k: Fraction(k, 10))
         )
         scale = Fraction(10) if m0 is None else m0
         near = st.sampled_from(["0", "0.01", "0.02", "0.1", "0.25", "0.5", "0.75", "1", "1.25", "1.3", "1.5"])
@@ -357,9 +352,7 @@ def test_unit_of_concentration_does_not_matter(trial, factor: float) -> None:
         )
         for m0, values, e in patients
     ]
-    assert_same(
-        judge_trial(days, patients, rules), judge_trial(days, scaled, scaled_rules), [*CALLS, "measurable"]
-    )
+    assert_same(judge_trial(days, patients, rules), judge_trial(days, scaled, scaled_rules), [*CALLS, "measurable"])
 
 
 @settings(max_examples=100, deadline=None)

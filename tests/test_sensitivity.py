@@ -355,7 +355,9 @@ def test_elasticities_in_closed_form(one):
 
 
 def test_elasticities_of_numbers_and_of_what_is_below_zero(one):
-    area = local(endpoint(one, Measure("area", "C", 30.0), solver=cartsim.Solver(rtol=1e-9)), {"K": 0.1, "V": 20.0}).frame
+    area = local(
+        endpoint(one, Measure("area", "C", 30.0), solver=cartsim.Solver(rtol=1e-9)), {"K": 0.1, "V": 20.0}
+    ).frame
     kt = 0.1 * 30.0
     np.testing.assert_allclose(area["elasticity"], [kt * np.exp(-kt) / (1 - np.exp(-kt)) - 1, -1.0], rtol=2e-4)
     # C - 5 is -5(1 - exp(-K t)): negative throughout, and its elasticity is that of its size.
@@ -368,7 +370,9 @@ def test_elasticities_of_numbers_and_of_what_is_below_zero(one):
 
 def test_error_of_elasticities_falls_with_the_square_of_the_step():
     errors = [
-        abs(float(local(lambda t: np.exp(t["x"].to_numpy() ** 2), {"x": 1.0}, step=h).frame["elasticity"].iloc[0]) - 2.0)
+        abs(
+            float(local(lambda t: np.exp(t["x"].to_numpy() ** 2), {"x": 1.0}, step=h).frame["elasticity"].iloc[0]) - 2.0
+        )
         for h in (0.1, 0.05)
     ]
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.02)
@@ -392,9 +396,7 @@ def test_tornado_in_closed_form(one):
     at = 5 * np.exp(-2.0)
     assert list(table.index) == ["K", "V"]  # exp(2) against a factor of 4
     np.testing.assert_allclose(table.loc["V", ["at_low", "at_high", "typical"]].astype(float), [2 * at, at / 2, at])
-    np.testing.assert_allclose(
-        table.loc["K", ["at_low", "at_high"]].astype(float), 5 * np.exp([-1.0, -3.0]), rtol=1e-7
-    )
+    np.testing.assert_allclose(table.loc["K", ["at_low", "at_high"]].astype(float), 5 * np.exp([-1.0, -3.0]), rtol=1e-7)
     with pytest.raises(InputError, match="is a curve"):
         tornado(endpoint(one, "C", times=[1.0]), box)
     with pytest.raises(InputError, match="ends are"):

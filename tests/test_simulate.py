@@ -51,7 +51,13 @@ ORIENTATION = [
 def test_typical_patient(model: cartsim.Model, row: tuple, rtol: float, bound: float) -> None:
     dose, burden, *expected = row
     times = np.arange(0, 366, 0.01)
-    seen = cartsim.simulate(cartsim.Patients(model, {"burden": [burden]}), dose, times, ["transgene", "mprotein"], solver=cartsim.Solver(rtol=rtol))
+    seen = cartsim.simulate(
+        cartsim.Patients(model, {"burden": [burden]}),
+        dose,
+        times,
+        ["transgene", "mprotein"],
+        solver=cartsim.Solver(rtol=rtol),
+    )
     transgene, mprotein = seen["transgene"][0], seen["mprotein"][0]
     late = times >= 1
     top, low = np.argmax(np.where(late, transgene, 0)), np.argmin(mprotein)
@@ -107,7 +113,9 @@ def test_sixty_patients_against_scipy(thousand: cartsim.Simulation, population: 
 def test_all_patients_against_a_tighter_tolerance(
     thousand: cartsim.Simulation, model: cartsim.Model, population: cartsim.Population
 ) -> None:
-    tight = cartsim.simulate(population, 450e6, TIMES, list(STATES), n=1000, solver=cartsim.Solver(rtol=1e-9, max_steps=10**6))
+    tight = cartsim.simulate(
+        population, 450e6, TIMES, list(STATES), n=1000, solver=cartsim.Solver(rtol=1e-9, max_steps=10**6)
+    )
     assert (tight.status == Status.ok).all()
     blood = (thousand["CARTe_PB"] + thousand["CARTm_PB"]) / (tight["CARTe_PB"] + tight["CARTm_PB"])
     assert abs(thousand["mprotein"] - tight["mprotein"]).max() < 1e-5
@@ -186,7 +194,9 @@ def test_infusions_at_any_time_against_scipy(model: cartsim.Model) -> None:
 
 
 def test_a_first_infusion_later_than_the_start(model: cartsim.Model) -> None:
-    late = cartsim.simulate(cartsim.Patients(model, {"Kg": [0.0]}), Regimen.single(450e6, time=100.0), 100 + TIMES, list(STATES))
+    late = cartsim.simulate(
+        cartsim.Patients(model, {"Kg": [0.0]}), Regimen.single(450e6, time=100.0), 100 + TIMES, list(STATES)
+    )
     soon = cartsim.simulate(cartsim.Patients(model, {"Kg": [0.0]}), 450e6, TIMES, list(STATES))
     for name in STATES:
         np.testing.assert_allclose(late[name], soon[name], rtol=1e-4, err_msg=name)
@@ -207,7 +217,9 @@ def test_each_patient_has_its_own_dose(model: cartsim.Model) -> None:
 def test_a_closed_system_conserves_cells(model: cartsim.Model) -> None:
     closed = {"Kexp_max": [0.0], "Kkill_max": [0.0], "Kg": [0.0], "Kel_e": [0.0], "Kel_m": [0.0], "Rm": [0.01]}
     for rtol in (1e-6, 1e-11):
-        seen = cartsim.simulate(cartsim.Patients(model, closed), 450e6, TIMES, list(STATES), solver=cartsim.Solver(rtol=rtol))
+        seen = cartsim.simulate(
+            cartsim.Patients(model, closed), 450e6, TIMES, list(STATES), solver=cartsim.Solver(rtol=rtol)
+        )
         cells = 5 * (seen["CARTe_PB"] + seen["CARTm_PB"]) + 3.65 * (seen["CARTe_BM"] + seen["CARTm_BM"])
         np.testing.assert_allclose(cells, 450e6, rtol=20 * rtol)
         np.testing.assert_allclose(seen["Tumor"], 2.5e9, rtol=1e-14)
@@ -256,9 +268,7 @@ def test_results_do_not_depend_on_neighbors_threads_or_chunks(
 # --- retreatment ------------------------------------------------------------------------------------------------
 
 
-def test_retreatment_comes_when_its_condition_is_met(
-    model: cartsim.Model, population: cartsim.Population
-) -> None:
+def test_retreatment_comes_when_its_condition_is_met(model: cartsim.Model, population: cartsim.Population) -> None:
     rule = Retreatment(dose=300e6, state="mprotein", above_nadir=1.25, earliest=30.0, delay=14.0)
     n = 20
     seen = cartsim.simulate(population, Regimen.single(450e6, retreatment=rule), TIMES, ["mprotein", "CARTe_PB"], n=n)
@@ -360,7 +370,9 @@ def test_extinction_of_zero_is_none(model: cartsim.Model) -> None:
 
 
 def test_a_tumor_beyond_the_ceiling_ends_the_patient_alone(model: cartsim.Model) -> None:
-    seen = cartsim.simulate(cartsim.Patients(model, {"Kg": [0.008, 0.7]}), Regimen.none(), TIMES, ["Tumor", "mprotein_change"])
+    seen = cartsim.simulate(
+        cartsim.Patients(model, {"Kg": [0.008, 0.7]}), Regimen.none(), TIMES, ["Tumor", "mprotein_change"]
+    )
     assert list(seen.status) == [Status.ok, Status.ceiling]
     assert np.isfinite(seen["Tumor"][0]).all()
     below = 2.5e9 * np.exp(0.7 * TIMES) < 1e13

@@ -194,9 +194,7 @@ def test_as_lifelines(name: str) -> None:
     np.testing.assert_array_equal(curve.n_event, table["observed"])
     np.testing.assert_array_equal(curve.n_censored, table["censored"])
     tau = float(np.median(time))
-    assert curve.restricted_mean(tau).value == pytest.approx(
-        restricted_mean_survival_time(theirs, tau), rel=1e-6
-    )
+    assert curve.restricted_mean(tau).value == pytest.approx(restricted_mean_survival_time(theirs, tau), rel=1e-6)
 
     theirs = multivariate_logrank_test(time, group, event)
     ours = log_rank(time, event, group)
@@ -210,9 +208,7 @@ def test_as_lifelines(name: str) -> None:
         event[group == labels[0]],
         event[group == labels[1]],
     )
-    assert log_rank(time[two], event[two], group[two]).statistic == pytest.approx(
-        theirs.test_statistic, rel=1e-6
-    )
+    assert log_rank(time[two], event[two], group[two]).statistic == pytest.approx(theirs.test_statistic, rel=1e-6)
 
     x = (group != labels[0]).astype(float)
     data = pd.DataFrame({"t": time, "e": event, "x": x})
@@ -245,9 +241,7 @@ def test_median_and_limits_as_sas_prints_them() -> None:
 def test_midpoint_where_survival_stays_at_one_half() -> None:
     # A published PROC LIFETEST output: 89 of 178 have the event by 11.3347, S = 0.5, next event at 11.8275;
     # SAS prints the median 11.5811.
-    time = np.concatenate(
-        [np.linspace(0.1, 11.2, 86), [11.3018, 11.3018, 11.3347, 11.8275], np.full(88, 20.0)]
-    )
+    time = np.concatenate([np.linspace(0.1, 11.2, 86), [11.3018, 11.3018, 11.3347, 11.8275], np.full(88, 20.0)])
     event = np.arange(178) < 90
     curve = kaplan_meier(time, event)
     assert curve.median.value == pytest.approx(11.58110, abs=5e-5)
@@ -370,9 +364,7 @@ def test_cox_with_several_covariates_and_strata() -> None:
     table = fit.frame()
     assert table["term"].tolist() == list(columns)
     np.testing.assert_allclose(table["hazard_ratio"], np.exp(coef), rtol=1e-6)
-    np.testing.assert_allclose(
-        table["low"], np.exp(np.array(coef) - 1.959963985 * np.array(std_error)), rtol=1e-6
-    )
+    np.testing.assert_allclose(table["low"], np.exp(np.array(coef) - 1.959963985 * np.array(std_error)), rtol=1e-6)
     assert table["pvalue"][0] == pytest.approx(0.04742, abs=1e-5)
     # R: coxph(Surv(week, arrest) ~ fin + age + strata(race), rossi); survdiff(... ~ fin + strata(race))$chisq
     fit = cox(rossi["week"], rossi["arrest"], rossi[["fin", "age"]], strata=rossi["race"])

@@ -138,7 +138,9 @@ def test_cells_are_single_simulations():
     after = times >= 1
     outputs = ["transgene", "mprotein_change", "sbcma_change", "tumor_relative"]
     for row in table.to_dict("records"):
-        alone = simulate(Patients(MODEL, {"burden": row["burden"]}), row["dose"], times, outputs, solver=Solver(rtol=1e-9))
+        alone = simulate(
+            Patients(MODEL, {"burden": row["burden"]}), row["dose"], times, outputs, solver=Solver(rtol=1e-9)
+        )
         transgene = alone["transgene"][0]
         assert row["Cmax"] == pytest.approx(transgene[after].max(), rel=2e-6)
         assert row["Tmax"] == pytest.approx(times[after][transgene[after].argmax()], abs=1.5e-3)
@@ -210,7 +212,9 @@ def test_at_five_percent_the_expansion_fails_within_half_a_year(figure4):
     assert light["Cmax"].max() < 200  # copies/ug; 50 are quantifiable, and 50 % burden gives 35,000
     assert light["Tmax"].min() > 24
     assert light["mprotein_fall"].max() < 50  # never a partial response
-    later = simulate(Patients(MODEL, {"burden": [5.0] * 3, "dose": [50e6, 450e6, 800e6]}), None, [HALF_YEAR], ["transgene"])
+    later = simulate(
+        Patients(MODEL, {"burden": [5.0] * 3, "dose": [50e6, 450e6, 800e6]}), None, [HALF_YEAR], ["transgene"]
+    )
     assert later["transgene"].max() < 1
     assert expansion(MODEL, burden=1).rate < 0  # too few complexes from the start
     note = expansion_note(MODEL, burden=5.0)

@@ -61,9 +61,7 @@ def weight(tree: tuple, several: np.ndarray, single: np.ndarray) -> np.ndarray:
 
 def worst(b: np.ndarray, order: int, several: np.ndarray, single: np.ndarray, theta: float = 1.0) -> float:
     """Largest violation of the conditions of one order at theta."""
-    return max(
-        abs(b @ weight(tree, several, single) - theta**order / density(tree)) for tree in trees(order)
-    )
+    return max(abs(b @ weight(tree, several, single) - theta**order / density(tree)) for tree in trees(order))
 
 
 def test_there_are_as_many_trees_as_theory_says() -> None:

@@ -141,7 +141,9 @@ def test_what_pandas_writes_is_read_again(tmp_path_factory, rows):
 
 def test_memory_is_asked_before_patients_are_drawn(monkeypatch):
     monkeypatch.setattr("cartsim.engine.kernel.compile_model", lambda *_: pytest.fail("work has begun"))
-    monkeypatch.setattr("cartsim.population.population.Population.table", lambda *_, **__: pytest.fail("patients were drawn"))
+    monkeypatch.setattr(
+        "cartsim.population.population.Population.table", lambda *_, **__: pytest.fail("patients were drawn")
+    )
     with pytest.raises(InputError, match=r"100,000,000,000 patients with 7 outputs at 365 times would take .* GiB"):
         simulate("bb2121_clinical", 10**11, times=range(365))
 

@@ -43,9 +43,7 @@ def parse_times(text: str) -> NDArray[np.float64]:
         if float(step) <= 0:
             raise InputError(f"times {text!r}: the step of {piece.strip()!r} must be above 0")
         if stop < start:
-            raise InputError(
-                f"times {text!r}: the range {piece.strip()!r} is reversed; write its smaller end first"
-            )
+            raise InputError(f"times {text!r}: the range {piece.strip()!r} is reversed; write its smaller end first")
         steps = (stop - start) / step
         if steps + len(times) >= _MOST:
             raise InputError(f"times {text!r}: more than {_MOST:,} times; use a larger step")
@@ -65,9 +63,7 @@ def parse_doses(text: str) -> tuple[float, ...]:
     for piece in text.split(","):
         dose = float(_decimal(piece, f"doses {text!r}", "doses are numbers of cells such as 50e6,150e6"))
         if dose < 0:
-            raise InputError(
-                f"doses {text!r}: {piece.strip()} is negative; a dose is a number of cells, 0 or more"
-            )
+            raise InputError(f"doses {text!r}: {piece.strip()} is negative; a dose is a number of cells, 0 or more")
         if dose in doses:
             raise InputError(f"doses {text!r}: {piece.strip()} is given twice")
         doses.append(dose)
@@ -83,9 +79,7 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, float]:
             raise InputError(f"{text!r} is not an assignment; write NAME=VALUE, such as Kel_e=100")
         if name in values:
             raise InputError(f"{name} is set twice; set each name once")
-        values[name] = float(
-            _decimal(value, f"{text!r}", "write NAME=VALUE with a number, such as Kel_e=100")
-        )
+        values[name] = float(_decimal(value, f"{text!r}", "write NAME=VALUE with a number, such as Kel_e=100"))
     return values
 
 

@@ -1,0 +1,1 @@
+"""Endpoints: pure functions of arrays and tables, which know nothing of simulation."""

@@ -86,9 +86,7 @@ def progression_free_survival(
     if rule not in ("fda", "ema"):
         raise InputError(f"rule is {rule!r}; allowed are 'fda' and 'ema'")
     if max_missed < 1:
-        raise InputError(
-            f"max_missed is {max_missed}; give the number of missed visits that censors, at least 1"
-        )
+        raise InputError(f"max_missed is {max_missed}; give the number of missed visits that censors, at least 1")
     if censor_new_therapy is None:
         censor_new_therapy = rule == "fda"
     visit_days, assessed = _visits(days, evaluable)
@@ -168,9 +166,7 @@ def overall_survival(death_day: ArrayLike, followup_day: ArrayLike) -> TimeToEve
     time = np.where(event, death, followup)
     if np.isinf(time).any():
         i = int(np.isinf(time).argmax())
-        raise InputError(
-            f"followup_day of patient {i} is missing and no death is given; give the last day alive"
-        )
+        raise InputError(f"followup_day of patient {i} is missing and no death is given; give the last day alive")
     return TimeToEvent(time, event, _reason(n, {"death": event, "alive": ~event}))
 
 
@@ -202,9 +198,7 @@ def _visits(days: ArrayLike, evaluable: ArrayLike) -> tuple[NDArray[np.float64],
     """Visit days and evaluable assessments, both (n, visits)."""
     visit_days, assessed = np.asarray(days, dtype=np.float64), np.asarray(evaluable)
     if assessed.ndim != 2 or assessed.dtype != bool:
-        raise InputError(
-            f"evaluable is {assessed.dtype} of shape {assessed.shape}; give booleans, patients x visits"
-        )
+        raise InputError(f"evaluable is {assessed.dtype} of shape {assessed.shape}; give booleans, patients x visits")
     if visit_days.shape not in (assessed.shape, assessed.shape[1:]):
         raise InputError(
             f"days has shape {visit_days.shape} and evaluable {assessed.shape}; give one day for each visit"
@@ -222,9 +216,7 @@ def _day(name: str, value: ArrayLike | None, n: int) -> NDArray[np.float64]:
     days = np.where(np.isnan(days), np.inf, np.broadcast_to(days, n))
     if (days < 0).any():
         i = int((days < 0).argmax())
-        raise InputError(
-            f"{name} of patient {i} is {days[i]:g}; days count from the infusion and are not negative"
-        )
+        raise InputError(f"{name} of patient {i} is {days[i]:g}; days count from the infusion and are not negative")
     return days
 
 

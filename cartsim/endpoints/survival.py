@@ -61,9 +61,7 @@ class Estimate:
     level: float = 0.95
 
     def __format__(self, spec: str) -> str:
-        value, low, high = (
-            "NE" if np.isnan(x) else format(x, spec) for x in (self.value, self.low, self.high)
-        )
+        value, low, high = ("NE" if np.isnan(x) else format(x, spec) for x in (self.value, self.low, self.high))
         return f"{value} ({low}, {high})"
 
     def __str__(self) -> str:
@@ -139,9 +137,7 @@ class KaplanMeier:
         last = float(self.times[-1])
         tau = last if tau is None else float(tau)
         if not 0 < tau < np.inf or (tau > last and self.survival[-1] > 0):
-            raise InputError(
-                f"tau is {tau:g}; the curve is known up to {last:g}: give a tau above 0 and up to there"
-            )
+            raise InputError(f"tau is {tau:g}; the curve is known up to {last:g}: give a tau above 0 and up to there")
         inside = self.times < tau
         steps = np.diff(np.append(self.times[inside], tau))
         area = self.survival[inside] * steps
@@ -208,9 +204,7 @@ def kaplan_meier_by(
     """One Kaplan-Meier estimate per group (n,), in sorted order of the groups with patients to analyse."""
     t, events, keep = _sample(time, event)
     codes, names = _groups("group", group, keep)
-    return {
-        name: kaplan_meier(t[codes == i], events[codes == i], level=level) for i, name in enumerate(names)
-    }
+    return {name: kaplan_meier(t[codes == i], events[codes == i], level=level) for i, name in enumerate(names)}
 
 
 @dataclass(frozen=True)
@@ -222,9 +216,7 @@ class LogRank:
     pvalue: float
 
 
-def log_rank(
-    time: ArrayLike, event: ArrayLike, group: ArrayLike, *, strata: ArrayLike | None = None
-) -> LogRank:
+def log_rank(time: ArrayLike, event: ArrayLike, group: ArrayLike, *, strata: ArrayLike | None = None) -> LogRank:
     """Two-sided log-rank test of equal survival in the groups.
 
     By scipy.stats.logrank for two groups, by statsmodels for more or with strata.
@@ -424,20 +416,14 @@ def interval_censored(lower: ArrayLike, upper: ArrayLike) -> IntervalCensored:
     try:
         from lifelines import KaplanMeierFitter
     except ImportError:
-        raise InputError(
-            'interval censoring needs lifelines; install it: pip install "cartsim[interval]"'
-        ) from None
+        raise InputError('interval censoring needs lifelines; install it: pip install "cartsim[interval]"') from None
     low, high = np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
     if low.ndim != 1 or low.shape != high.shape or low.size == 0:
-        raise InputError(
-            f"lower and upper have shapes {low.shape} and {high.shape}; give two lists of one length"
-        )
+        raise InputError(f"lower and upper have shapes {low.shape} and {high.shape}; give two lists of one length")
     wrong = ~((low >= 0) & (low <= high) & np.isfinite(low) & (high > 0))
     if wrong.any():
         i = int(wrong.argmax())
-        raise InputError(
-            f"interval {i} is ({low[i]:g}, {high[i]:g}]; give 0 <= lower <= upper with upper above 0"
-        )
+        raise InputError(f"interval {i} is ({low[i]:g}, {high[i]:g}]; give 0 <= lower <= upper with upper above 0")
     ends = np.unique(high[np.isfinite(high)])
     if ends.size == 0:
         return IntervalCensored(ends, ends.copy())
@@ -466,15 +452,11 @@ def _times(name: str, t: ArrayLike) -> NDArray[np.float64]:
     return times
 
 
-def _sample(
-    time: ArrayLike, event: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+def _sample(time: ArrayLike, event: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
     """Times and events of the analysis set, and which of the given patients they are."""
     t, events = np.asarray(time, dtype=np.float64), np.asarray(event)
     if t.ndim != 1 or events.shape != t.shape:
-        raise InputError(
-            f"time and event have shapes {t.shape} and {events.shape}; give two lists of one length"
-        )
+        raise InputError(f"time and event have shapes {t.shape} and {events.shape}; give two lists of one length")
     keep = ~np.isnan(t)
     if not keep.any():
         raise InputError("nobody to analyse: every time is missing")
@@ -483,15 +465,11 @@ def _sample(
         i = int(wrong.argmax())
         raise InputError(f"time of patient {i} is {t[i]:g}; give finite times that are not negative")
     if not np.isin(events[keep], (0, 1)).all():
-        raise InputError(
-            "event holds other values than true and false (1 and 0); give 1 for an event, 0 for censored"
-        )
+        raise InputError("event holds other values than true and false (1 and 0); give 1 for an event, 0 for censored")
     return t[keep], events[keep].astype(bool), keep
 
 
-def _groups(
-    name: str, labels: ArrayLike, keep: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], list[Hashable]]:
+def _groups(name: str, labels: ArrayLike, keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], list[Hashable]]:
     import pandas as pd
 
     values = labels if isinstance(labels, pd.Categorical) else np.asarray(labels)
@@ -499,9 +477,7 @@ def _groups(
         raise InputError(f"{name} has shape {values.shape}; give one label for each of {keep.size} patients")
     codes, names = pd.factorize(values[keep], sort=True)
     if (codes < 0).any():
-        raise InputError(
-            f"{name} of patient {int(np.flatnonzero(keep)[codes < 0][0])} is missing; give every label"
-        )
+        raise InputError(f"{name} of patient {int(np.flatnonzero(keep)[codes < 0][0])} is missing; give every label")
     return codes, list(names)
 
 
@@ -509,9 +485,7 @@ def _covariate(name: str, values: ArrayLike, keep: NDArray[np.bool_]) -> NDArray
     try:
         column = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
-        raise InputError(
-            f"covariate {name} is not numeric; code it as numbers, or pass it as group"
-        ) from None
+        raise InputError(f"covariate {name} is not numeric; code it as numbers, or pass it as group") from None
     if column.shape != keep.shape or not np.isfinite(column[keep]).all():
         raise InputError(f"covariate {name}: give one finite number for each of {keep.size} patients")
     return column[keep]

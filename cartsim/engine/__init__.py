@@ -1,0 +1,1 @@
+"""From a model to machine code, and from patients to trajectories."""

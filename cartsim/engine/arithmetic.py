@@ -56,7 +56,7 @@ def fast_exp(x: float) -> float:
 
 @njit(error_model="numpy", fastmath=FAST, forceinline=True)
 def fast_log(x: float) -> float:
-    """ln x after fdlibm: x = 2**k (1 + f), ln(1 + f) by the series in f / (2 + f)."""
+    """Ln x after fdlibm: x = 2**k (1 + f), ln(1 + f) by the series in f / (2 + f)."""
     small = x < 2.2250738585072014e-308
     scaled = x * 18014398509481984.0 if small else x  # 2**54 lifts subnormals
     bits = bits_of(scaled)

@@ -273,9 +273,7 @@ def _mirrored(expressions: list[sp.Expr]) -> list[sp.Expr]:
 
 def _block(targets: dict[str, sp.Expr], indent: int, prefix: str) -> list[str]:
     """Statements that set each target, shared subexpressions first."""
-    shared, results = sp.cse(
-        _mirrored(list(targets.values())), symbols=sp.numbered_symbols(prefix), order="none"
-    )
+    shared, results = sp.cse(_mirrored(list(targets.values())), symbols=sp.numbered_symbols(prefix), order="none")
     lines = [f"{symbol} = {_PRINTER.doprint(e)}" for symbol, e in shared]
     lines += [f"{name} = {_PRINTER.doprint(e)}" for name, e in zip(targets, results, strict=True)]
     return [" " * indent + line for line in lines]

@@ -184,7 +184,7 @@ def _numeric(value: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
 
 
 def _log(value: sp.Expr) -> sp.Expr:
-    """ln of a product with exponentials as a sum, so that ln(exp(y)/p) is y - ln p."""
+    """Ln of a product with exponentials as a sum, so that ln(exp(y)/p) is y - ln p."""
     if not value.free_symbols:
         return sp.Float(math.log(size.number(value))) if value.is_positive else sp.nan
     fixed, value = _numeric(value)
@@ -206,7 +206,7 @@ def _sqrt(value: sp.Expr) -> sp.Expr:
 
 
 def _quotient(a: sp.Expr, b: sp.Expr, budget: Budget) -> sp.Expr:
-    """a / b, saturating fractions brought to the form 1 / (1 + ...), which no small pool can turn into 0/0.
+    """A / b, saturating fractions brought to the form 1 / (1 + ...), which no small pool can turn into 0/0.
 
     Both are multiplied by the sums that b's own terms are divided by, and then divided by a's exponential.
     """
@@ -267,16 +267,14 @@ def _merged(*factors: sp.Expr, budget: Budget) -> sp.Expr:
 
 
 def _relative(rate: sp.Expr, variable: sp.Symbol, linear_part: set[sp.Symbol], budget: Budget) -> sp.Expr:
-    """rate / exp(variable), the division carried into the factor of each term that takes it without a pole."""
+    """Rate / exp(variable), the division carried into the factor of each term that takes it without a pole."""
     terms = []
     for term in sp.Add.make_args(rate):
         factors = list(sp.Mul.make_args(term))
         if not any(isinstance(f, sp.exp) and f.has(variable) for f in factors):
             sums = [k for k, f in enumerate(factors) if f.is_Add and f.has(variable)]
             # Of several sums, the one without linear states, and with most terms: its partners vanish together.
-            sums.sort(
-                key=lambda k: (len(factors[k].free_symbols & linear_part), -len(factors[k].atoms(sp.exp)))
-            )
+            sums.sort(key=lambda k: (len(factors[k].free_symbols & linear_part), -len(factors[k].atoms(sp.exp))))
             if sums:
                 factors[sums[0]] = _times(factors[sums[0]], sp.exp(-variable), budget)
                 terms.append(sp.Mul(*factors))

@@ -1,0 +1,1 @@
+"""Questions asked of many simulations or trials: grids, doses, regimens, plausible patients."""

@@ -117,7 +117,9 @@ def compare(
     if len(names) < 2:
         raise InputError(f"{len(names)} regimens; give two or more to compare")
     if len({arm.n for arm in trial.arms}) > 1:
-        raise InputError("arms of different numbers of patients; give all the same, so that each patient is in all arms")
+        raise InputError(
+            "arms of different numbers of patients; give all the same, so that each patient is in all arms"
+        )
     reference = names[0] if reference is None else reference
     if reference not in names:
         raise InputError(f"no regimen {reference!r} to compare with; there are {', '.join(names)}")
@@ -148,9 +150,7 @@ def compare(
             add(f"M-protein change at month {month:g}", "points", change)
         add("best response PR or better", "points", difference_of_rates(arm["best"] >= "PR", base["best"] >= "PR"))
         add("best response CR", "points", difference_of_rates(arm["best"] == "CR", base["best"] == "CR"))
-        add(
-            f"progression-free time to month {tau / MONTH:g}", "months", _months_gained(arm, base, tau, seed)
-        )
+        add(f"progression-free time to month {tau / MONTH:g}", "months", _months_gained(arm, base, tau, seed))
         for measure in ("Cmax", "AUC0-28"):
             add(measure, "ratio", ratio_of_means(arm[measure], base[measure]))
     table = pd.DataFrame(rows, columns=["regimen", "endpoint", "unit", "difference", "low", "high"])

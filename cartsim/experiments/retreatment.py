@@ -38,11 +38,12 @@ class Retreated(Result):
     """Second infusions at progression, in the same patients.
 
     ``patients``: a row for each retreated patient and second dose (0: not retreated, for comparison): id,
-    ``second_dose``, ``status`` of the simulation, ``day`` of retreatment, ``mprotein`` (g/L) and ``tumor`` (percent of its first burden) then,
-    ``first_best`` response to the first infusion, ``best`` response to the second, its ``response_day`` and
-    ``progression_day`` and its ``duration`` (days, with ``ended``), counted from retreatment, ``Cmax`` and ``Tmax`` of
-    the second expansion. ``by_dose``, also ``summary``: a row a second dose: n, responded, percent with Wilson limits, percent with CR,
-    median duration of response in months with limits, median tumor at retreatment and Cmax.
+    ``second_dose``, ``status`` of the simulation, ``day`` of retreatment, ``mprotein`` (g/L) and ``tumor`` (percent of
+    its first burden) then, ``first_best`` response to the first infusion, ``best`` response to the second, its
+    ``response_day`` and ``progression_day`` and its ``duration`` (days, with ``ended``), counted from retreatment,
+    ``Cmax`` and ``Tmax`` of the second expansion. ``by_dose``, also ``summary``: a row a second dose: n, responded,
+    percent with Wilson limits, percent with CR, median duration of response in months with limits, median tumor at
+    retreatment and Cmax.
     ``differences`` of the response rates to that of the smallest second dose, with paired limits. ``first``: the trial
     of the first infusion.
     """

@@ -161,8 +161,9 @@ def select(
         own stream, so that the same candidates always give the same choice.
     dose, reading, solver, n_jobs: as in `cartsim.experiments.sweep.sweep`.
 
-    Patients that failed (see `cartsim.engine.rodas.Status`) are never kept. Raises InputError, before any work, for names and ranges that
-    cannot be; and afterwards if nobody is plausible, or the weights are not finite numbers of 0 or more.
+    Patients that failed (see `cartsim.engine.rodas.Status`) are never kept. Raises InputError, before any work, for
+    names and ranges that cannot be; and afterwards if nobody is plausible, or the weights are not finite numbers of 0
+    or more.
     """
     model = population.model
     measures, horizon = reading.of(model)
@@ -191,7 +192,9 @@ def select(
         kept = draws * weights.max() < weights
     candidates = candidates.assign(plausible=plausible, weight=weights, kept=kept)
     made = {f.name: getattr(population, f.name) for f in fields(Population)}
-    settings = made_by(model, seed=population.seed, n=n, constraints=str(dict(constraints)), dose=dose, rtol=solver.rtol)
+    settings = made_by(
+        model, seed=population.seed, n=n, constraints=str(dict(constraints)), dose=dose, rtol=solver.rtol
+    )
     chosen = Selection(Plausible(**made, chosen=ids[kept]), candidates, dict(constraints), settings)
     if not len(chosen):
         met = "; ".join(f"{row.constraint}: {row.met}" for row in chosen.met().itertuples())

@@ -157,9 +157,7 @@ def sweep(
     }
     kept = None if checkpoint is None else Kept(checkpoint, "sweep", inputs)
     pieces = run_pieces(work, [len(cells)], CELLS, what="cells", n_jobs=n_jobs, progress=progress, kept=kept)
-    made = made_by(
-        model, axes=_shown(values), dose=dose, measures=repr(measures), horizon=horizon, rtol=solver.rtol
-    )
+    made = made_by(model, axes=_shown(values), dose=dose, measures=repr(measures), horizon=horizon, rtol=solver.rtol)
     return Sweep(values, pd.concat([cells, pd.DataFrame(joined(pieces))], axis=1), made)
 
 

@@ -130,7 +130,8 @@ class IndividualFits(Result):
     @cached_property
     def patients(self) -> pd.DataFrame:
         """A row a patient: id, dose, observations, agreement (share of categories that the fit has too),
-        log_likelihood at the mode, log_evidence (over the prior), ess (effective draws), converged."""
+        log_likelihood at the mode, log_evidence (over the prior), ess (effective draws), converged.
+        """
         import pandas as pd
 
         categories = self.categories
@@ -194,7 +195,8 @@ class IndividualFits(Result):
     @cached_property
     def categories(self) -> pd.DataFrame:
         """A row an assessment: id, time, observed and fitted category, ``change`` (M-protein of the fit, percent from
-        baseline), and from ``low`` to ``high`` what changes the observed category stands for, given the fit's nadir."""
+        baseline), and from ``low`` to ``high`` what changes the observed category stands for, given the fit's nadir.
+        """
         import pandas as pd
 
         columns = ["id", "time", "observed", "fitted", "change", "low", "high"]

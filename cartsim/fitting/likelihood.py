@@ -225,7 +225,8 @@ def judged(
     levels: Floats, category: NDArray[np.int8], rules: CategoryRules, M0: Floats | None = None
 ) -> tuple[NDArray[np.int8], Floats]:
     """Codes (n, k) of the categories that levels (n, k) have at visits, NE where ``category`` (n, k) is, without error;
-    and the level above which each visit is PD."""
+    and the level above which each visit is PD.
+    """
     codes = np.full(levels.shape, Response.SD, np.int8)
     starts: list[float | None] = [None]
     if rules.bins.cr_limit is not None and M0 is not None:  # only then do intervals differ between patients

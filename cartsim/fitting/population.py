@@ -235,7 +235,8 @@ class PopulationFit(Result):
     @cached_property
     def individuals(self) -> pd.DataFrame:
         """Posterior mean and SD of each patient's log parameters: id, parameter, value (exp of the mean), sd, shrinkage
-        (posterior variance over omega squared)."""
+        (posterior variance over omega squared).
+        """
         import pandas as pd
 
         root = np.linalg.cholesky(self.population.omega)
@@ -498,7 +499,7 @@ class _Chains:
 def _moments(
     now: PopulationEstimate, mean: Floats, square: Floats, free: NDArray[np.bool_], full: bool, annealed: bool
 ) -> tuple[Floats, Floats]:
-    """mu and Omega from the first and second moments of phi over the patients."""
+    """Mu and Omega from the first and second moments of phi over the patients."""
     mu = np.where(free, mean, now.mu)
     omega = square - np.outer(mean, mu) - np.outer(mu, mean) + np.outer(mu, mu)
     omega = omega if full else np.diag(np.diagonal(omega))

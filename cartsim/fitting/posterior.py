@@ -186,7 +186,8 @@ def _drawn(
 
 def _draw(centers: Floats, roots: Floats, draws: int, generators: list[np.random.Generator]) -> Floats:
     """Draws (n, draws, d): evenly from t distributions about centers (n, j, d) with roots (n, d, d), a share of the
-    prior."""
+    prior.
+    """
     j, d = centers.shape[1:]
     z = np.stack([g.standard_normal((draws, d)) for g in generators])
     stretch = np.sqrt(HEAVY / np.stack([g.chisquare(HEAVY, (draws, 1)) for g in generators]))

@@ -98,8 +98,10 @@ def parse(text: str | float, where: str) -> Expression:
     if not line:
         raise InputError(f"{where}: the formula is empty; write a number or {_ALLOWED}")
     if len(line) > MAX_LENGTH:
-        raise InputError(f"{where}: the formula has {len(line)} characters, at most {MAX_LENGTH} are read; "
-                         "split it with [definitions]")
+        raise InputError(
+            f"{where}: the formula has {len(line)} characters, at most {MAX_LENGTH} are read; "
+            "split it with [definitions]"
+        )
     if not line.isascii() or not line.isprintable() or "#" in line:
         odd = next(c for c in line if not c.isascii() or not c.isprintable() or c == "#")
         raise InputError(f"{where}: {odd!a} is not allowed in the formula {shown}; use {_ALLOWED}")
@@ -122,8 +124,7 @@ def _check(tree: ast.expr, text: str, where: str) -> frozenset[str]:
     while stack:
         node, depth = stack.pop()
         if depth > MAX_DEPTH:
-            raise InputError(f"{where}: the formula is nested more than {MAX_DEPTH} deep; "
-                             "split it with [definitions]")
+            raise InputError(f"{where}: the formula is nested more than {MAX_DEPTH} deep; split it with [definitions]")
         match node:
             case ast.Constant(value=float() | int() as number) if _finite(number):
                 pass

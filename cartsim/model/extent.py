@@ -98,16 +98,20 @@ def _joined(left: Extent, operation: type[ast.operator], right: Extent, node: as
 
 def _bounded(found: Extent, node: ast.expr, where: str) -> Extent:
     if found.value is not None and not math.isfinite(found.value):
-        raise InputError(f"{where}: {_piece(node)} comes to {found.value:g}; numbers must come to finite real numbers, "
-                         "at most 1.8e308 in size")
+        raise InputError(
+            f"{where}: {_piece(node)} comes to {found.value:g}; numbers must come to finite real numbers, "
+            "at most 1.8e308 in size"
+        )
     for size, most, what in (
         (found.operations, MAX_OPERATIONS, "operations"),
         (found.nesting, MAX_NESTING, "levels of nesting"),
         (found.factors, MAX_FACTORS, "factors, powers written out"),
     ):
         if size > most:
-            raise InputError(f"{where}: {_piece(node)} unfolds to {_count(size)} {what}, at most {most} are read; "
-                             "write it with fewer, or carry a part as a state of its own")
+            raise InputError(
+                f"{where}: {_piece(node)} unfolds to {_count(size)} {what}, at most {most} are read; "
+                "write it with fewer, or carry a part as a state of its own"
+            )
     return found
 
 

@@ -273,8 +273,10 @@ class Model:
         if name in self.parameters:
             return
         if name in self.unused:
-            raise InputError(f"{name!r} does not enter the equations of model {self.name!r}: "
-                             f"{self.unused[name].doc or 'recorded only'}; leave it out")
+            raise InputError(
+                f"{name!r} does not enter the equations of model {self.name!r}: "
+                f"{self.unused[name].doc or 'recorded only'}; leave it out"
+            )
         raise InputError(f"model {self.name!r} has no parameter {name!r}{choices(name, self.parameters)}")
 
 
@@ -320,8 +322,10 @@ def check_typical_value(parameter: Parameter) -> None:
         if low is None or high is None:
             raise InputError(f"{name}: a {iiv.distribution} distribution needs low and high")
         if not low < value < high:
-            raise InputError(f"{name} = {value:g} must lie between the limits {low:g} and {high:g} of its "
-                             f"{iiv.distribution} distribution")
+            raise InputError(
+                f"{name} = {value:g} must lie between the limits {low:g} and {high:g} of its "
+                f"{iiv.distribution} distribution"
+            )
 
 
 def _column(column: Any, name: str, n: int) -> np.ndarray:

@@ -67,8 +67,9 @@ def load(name_or_path: str | Path | Model) -> Model:
         text, variant = text.rsplit(":", 1)
     path = Path(text) if text.endswith(".toml") else shipped_data() / f"{text}.toml"
     if not text.endswith(".toml") and text not in names():
-        raise InputError(f"no model {shown(text)}{choices(text[:100], names())} (a model of your own: the path of its "
-                         ".toml file)")
+        raise InputError(
+            f"no model {shown(text)}{choices(text[:100], names())} (a model of your own: the path of its .toml file)"
+        )
     try:
         content = _content(path)
     except (OSError, ValueError) as problem:  # ValueError: no path at all, such as one with a null byte
@@ -123,8 +124,16 @@ def _reason(problem: Exception) -> str:
 # --- reading -----------------------------------------------------------------------------------------
 
 _SECTIONS = {
-    "model": True, "constants": False, "parameters": True, "covariates": False, "definitions": False,
-    "states": True, "outputs": False, "dosing": False, "variants": False, "unused": False,
+    "model": True,
+    "constants": False,
+    "parameters": True,
+    "covariates": False,
+    "definitions": False,
+    "states": True,
+    "outputs": False,
+    "dosing": False,
+    "variants": False,
+    "unused": False,
 }
 _ROLES = {"constants": "constant", "parameters": "parameter", "covariates": "covariate"}
 
@@ -150,8 +159,7 @@ def _build(raw: dict[str, Any], path: Path) -> Model:
                 _claim(name, where, taken)
             yield name, entry, where
 
-    parameters = {n: _parameter(n, e, w, role)
-                  for section, role in _ROLES.items() for n, e, w in entries(section)}
+    parameters = {n: _parameter(n, e, w, role) for section, role in _ROLES.items() for n, e, w in entries(section)}
     unused = {n: _parameter(n, e, w, "unused") for n, e, w in entries("unused")}
     definitions = {n: parse(e, w) for n, e, w in entries("definitions")}
     states = {n: _state(n, e, w) for n, e, w in entries("states")}
@@ -168,13 +176,24 @@ def _build(raw: dict[str, Any], path: Path) -> Model:
     for name, entry, where in entries("variants"):
         if not isinstance(entry, dict):
             raise InputError(f"{where}: a variant is a table of parameter values")
-        variants[name] = {key: finite_number(value, f"{where}.{key if key.isidentifier() else shown(key)}")
-                          for key, value in entry.items()}
+        variants[name] = {
+            key: finite_number(value, f"{where}.{key if key.isidentifier() else shown(key)}")
+            for key, value in entry.items()
+        }
 
     model = Model(
-        name=head["name"], source=head["source"], doc=head.get("doc", ""), time=head["time"],
-        parameters=parameters, states=states, definitions=definitions, outputs=outputs, dosing=dosing,
-        variants=variants, path=str(path), unused=unused,
+        name=head["name"],
+        source=head["source"],
+        doc=head.get("doc", ""),
+        time=head["time"],
+        parameters=parameters,
+        states=states,
+        definitions=definitions,
+        outputs=outputs,
+        dosing=dosing,
+        variants=variants,
+        path=str(path),
+        unused=unused,
     )
     check_extents(model)
     _check_typical(model, file)
@@ -191,11 +210,17 @@ def _parameter(name: str, entry: Any, where: str, role: str) -> Parameter:
     else:
         value = finite_number(value, f"{where}.value")
     return Parameter(
-        name=name, value=value, expression=formula, unit=_text(entry["unit"], f"{where}.unit", MAX_UNIT),
+        name=name,
+        value=value,
+        expression=formula,
+        unit=_text(entry["unit"], f"{where}.unit", MAX_UNIT),
         iiv=_variability(entry["iiv"], f"{where}.iiv") if "iiv" in entry else None,
-        rse=_positive(entry, "rse", where), low=_optional(entry, "low", where),
-        high=_optional(entry, "high", where), source=_text(entry["source"], f"{where}.source", MAX_SOURCE),
-        doc=_text(entry.get("doc", ""), f"{where}.doc", MAX_DOC, empty=True), role=role,
+        rse=_positive(entry, "rse", where),
+        low=_optional(entry, "low", where),
+        high=_optional(entry, "high", where),
+        source=_text(entry["source"], f"{where}.source", MAX_SOURCE),
+        doc=_text(entry.get("doc", ""), f"{where}.doc", MAX_DOC, empty=True),
+        role=role,
     )
 
 
@@ -203,8 +228,7 @@ def _variability(entry: Any, where: str) -> Variability:
     entry = _fields(entry, where, ("distribution",), ("omega", "low", "high", "rse"))
     distribution = entry["distribution"]
     if distribution not in DISTRIBUTIONS:
-        raise InputError(f"{where}.distribution: {shown(distribution)} is not one of "
-                         f"{', '.join(DISTRIBUTIONS)}")
+        raise InputError(f"{where}.distribution: {shown(distribution)} is not one of {', '.join(DISTRIBUTIONS)}")
     omega = finite_number(entry.get("omega", 0.0), f"{where}.omega")
     if omega < 0:
         raise InputError(f"{where}.omega: {omega:g} is negative; omega is a standard deviation, 0 or more")
@@ -214,13 +238,19 @@ def _variability(entry: Any, where: str) -> Variability:
         raise InputError(f"{where}: a uniform distribution has low and high, no omega")
     if distribution in ("lognormal", "normal") and entry.keys() & {"low", "high"}:
         raise InputError(f"{where}: a {distribution} distribution has no low or high; leave them out")
-    return Variability(distribution, omega, _optional(entry, "low", where), _optional(entry, "high", where),
-                       _positive(entry, "rse", where))
+    return Variability(
+        distribution,
+        omega,
+        _optional(entry, "low", where),
+        _optional(entry, "high", where),
+        _positive(entry, "rse", where),
+    )
 
 
 def _state(name: str, entry: Any, where: str) -> State:
-    entry = _fields(entry, where, ("unit", "scale", "initial", "rate"),
-                    ("seed", "negligible", "ceiling", "volume", "doc"))
+    entry = _fields(
+        entry, where, ("unit", "scale", "initial", "rate"), ("seed", "negligible", "ceiling", "volume", "doc")
+    )
     scale = entry["scale"]
     if scale not in ("log", "linear"):
         raise InputError(f"{where}.scale: {shown(scale)} is not one of log, linear")
@@ -230,18 +260,27 @@ def _state(name: str, entry: Any, where: str) -> State:
     negligible = _positive(entry, "negligible", where)
     ceiling = _positive(entry, "ceiling", where)
     if scale == "log" and _plain_number(initial) == 0 and seed is None:
-        raise InputError(f"{where}: a log-scaled state that starts at 0 needs a seed, "
-                         "the value it gets at the first dose")
+        raise InputError(
+            f"{where}: a log-scaled state that starts at 0 needs a seed, the value it gets at the first dose"
+        )
     if scale == "log" and negligible is not None:
         raise InputError(f"{where}.negligible: only for linear states, a logarithm is always relative")
     if scale == "linear" and seed is not None:
         raise InputError(f"{where}.seed: only for log-scaled states, a linear one may be 0; leave it out")
     if scale == "linear" and negligible is None:
-        raise InputError(f"{where}: a linear state needs negligible, the size (in {unit}) below "
-                         "which relative accuracy no longer matters")
+        raise InputError(
+            f"{where}: a linear state needs negligible, the size (in {unit}) below "
+            "which relative accuracy no longer matters"
+        )
     return State(
-        name=name, unit=unit, scale=scale, initial=initial, seed=seed,
-        rate=parse(entry["rate"], f"{where}.rate"), negligible=negligible or 0.0, ceiling=ceiling,
+        name=name,
+        unit=unit,
+        scale=scale,
+        initial=initial,
+        seed=seed,
+        rate=parse(entry["rate"], f"{where}.rate"),
+        negligible=negligible or 0.0,
+        ceiling=ceiling,
         volume=_text(entry["volume"], f"{where}.volume", 64) if "volume" in entry else None,
         doc=_text(entry.get("doc", ""), f"{where}.doc", MAX_DOC, empty=True),
     )
@@ -249,8 +288,12 @@ def _state(name: str, entry: Any, where: str) -> State:
 
 def _output(name: str, entry: Any, where: str) -> Output:
     entry = _fields(entry, where, ("unit", "value"), ("doc",))
-    return Output(name, _text(entry["unit"], f"{where}.unit", MAX_UNIT), parse(entry["value"], f"{where}.value"),
-                  _text(entry.get("doc", ""), f"{where}.doc", MAX_DOC, empty=True))
+    return Output(
+        name,
+        _text(entry["unit"], f"{where}.unit", MAX_UNIT),
+        parse(entry["value"], f"{where}.value"),
+        _text(entry.get("doc", ""), f"{where}.doc", MAX_DOC, empty=True),
+    )
 
 
 def _dosing(entry: Any, where: str) -> Dosing:
@@ -258,8 +301,12 @@ def _dosing(entry: Any, where: str) -> Dosing:
     dose = finite_number(entry["dose"], f"{where}.dose")
     if dose < 0:
         raise InputError(f"{where}.dose: {dose:g} is negative; give 0 or more")
-    return Dosing(_text(entry["state"], f"{where}.state", 64), parse(entry["per_dose"], f"{where}.per_dose"),
-                  dose, _text(entry["unit"], f"{where}.unit", MAX_UNIT))
+    return Dosing(
+        _text(entry["state"], f"{where}.state", 64),
+        parse(entry["per_dose"], f"{where}.per_dose"),
+        dose,
+        _text(entry["unit"], f"{where}.unit", MAX_UNIT),
+    )
 
 
 def _fields(entry: Any, where: str, needed: Iterable[str], allowed: Iterable[str]) -> dict[str, Any]:
@@ -292,8 +339,10 @@ def _text(value: Any, where: str, most: int, *, empty: bool = False) -> str:
 
 def _check_label(name: str, where: str) -> None:
     if not _LABEL.fullmatch(name):
-        raise InputError(f"{where}: {shown(name)} cannot be a name here; use 1 to 64 letters, digits and _ - . "
-                         "(ASCII), a letter first")
+        raise InputError(
+            f"{where}: {shown(name)} cannot be a name here; use 1 to 64 letters, digits and _ - . "
+            "(ASCII), a letter first"
+        )
 
 
 def _optional(entry: dict[str, Any], key: str, where: str) -> float | None:
@@ -309,13 +358,16 @@ def _positive(entry: dict[str, Any], key: str, where: str) -> float | None:
 
 def _claim(name: str, where: str, taken: dict[str, str]) -> None:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name) or "__" in name or keyword.iskeyword(name):
-        raise InputError(f"{where}: {shown(name)} cannot be a name; use 1 to 64 letters, digits and single "
-                         "underscores (ASCII), a letter first")
+        raise InputError(
+            f"{where}: {shown(name)} cannot be a name; use 1 to 64 letters, digits and single "
+            "underscores (ASCII), a letter first"
+        )
     if name in RESERVED:
         raise InputError(f"{where}: the name {name!r} is taken by cartsim; choose another")
     if name in taken:
-        raise InputError(f"{where}: the name {name!r} is taken by {taken[name].split(': ')[1]}; "
-                         "names are unique in a model")
+        raise InputError(
+            f"{where}: the name {name!r} is taken by {taken[name].split(': ')[1]}; names are unique in a model"
+        )
     taken[name] = where
 
 
@@ -326,9 +378,14 @@ def _plain_number(formula: Expression) -> float | None:
 # --- checking ----------------------------------------------------------------------------------------
 
 
-def _check_names(parameters: dict[str, Parameter], definitions: dict[str, Expression],
-                 states: dict[str, State], outputs: dict[str, Output], dosing: Dosing | None,
-                 file: str) -> None:
+def _check_names(
+    parameters: dict[str, Parameter],
+    definitions: dict[str, Expression],
+    states: dict[str, State],
+    outputs: dict[str, Output],
+    dosing: Dosing | None,
+    file: str,
+) -> None:
     """Every name in every formula stands for something that may be used there."""
     everything = {*parameters, *definitions, *states, "time"}
     moving = {*states, "time"}  # what changes during a simulation, definitions with it
@@ -353,14 +410,14 @@ def _check_names(parameters: dict[str, Parameter], definitions: dict[str, Expres
         check(s.rate, everything, f"states.{s.name}.rate", "")
         check(s.seed, everything, f"states.{s.name}.seed", "")
         if s.volume is not None and s.volume not in parameters:
-            raise InputError(f"{file}: states.{s.name}.volume: no parameter {s.volume!r}"
-                             f"{choices(s.volume, parameters)}")
+            raise InputError(
+                f"{file}: states.{s.name}.volume: no parameter {s.volume!r}{choices(s.volume, parameters)}"
+            )
     for o in outputs.values():
         check(o.value, everything, f"outputs.{o.name}.value", "")
     if dosing is not None:
         if dosing.state not in states:
-            raise InputError(f"{file}: dosing.state: no state {dosing.state!r}"
-                             f"{choices(dosing.state, states)}")
+            raise InputError(f"{file}: dosing.state: no state {dosing.state!r}{choices(dosing.state, states)}")
         check(dosing.per_dose, fixed, "dosing.per_dose", "what does not change with time")
 
 
@@ -400,8 +457,10 @@ def check_extents(model: Model) -> None:
     if model.dosing is not None:
         total += extent(model.dosing.per_dose, "dosing.per_dose").operations
     if total > MAX_OPERATIONS:
-        raise InputError(f"{file}: the equations unfold to {total} operations, at most {MAX_OPERATIONS} are compiled; "
-                         "write them with fewer, or carry a part as a state of its own")
+        raise InputError(
+            f"{file}: the equations unfold to {total} operations, at most {MAX_OPERATIONS} are compiled; "
+            "write them with fewer, or carry a part as a state of its own"
+        )
 
 
 # --- units -------------------------------------------------------------------------------------------
@@ -438,9 +497,11 @@ def _check_units(model: Model, file: str) -> None:
             return
         found = units.unit_of(formula, known, f"{file}: {where}")
         if not units.same_unit(found, wanted):
-            raise InputError(f"{file}: {where}: {formula.text!r} has unit {units.unit_text(found)}, "
-                             f"wanted is {units.unit_text(wanted)}; correct it, or multiply by a constant of "
-                             f"{units.unit_text(wanted / found)}")
+            raise InputError(
+                f"{file}: {where}: {formula.text!r} has unit {units.unit_text(found)}, "
+                f"wanted is {units.unit_text(wanted)}; correct it, or multiply by a constant of "
+                f"{units.unit_text(wanted / found)}"
+            )
 
     def expect_or_number(formula: Expression | None, wanted: Any, where: str) -> None:
         if formula is not None and formula.names:  # a bare number is in the unit of its entry

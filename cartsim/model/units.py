@@ -40,8 +40,10 @@ molecule = [molecules]
 copy = [copies] = _ = copies
 percent = 0.01
 """
-_KNOWN = "s, min, h, day, week, month, year, m, mm3, L, g, mol, M (with p, n, u, m, k before them), cell, " \
-         "molecule, copy, percent, 1"
+_KNOWN = (
+    "s, min, h, day, week, month, year, m, mm3, L, g, mol, M (with p, n, u, m, k before them), cell, "
+    "molecule, copy, percent, 1"
+)
 
 
 @lru_cache(maxsize=1)
@@ -123,8 +125,10 @@ def unit_of(expression: Expression, units: Mapping[str, Unit | None], where: str
     def plain(node: ast.expr, role: str) -> Unit:
         unit = walk(node)
         if not same_unit(unit, one):
-            raise InputError(f"{where}: {role} must be dimensionless, but {ast.unparse(node)!r} has unit "
-                             f"{unit_text(unit)}; divide by a quantity of that unit")
+            raise InputError(
+                f"{where}: {role} must be dimensionless, but {ast.unparse(node)!r} has unit "
+                f"{unit_text(unit)}; divide by a quantity of that unit"
+            )
         return one
 
     def power(base: ast.expr, exponent: ast.expr) -> Unit | None:
@@ -158,8 +162,10 @@ def unit_of(expression: Expression, units: Mapping[str, Unit | None], where: str
         match operation:
             case ast.Add() | ast.Sub():
                 if not same_unit(left, right):
-                    raise InputError(f"{where}: {ast.unparse(node)!r} joins {unit_text(left)} and "
-                                     f"{unit_text(right)}; bring both to one unit with a constant")
+                    raise InputError(
+                        f"{where}: {ast.unparse(node)!r} joins {unit_text(left)} and "
+                        f"{unit_text(right)}; bring both to one unit with a constant"
+                    )
                 return right if left is None else left
             case ast.Mult():
                 return None if left is None or right is None else left * right

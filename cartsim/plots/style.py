@@ -82,7 +82,7 @@ def arm_dashes(names: Iterable[str]) -> dict[str, str]:
 
 
 def arm_title(name: str) -> str:
-    """ "450e6" as "450 × 10⁶ cells"; any other name as it is."""
+    """Title of an arm: "450e6" as "450 × 10⁶ cells"; any other name as it is."""
     try:
         dose = float(name)
     except ValueError:
@@ -222,7 +222,7 @@ def panels(
 
 
 def grid(part: FigureBase, n: int, *, columns: int = 4, **kwargs: Any) -> list[Axes]:
-    """n panels in as few rows of up to ``columns`` as will do, the rest left empty."""
+    """N panels in as few rows of up to ``columns`` as will do, the rest left empty."""
     rows, across = _shape(n, columns)
     axes = part.subplots(rows, across, squeeze=False, **kwargs).ravel()
     for axis in axes[:n]:

@@ -36,9 +36,7 @@ def sobol(seed: int, dimensions: int, start: int, stop: int) -> NDArray[np.float
     if dimensions == 0:
         return np.empty((0, stop - start))
     if stop > 2**30:
-        raise InputError(
-            f"patients {start} to {stop}: there are {2**30:,} Sobol points; use the random sampler"
-        )
+        raise InputError(f"patients {start} to {stop}: there are {2**30:,} Sobol points; use the random sampler")
     engine = qmc.Sobol(dimensions, rng=_key(seed, "sobol"))
     if start == 0:  # the first point by itself: scipy warns of a first request that is not a power of two
         points = np.vstack([engine.random(1), engine.random(stop - 1)])

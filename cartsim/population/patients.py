@@ -123,9 +123,7 @@ def check_name(model: Model, name: str, where: str, also: tuple[str, ...] = ()) 
     if parameter is not None and parameter.role != "constant":
         return
     if parameter is not None:
-        raise InputError(
-            f"{where}: {name} is a constant; only parameters and covariates differ between patients"
-        )
+        raise InputError(f"{where}: {name} is a constant; only parameters and covariates differ between patients")
     if name in model.unused:
         raise InputError(f"{where}: {name} does not enter the equations of {model.name}; leave it out")
     known = [p.name for p in model.parameters.values() if p.role != "constant"]
@@ -182,8 +180,6 @@ def _ids(where: str, given: pd.Series[Any]) -> pd.Index[Any]:
     if repeated.any():
         row = repeated.argmax()
         first = (text == text.iloc[row]).argmax()
-        raise InputError(
-            f"{where}: rows {first + 1} and {row + 1} have the same id {text.iloc[row]}; ids must differ"
-        )
+        raise InputError(f"{where}: rows {first + 1} and {row + 1} have the same id {text.iloc[row]}; ids must differ")
     whole = text.str.fullmatch(WHOLE).all()
     return pd.Index(text.astype("int64") if whole else text, name="id")

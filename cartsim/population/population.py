@@ -112,15 +112,10 @@ class Population:
             points = sobol(self.seed, len(self.varied), start, stop)
             scores = {name: ndtri(points[i]) for i, name in enumerate(self.varied)}
         else:
-            scores = {
-                name: ndtri(uniforms(self.seed, f"parameter/{name}", start, stop)) for name in self.varied
-            }
+            scores = {name: ndtri(uniforms(self.seed, f"parameter/{name}", start, stop)) for name in self.varied}
         names, root = self._mixing
         # Column by column, since the rounding of a matrix product may depend on the number of rows.
-        mixed = {
-            name: sum(root[i, j] * scores[other] for j, other in enumerate(names))
-            for i, name in enumerate(names)
-        }
+        mixed = {name: sum(root[i, j] * scores[other] for j, other in enumerate(names)) for i, name in enumerate(names)}
         return scores | mixed
 
     @cached_property

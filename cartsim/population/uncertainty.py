@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def with_uncertainty(
-    model: Model, seed: int, replicate: int, *, covariance: pd.DataFrame | None = None
-) -> Model:
+def with_uncertainty(model: Model, seed: int, replicate: int, *, covariance: pd.DataFrame | None = None) -> Model:
     """The model with typical values drawn from their uncertainty: one draw for each `replicate` (0, 1, ...).
 
     Each value with a relative standard error in the model file is multiplied by exp(rse z), so that it keeps

@@ -41,9 +41,7 @@ def fixed() -> Variability:
     return Variability("lognormal", 0.0)
 
 
-def spread(
-    name: str, variability: Variability, typical: Any, score: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def spread(name: str, variability: Variability, typical: Any, score: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values with the given distribution about the typical value (a number or one a patient)."""
     from scipy.special import expit, logit, ndtr
 
@@ -64,6 +62,7 @@ def spread(
 
 
 def check_variability(model: Model, name: str, variability: Variability) -> None:
+    """Raise `InputError` for a distribution that is none, or leaves the range that the model allows."""
     where = f"variability of {name}"
     kind, omega, low, high = variability.distribution, variability.omega, variability.low, variability.high
     if kind not in DISTRIBUTIONS:

@@ -132,9 +132,7 @@ def endpoint(
         check_measures(model, {str(what): measure}, horizon)
         reading = reading_times({"": measure}, horizon)
 
-    own_dose = dose is None or (
-        isinstance(dose, Regimen) and any(infusion.amount is None for infusion in dose.doses)
-    )
+    own_dose = dose is None or (isinstance(dose, Regimen) and any(infusion.amount is None for infusion in dose.doses))
 
     def call(table: pd.DataFrame) -> NDArray[np.float64]:
         if "dose" in table and not own_dose:
@@ -196,12 +194,12 @@ def _name(what: str | Measure) -> str:
 
 
 def as_function(given: Function | Callable) -> Function:
+    """What is asked, as a `Function`."""
     return given if isinstance(given, Function) else Function(given)
 
 
-def refuse_failed(
-    function: Function, table: pd.DataFrame, values: NDArray[np.float64], hint: str = ""
-) -> None:
+def refuse_failed(function: Function, table: pd.DataFrame, values: NDArray[np.float64], hint: str = "") -> None:
+    """Raise `FailedRuns` where a run has no finite result."""
     bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
     if bad.size == 0:
         return

@@ -163,7 +163,6 @@ def sobol(
     `InputError` before any run for a bad n, seed or ranges or where no parameter can change the output, and
     after them where the output is constant.
     """
-
     _salib()
     from SALib.sample.sobol import sample
 
@@ -308,5 +307,3 @@ def _refuse_constant(function: Function, values: NDArray[np.float64]) -> None:
             f"{function.name} is constant, {values.flat[0]:g} in all {len(values)} runs, so its indices are not "
             "defined; vary other parameters, or over wider ranges"
         )
-
-

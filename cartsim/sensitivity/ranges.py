@@ -44,9 +44,7 @@ class Range:
             raise InputError(f"distribution {kind!r} is not known; it is one of {', '.join(KINDS)}")
         if kind in ("uniform", "loguniform", "logitnormal"):
             if low is None or high is None or not -math.inf < low < high < math.inf:
-                raise InputError(
-                    f"the range {low} to {high} is empty, reversed or not finite; give low below high"
-                )
+                raise InputError(f"the range {low} to {high} is empty, reversed or not finite; give low below high")
             if kind == "loguniform" and low <= 0:
                 raise InputError(f"the range {low:g} to {high:g} is even in the logarithm; give low above 0")
         elif not 0 < self.omega < math.inf:
@@ -141,15 +139,11 @@ def _by(parameter: Parameter, by: str, factor: float) -> Range:
         return Range("loguniform", typical, typical / factor, typical * factor)
     if by == "rse":
         if not parameter.rse:
-            raise InputError(
-                f"{name} has no rse in the model file; give its range, or vary by a factor"
-            )
+            raise InputError(f"{name} has no rse in the model file; give its range, or vary by a factor")
         return Range("lognormal", typical, omega=parameter.rse)
     iiv = parameter.iiv
     if iiv is None or (iiv.distribution != "uniform" and iiv.omega == 0):
-        raise InputError(
-            f"{name} has no iiv in the model file; give its range, or vary by rse or by a factor"
-        )
+        raise InputError(f"{name} has no iiv in the model file; give its range, or vary by rse or by a factor")
     return _own(parameter, iiv)
 
 

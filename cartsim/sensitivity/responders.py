@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Responders(Result):
     """What tells responders from the others (regional sensitivity analysis, and a logistic classifier).
 
-    table, also ``frame``: a row a parameter, the largest ``ks`` first: ``median_responders``, ``median_others``; ``ks``, the
-    Kolmogorov-Smirnov distance between the two groups, its ``p`` and ``p_holm`` (adjusted for the number of
+    table, also ``frame``: a row a parameter, the largest ``ks`` first: ``median_responders``, ``median_others``;
+    ``ks``, the Kolmogorov-Smirnov distance between the two groups, its ``p`` and ``p_holm`` (adjusted for the number of
     parameters); ``odds_ratio``, ``odds_low``, ``odds_high`` of response for one SD of the parameter (of its
     logarithm where all values are above 0) with the others held, from one logistic regression.
     auc: of that regression, on the same patients. note: why there are no odds ratios, else "".
@@ -90,7 +90,12 @@ def responders(table: pd.DataFrame, response: ArrayLike, *, level: float = 0.95)
 
 
 def filtered(
-    function: Function, ranges: Mapping[str, Range] | Sequence[str], threshold: float, n: int = 2000, *, seed: int = 2021
+    function: Function,
+    ranges: Mapping[str, Range] | Sequence[str],
+    threshold: float,
+    n: int = 2000,
+    *,
+    seed: int = 2021,
 ) -> Responders:
     """Monte Carlo filtering of n parameter sets drawn from ranges: those with the endpoint at or above a threshold
     against the others.
@@ -105,18 +110,14 @@ def filtered(
     box = resolved(function, ranges)
     if not box:
         raise InputError("no parameters are named; name at least one to vary")
-    table = pd.DataFrame(
-        {name: each.at(uniforms(seed, f"sensitivity/{name}", 0, n)) for name, each in box.items()}
-    )
+    table = pd.DataFrame({name: each.at(uniforms(seed, f"sensitivity/{name}", 0, n)) for name, each in box.items()})
     values = function(table)
     refuse_failed(function, table, values)
     found = responders(table, values >= threshold)
     return replace(found, made_by=function.made_by | {"threshold": threshold, "n": n, "seed": seed})
 
 
-def _logistic(
-    table: pd.DataFrame, yes: NDArray[np.bool_], level: float
-) -> tuple[NDArray[np.float64], float, str]:
+def _logistic(table: pd.DataFrame, yes: NDArray[np.bool_], level: float) -> tuple[NDArray[np.float64], float, str]:
     """Odds ratios and limits (3, parameters), area under the ROC curve, and what went wrong."""
     import warnings
 

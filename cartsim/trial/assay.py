@@ -53,15 +53,11 @@ class Assay:
             if value is not None and finite_number(value, f"assay {name}") <= 0:
                 raise InputError(f"assay {name} is {value:g}; give a number above 0, or None for none")
         if self.lod is not None and self.loq is not None and self.lod > self.loq:
-            raise InputError(
-                f"assay lod {self.lod:g} is above loq {self.loq:g}; what is quantified is detected"
-            )
+            raise InputError(f"assay lod {self.lod:g} is above loq {self.loq:g}; what is quantified is detected")
         if self.below not in tuple(BELOW):
             raise InputError(f"assay below is {self.below!r}; it is one of {', '.join(BELOW)}")
 
-    def measure(
-        self, truth: ArrayLike, *, seed: int, name: str, start: int, days: ArrayLike
-    ) -> NDArray[np.float64]:
+    def measure(self, truth: ArrayLike, *, seed: int, name: str, start: int, days: ArrayLike) -> NDArray[np.float64]:
         """What is reported, shape (n, v), of the true concentrations (n, v) of patients start..start+n-1.
 
         days (v,) are those of the visits; the error of a visit is drawn from the stream "assay/name/day", the

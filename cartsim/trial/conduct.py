@@ -73,9 +73,7 @@ class Conduct:
             if value < 0:
                 raise InputError(f"conduct {name} is {value:g}; a hazard (a month) is 0 or more")
         if not (self.followup is None or isinstance(self.followup, Followup)):
-            raise InputError(
-                f"conduct followup is {self.followup!r}; give a Followup, or None for no cut-off"
-            )
+            raise InputError(f"conduct followup is {self.followup!r}; give a Followup, or None for no cut-off")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""A virtual trial: patients, arms, a protocol. It simulates what happens and what is measured, in chunks of patients."""
+"""A virtual trial: patients, arms, a protocol. What happens is simulated and measured in chunks of patients."""
 
 from __future__ import annotations
 
@@ -127,7 +127,8 @@ class Trial:
         if missing or not {"M0", "burden"} <= set(self.model.parameters):
             raise InputError(
                 f"model {self.model.name!r} cannot be tried on patients: a trial reads the outputs "
-                f"{', '.join(MEASURED)} and the covariates M0 and burden; missing: {', '.join(missing) or 'M0 or burden'}"
+                f"{', '.join(MEASURED)} and the covariates M0 and burden; "
+                f"missing: {', '.join(missing) or 'M0 or burden'}"
             )
 
     @property
@@ -341,8 +342,10 @@ def _arms(given: Any, n: int) -> list[Arm]:
     arms = [arm if isinstance(arm, Arm) else Arm(_dose(arm)) for arm in given]
     if not arms:
         raise InputError("a trial without arms; give at least one dose")
-    return [Arm(arm.dose, n if arm.n is None else arm.n, arm.name, None if arm.dose is not None else arm.regimen)
-            for arm in arms]
+    return [
+        Arm(arm.dose, n if arm.n is None else arm.n, arm.name, None if arm.dose is not None else arm.regimen)
+        for arm in arms
+    ]
 
 
 def _dose(given: Any) -> float:

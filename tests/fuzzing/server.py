@@ -25,8 +25,8 @@ from fuzzing.case import Bad, Case
 MEMORY = 8 * 2**30  # bytes of address space: a case that wants all memory shall get an error, not the machine
 HEAVY = (
     "cartsim.cli", "cartsim.trial.outcome", "cartsim.trial.stored", "cartsim.fitting.pooled",
-    "cartsim.fitting.individual", "cartsim.fitting.population", "cartsim.sensitivity.indices", "cartsim.experiments.sweep",
-    "cartsim.experiments.dose_response", "cartsim.experiments.regimens", "cartsim.paper",
+    "cartsim.fitting.individual", "cartsim.fitting.population", "cartsim.sensitivity.indices",
+    "cartsim.experiments.sweep", "cartsim.experiments.dose_response", "cartsim.experiments.regimens", "cartsim.paper",
     "cartsim.engine.source", "cartsim.engine.rodas", "numba", "pandas", "pyarrow.parquet", "scipy.integrate",
     "scipy.optimize", "statsmodels.stats.proportion", "sympy", "pint", "joblib", "rich.console", "SALib",
 )  # fmt: skip

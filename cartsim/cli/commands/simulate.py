@@ -71,9 +71,7 @@ def simulate(
     # A file's table is made at once and copied on the way into it; stdout gets a patient at a time.
     copies = 0 if out is None else 2
     memory.require_simulation(many, len(read_at), columns, len(chosen.parameters), copies=copies)
-    work = partial(
-        run, who, dose, read_at, names, n=n, solver=Solver(rtol, extinction), n_jobs=jobs
-    )
+    work = partial(run, who, dose, read_at, names, n=n, solver=Solver(rtol, extinction), n_jobs=jobs)
     result = interruptible(work)
     if result.status.any():
         note_failures(result.failures, len(result.ids))

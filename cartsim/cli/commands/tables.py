@@ -60,4 +60,3 @@ def nca(
     check_file(out)
     found = kinetics.nca(read_observations(file), lloq=lloq, method=method, horizon=horizon)
     write_table(found, out)
-

@@ -120,7 +120,7 @@ class Axis:
         return (u - low) * (high - u) / (high - low)
 
     def at_limit(self, u: float) -> str | None:
-        """ "lower" or "upper" when u has come to that limit."""
+        """Which limit u has come to, "lower" or "upper"; None for none."""
         low, high = self.ends
         width = self.size if math.isinf(low) or math.isinf(high) else high - low
         if u - low < AT_LIMIT * width:
