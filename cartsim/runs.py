@@ -276,7 +276,7 @@ class _Parts:
 
         def save(path: Path) -> None:
             with path.open("wb") as file:
-                np.savez(file, about=as_bytes(about), **numbered)
+                np.savez(file, about=as_bytes(about), **numbered)  # type: ignore[arg-type]
 
         write_whole(self.path(start, stop), save)
 

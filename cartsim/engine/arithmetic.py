@@ -49,7 +49,7 @@ def fast_exp(x: float) -> float:
     q = q * r + 0.16666666666666669
     q = q * r + 0.5
     p = (r * r) * q + r + 1.0
-    y = double_of(bits_of(p) + (bits_of(shifted) << 52))
+    y: float = double_of(bits_of(p) + (bits_of(shifted) << 52))  # type: ignore[call-arg]
     y = 0.0 if x < -708.39 else y
     return double_of(0x7FF0000000000000) if x > 709.782712893384 else y
 
@@ -59,7 +59,7 @@ def fast_log(x: float) -> float:
     """Ln x after fdlibm: x = 2**k (1 + f), ln(1 + f) by the series in f / (2 + f)."""
     small = x < 2.2250738585072014e-308
     scaled = x * 18014398509481984.0 if small else x  # 2**54 lifts subnormals
-    bits = bits_of(scaled)
+    bits: int = bits_of(scaled)  # type: ignore[call-arg]
     # Halves the interval at sqrt(1/2), so that f lies in (-0.293, 0.414).
     shifted = bits - 0x3FE6A09E667F3BCD
     k = double_of(((shifted >> 52) + 4096) | 0x4330000000000000) - 4503599627374592.0

@@ -155,7 +155,7 @@ def read(
     found = {}
     for name, measure in measures.items():
         y = values[measure.output]
-        known = np.isfinite(y).all(axis=1)
+        known = np.asarray(np.isfinite(y).all(axis=1))
         numbers = _READERS[measure.kind](times, np.where(known[:, None], y, 0.0), measure.at)
         found[name] = np.where(known, numbers, np.nan)
     return found

@@ -388,6 +388,7 @@ class _Trials(ArrayWork):
         if "dose" in swept:
             arm = Arm(swept.pop("dose"), arm.n, "cell")
         model = self.trial.model.override(swept)
+        assert isinstance(self.trial.population, Population)  # sweep_trials saw to it
         return replace(self.trial, population=replace(self.trial.population, model=model), arms=(arm,))
 
     def __call__(self, start: int, stop: int) -> dict[str, NDArray[Any]]:

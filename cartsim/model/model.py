@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ class Dosing:
     unit: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A checked model. Treat its dictionaries as read-only; `override` and `variant` make new models.
 
@@ -141,6 +142,20 @@ class Model:
             None if self.dosing is None else (self.dosing.state, _formula(self.dosing.per_dose)),
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(mathematics).encode()).hexdigest()
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.states)} states, {len(self.outputs)} outputs, {len(self.parameters)} parameters"
+        return f"model {self.name} ({self.source.partition(',')[0]}): {counts}; time in {self.time}"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(p.name)}</td><td>{'' if p.value is None else f'{p.value:g}'}</td>"
+            f"<td>{escape(p.unit)}</td><td>{escape(p.doc)}</td></tr>"
+            for p in self.parameters.values()
+            if p.role != "constant"
+        )
+        head = "<tr><th>parameter</th><th>value</th><th>unit</th><th>meaning</th></tr>"
+        return f"<b>{escape(repr(self))}</b><table>{head}{rows}</table>"
 
     def override(self, values: Mapping[str, float]) -> Model:
         """The model with new typical values. A derived parameter given a number keeps that number.

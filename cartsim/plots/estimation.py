@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cartsim.fitting.pooled import Profile
+    from cartsim.fitting import Profile
     from cartsim.fitting.pooled.fitting import Fit
 
 WIDE = 30.0  # ratio of largest to smallest from which an axis is logarithmic

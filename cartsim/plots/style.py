@@ -93,7 +93,7 @@ def arm_title(name: str) -> str:
 
 
 def label_with_unit(name: str, unit: str) -> str:
-    """ "transgene (copies/µg)" of a name and a unit as model files write it."""
+    """Label such as "transgene (copies/µg)" of a name and a unit as model files write it."""
     written = unit
     for plain, shown in (("percent", "%"), ("ug", "µg"), ("uL", "µL"), ("mm3", "mm³"), ("*", " · ")):
         written = written.replace(plain, shown)
@@ -101,7 +101,7 @@ def label_with_unit(name: str, unit: str) -> str:
 
 
 def by_arm(names: Iterable[str]) -> str:
-    """ "by dose" if that is what all arms are named by, else "by arm"."""
+    """Say "by dose" if that is what all arms are named by, else "by arm"."""
     return "by dose" if all(arm_title(name).endswith("cells") for name in names) else "by arm"
 
 
@@ -165,7 +165,7 @@ def rates(hits: NDArray[Any], n: NDArray[np.int64], level: float) -> tuple[NDArr
 
 
 def count(values: NDArray[np.float64]) -> str:
-    """ "n = 1000", or "n = 998 of 1000" where the others have no value at all."""
+    """Count such as "n = 1000", or "n = 998 of 1000" where the others have no value at all."""
     known, n = int(np.isfinite(values).any(axis=1).sum()), len(values)
     return f"n = {n}" if known == n else f"n = {known} of {n}"
 

@@ -76,6 +76,9 @@ class Patients:
         names = [name for name, parameter in self.model.parameters.items() if parameter.role != "constant"]
         return part.assign(**{name: columns[name] for name in names})[names]
 
+    def _repr_html_(self) -> str:
+        return f"<b>{self!r}</b>{self.rows.head(12).to_html(border=0)}"
+
     def __repr__(self) -> str:
         given = ", ".join(self.rows) or "nothing"
         return f"{len(self)} patients of {self.model.name}: {given}"

@@ -61,6 +61,13 @@ class Population:
         varied = ", ".join(f"{name} ({v.distribution})" for name, v in self.varied.items())
         return f"virtual patients of {self.model.name}, seed {self.seed}: {varied or 'nothing varies'}"
 
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        rows = [(name, v.distribution, v.omega or None, v.low, v.high) for name, v in self.varied.items()]
+        table = pd.DataFrame(rows, columns=["varies", "distribution", "omega", "low", "high"]).fillna("")
+        return f"<b>virtual patients of {self.model.name}, seed {self.seed}</b>{table.to_html(index=False, border=0)}"
+
     @cached_property
     def varied(self) -> dict[str, Variability]:
         """What varies and how, in the order of the model file."""

@@ -250,7 +250,7 @@ def _problem(names: list[str]) -> dict[str, Any]:
     return {"num_vars": len(names), "names": names, "bounds": [[0.0, 1.0]] * len(names)}
 
 
-def _table(ranges: Mapping[str, Range] | Sequence[str], points: NDArray[np.float64]) -> pd.DataFrame:
+def _table(ranges: Mapping[str, Range], points: NDArray[np.float64]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame({name: each.at(points[:, i]) for i, (name, each) in enumerate(ranges.items())})

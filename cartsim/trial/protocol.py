@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from cartsim.endpoints.kinetics import LLOQ
 from cartsim.endpoints.rules import IMWG2016, SinghLandmark
@@ -56,7 +57,7 @@ class Rules:
     def changed(self) -> str:
         """The settings that differ from the defaults: "ife_limit=0.1 censoring=ema", or "default"."""
         plain = Rules()
-        settings = [
+        settings: list[tuple[Any, Any, str]] = [
             (part, default, f.name)
             for part, default in ((self.response, plain.response), (self.landmark, plain.landmark))
             for f in fields(part)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -96,7 +97,7 @@ class Trial:
     """
 
     population: Population | Patients
-    arms: tuple[Arm, ...]
+    arms: Any  # a tuple of Arms, once it is made
     n: int | None = None
     protocol: Protocol = field(default_factory=Protocol)
     solver: Solver = field(default_factory=Solver)
@@ -216,7 +217,7 @@ class Trial:
                     "use Trial.run, or go without a checkpoint"
                 )
             kept = Kept(checkpoint, "trial", {"trial": self, "reduce": function})
-        results = run_pieces(
+        results: Iterator[T] = run_pieces(
             _Chunks(self, function),
             [arm.n or 0 for arm in self.arms],
             chunk,
@@ -301,6 +302,10 @@ class Trial:
         visits = self.protocol.visits
         days = len(visits.response) + len(visits.kinetics) + len(visits.landmarks)
         return 8 * len(MEASURED) * (days + (len(_picture_days(visits.response[-1])) if self.curves else 0))
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><td>{escape(arm.name)}</td><td>{arm.n:,}</td></tr>" for arm in self.arms)
+        return f"<b>{escape(repr(self))}</b><table><tr><th>arm</th><th>patients</th></tr>{rows}</table>"
 
     def __repr__(self) -> str:
         arms = ", ".join(f"{arm.name} (n = {arm.n:,})" for arm in self.arms)

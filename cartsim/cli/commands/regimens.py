@@ -15,7 +15,8 @@ from cartsim.errors import InputError
 from cartsim.solver import RTOL, Solver
 
 if TYPE_CHECKING:
-    from cartsim.experiments.regimens import Comparison, Retreated
+    from cartsim.experiments.regimens import Comparison
+    from cartsim.experiments.retreatment import Retreated
     from cartsim.regimen import Regimen
 
 _FILES = ("regimens.csv", "differences.csv", "regimens.json", "differences.png",
