@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from cartsim.engine import tableau
+
 STATES = ("CARTe_PB", "CARTe_BM", "CARTm_PB", "CARTm_BM", "complex", "Tumor", "mprotein", "sBCMA")
 LOG = np.array([True, True, False, False, True, True, False, False])
 
@@ -106,3 +108,19 @@ def solve(
         found[:, inside] = values[:, np.isin(grid, times[inside])]
         x = values[:, -1]
     return dict(zip(STATES, found, strict=True))
+
+
+def rosenbrock() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """alpha, Gamma, b and the embedded b of the usual form, from the transformed one (Hairer & Wanner II, IV.7)."""
+    stages = tableau.STAGES
+    c = np.zeros((stages, stages))
+    for s, row in enumerate(tableau.C):
+        c[s, : len(row)] = row
+    gamma = np.linalg.inv(np.eye(stages) / tableau.GAMMA - c)
+    a = np.zeros((stages + 1, stages))
+    for s, row in enumerate(tableau.A):
+        a[s, : len(row)] = row
+    for s in range(len(tableau.A), stages + 1):  # each of the last stages starts where the one before ended
+        a[s] = a[s - 1]
+        a[s, s - 1] += 1
+    return a[:stages] @ gamma, gamma, a[stages] @ gamma, a[stages - 1] @ gamma

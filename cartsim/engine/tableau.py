@@ -11,7 +11,6 @@ d_m = sum_s DENSE[m][s] k_s,  y(theta) = (1-theta) y0 + theta (y1 + (1-theta) (d
 from __future__ import annotations
 
 STAGES = 8
-ORDER = 5
 GAMMA = 0.21193756319429014
 
 A = (

@@ -38,7 +38,6 @@ class Point:
     deviance: Floats
     penalty: Floats
     slope: Floats
-    data_information: Floats
     information: Floats
 
     @property
@@ -136,7 +135,7 @@ class Evaluator:
         deviance[failed], slope[failed], information[failed] = np.inf, 0.0, np.eye(d)
         both = information.copy()
         both[:, np.arange(d), np.arange(d)] += (slopes / self._prior_sd) ** 2
-        return Point(x, deviance, penalty, slope, information, both)
+        return Point(x, deviance, penalty, slope, both)
 
     def _sigma(self, data: DataSet, output: str, error: ErrorModel) -> dict[str, int]:
         """Places among the axes of an error model's estimated SDs."""

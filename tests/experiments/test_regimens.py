@@ -32,7 +32,7 @@ from cartsim.trial.protocol import Protocol, Visits
 from cartsim.trial.trial import Trial
 
 MODEL = cartsim.load("bb2121_clinical")
-LINEAR = cartsim.load(Path(__file__).parent / "models" / "two_doses.toml")
+LINEAR = cartsim.load(Path(__file__).parents[1] / "models" / "two_doses.toml")
 N = 250
 
 

@@ -701,7 +701,7 @@ def test_what_does_not_fit_is_refused_in_one_line(name):
 
 
 def test_the_gallery_is_whole_and_light():
-    docs = Path(__file__).parents[1] / "docs"
+    docs = Path(__file__).parents[2] / "docs"
     shown = set(re.findall(r"!\[.*\]\((gallery/.*\.png)\)", (docs / "gallery.md").read_text()))
     there = {str(path.relative_to(docs)) for path in (docs / "gallery").glob("*.png")}
     assert shown == there

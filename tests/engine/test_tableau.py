@@ -7,25 +7,11 @@ import math
 
 import numpy as np
 import pytest
+from reference import rosenbrock
 
 from cartsim.engine import rodas, tableau
 
 S = tableau.STAGES
-
-
-def rosenbrock() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """alpha, Gamma, b and the embedded b of the usual form, from the transformed one (Hairer & Wanner II, IV.7)."""
-    c = np.zeros((S, S))
-    for s, row in enumerate(tableau.C):
-        c[s, : len(row)] = row
-    gamma = np.linalg.inv(np.eye(S) / tableau.GAMMA - c)
-    a = np.zeros((S + 1, S))
-    for s, row in enumerate(tableau.A):
-        a[s, : len(row)] = row
-    for s in range(len(tableau.A), S + 1):  # each of the last stages starts where the one before ended
-        a[s] = a[s - 1]
-        a[s, s - 1] += 1
-    return a[:S] @ gamma, gamma, a[S] @ gamma, a[S - 1] @ gamma
 
 
 def trees(nodes: int) -> list[tuple]:

@@ -29,7 +29,7 @@ from cartsim.sensitivity.responders import filtered, responders
 
 pytest.importorskip("SALib")
 
-ONE = Path(__file__).parent / "models" / "one_compartment_sensitivity.toml"
+ONE = Path(__file__).parents[1] / "models" / "one_compartment_sensitivity.toml"
 PK = ("Kexp_max", "EC50_exp", "Rm", "Kel_e", "Kel_m", "K12", "K21")
 BOX = {name: Range("uniform", 0.0, -np.pi, np.pi) for name in ("x1", "x2", "x3")}
 A, B = 7.0, 0.1

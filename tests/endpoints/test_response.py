@@ -21,7 +21,7 @@ from cartsim.errors import InputError
 
 NAN = float("nan")
 EVENTS = {"therapy": "new_therapy_day", "death": "death_day", "end": "end_day"}
-with (Path(__file__).parent / "histories.csv").open(newline="") as file:
+with (Path(__file__).parents[1] / "histories.csv").open(newline="") as file:
     HISTORIES = list(csv.DictReader(file))
 
 

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from reference import rosenbrock
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 from scipy.special import lambertw
-from test_tableau import rosenbrock
 
 import cartsim
 from cartsim.engine import kernel, tableau
 from cartsim.engine.layout import LANES, Rows
 from cartsim.engine.rodas import Status
 
-MODELS = Path(__file__).parent / "models"
+MODELS = Path(__file__).parents[1] / "models"
 
 
 def load(name: str) -> cartsim.Model:

@@ -15,7 +15,7 @@ from cartsim.engine.rodas import Status
 from cartsim.experiments.measures import Measure, read
 from cartsim.regimen import Infusion, Regimen
 
-MODEL = Path(__file__).parent / "models" / "not_finite.toml"
+MODEL = Path(__file__).parents[1] / "models" / "not_finite.toml"
 TIMES = np.array([0.0, 1.0, 2.0, 3.0])
 
 

@@ -20,7 +20,7 @@ from cartsim.model.expression import parse
 from cartsim.model.reader import Model, load, names
 from cartsim.model.units import parse_unit, same_unit
 
-SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 FIGURE_2B = SHARED / "xenograft_fig2b.csv"
 TABLE_1 = SHARED / "singh2021_table1.csv"
 needs_table = pytest.mark.skipif(not TABLE_1.exists(), reason="Table 1 is not beside the checkout")

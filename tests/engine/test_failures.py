@@ -30,7 +30,7 @@ from cartsim.solver import Solver
 from cartsim.trial.protocol import Protocol, Visits
 from cartsim.trial.trial import Trial
 
-STARTS = Path(__file__).parent / "models" / "starts.toml"
+STARTS = Path(__file__).parents[1] / "models" / "starts.toml"
 CLINICAL = "bb2121_clinical"
 TIMES = np.array([0.0, 1.0, 2.0, 3.0])
 NONE = Regimen.none()

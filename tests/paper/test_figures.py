@@ -21,7 +21,7 @@ from cartsim import InputError
 from cartsim.cli.app import app
 from cartsim.paper import FIGURES, Drawn, figure
 
-POINTS = Path(__file__).parents[1].parent / "shared" / "data" / "xenograft_fig2b.csv"
+POINTS = Path(__file__).parents[2].parent / "shared" / "data" / "xenograft_fig2b.csv"
 needs_points = pytest.mark.skipif(not POINTS.exists(), reason="the points of Figure 2b are not beside the checkout")
 
 # --- in vitro ------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from cartsim.errors import InputError
 from cartsim.model.expression import parse
 from cartsim.model.reader import Model, check_extents, load, names
 
-MODELS = sorted((Path(__file__).parent / "models").glob("*.toml"))
+MODELS = sorted((Path(__file__).parents[1] / "models").glob("*.toml"))
 HEAD = '[model]\nname = "small"\nsource = "nobody"\ntime = "h"\n'
 
 
@@ -417,7 +417,7 @@ def test_a_model_named_in_python_is_compiled_and_nothing_runs(monkeypatch, tmp_p
     """The attack as it was: through the cache, into the process that simulates."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CARTSIM_CACHE", str(tmp_path / "cache"))
-    model = load(Path(__file__).parent / "models" / "pivot.toml")
+    model = load(Path(__file__).parents[1] / "models" / "pivot.toml")
     monkeypatch.setattr("cartsim.engine.kernel._loaded", {})
     kernel = compile_model(dataclasses.replace(model, name=PLANT))
     assert kernel.n_states == len(model.states)

@@ -24,7 +24,7 @@ from cartsim.fitting import (
 )
 from cartsim.regimen import Regimen
 
-FIGURE_2B = Path(__file__).parents[1].parent / "shared" / "data" / "xenograft_fig2b.csv"
+FIGURE_2B = Path(__file__).parents[2].parent / "shared" / "data" / "xenograft_fig2b.csv"
 
 # y = b1 + (y0 - b1) exp(-b2 c t): saturation for y0 = 0, exponential decay for b1 = 0.
 TOY = """

@@ -1,0 +1,78 @@
+"""What a trial gives: tables, rates and curves against what they are made from, and the contract of results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from statsmodels.stats.proportion import proportion_confint
+
+import cartsim as cs
+from cartsim.endpoints.survival import kaplan_meier
+from cartsim.errors import InputError
+from cartsim.schedule import MONTH
+
+
+@pytest.fixture(scope="module")
+def result() -> cs.TrialResult:
+    conduct = cs.Conduct(missed=0.1, dropout=0.02)
+    return cs.Trial(cs.Population("bb2121_clinical"), [150e6, 450e6], 80, cs.Protocol(conduct=conduct)).run()
+
+
+def test_rates_are_counts_of_the_table_with_wilson_limits(result):
+    rates = result.responses()
+    row = rates.query("arm == '450e6' and endpoint == 'best response' and category == 'CR'").iloc[0]
+    count = int((result.arm("450e6")["best"] == "CR").sum())
+    low, high = proportion_confint(count, 80, method="wilson")
+    assert (row["n"], row["count"]) == (80, count)
+    assert (row["low"], row["high"]) == pytest.approx((100 * low, 100 * high))
+    assert result.summary.set_index("arm").loc["450e6", "CR"] == pytest.approx(100 * count / 80)
+
+
+def test_survival_is_that_of_the_patients(result):
+    rows = result.arm("150e6")
+    expected = kaplan_meier(rows["pfs_time"] / MONTH, rows["pfs_event"])
+    pd.testing.assert_frame_equal(result.survival("PFS", arm="150e6").frame(), expected.frame())
+    for call in (lambda: result.survival("OS", arm="150e6"), lambda: result.survival(arm="151e6")):
+        with pytest.raises(InputError, match=r"no survival endpoint 'OS'|no arm '151e6' in this trial; did you mean"):
+            call()
+
+
+def test_chunks_and_threads_change_nothing(result):
+    conduct = cs.Conduct(missed=0.1, dropout=0.02)
+    trial = cs.Trial(cs.Population("bb2121_clinical"), [150e6, 450e6], 80, cs.Protocol(conduct=conduct))
+    again = trial.run(chunk=7, n_jobs=2)
+    pd.testing.assert_frame_equal(again.patients, result.patients, check_exact=True)
+    for arm, seen in result.visits.items():
+        np.testing.assert_array_equal(again.visits[arm].mprotein, seen.mprotein)
+
+
+def test_the_contract_of_results(result, tmp_path: Path):
+    assert result.frame is result.patients
+    assert result.failures.empty
+    assert result.warnings == ()
+    assert result.made_by["model"] == "bb2121_clinical"
+    assert len(repr(result)) < 1500
+    assert "<table" in result._repr_html_()
+    names = {path.name for path in result.save(tmp_path)}
+    assert names == {"patients.parquet", "visits.parquet", "responses.csv", "pfs.csv", "summary.json"}
+    assert json.loads((tmp_path / "summary.json").read_text())["made_by"]["seed"] == 2021
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "patients.parquet"), result.patients)
+
+
+def test_judging_needs_the_measurements_and_rules():
+    few = cs.Trial(cs.Population("bb2121_clinical"), [450e6], 5).run(keep_visits=False)
+    with pytest.raises(InputError, match="keep_visits=True"):
+        few.judge(cs.Rules())
+    with pytest.raises(InputError, match=r"give Rules\(...\)"):
+        few.judge("ema")
+
+
+def test_only_the_columns_asked_for_are_kept():
+    few = cs.Trial(cs.Population("bb2121_clinical"), [450e6], 5).run(columns=["burden"])
+    assert "burden" in few.patients
+    assert "Kexp_max" not in few.patients
+    assert few.summary["n"].tolist() == [5]

@@ -1,0 +1,88 @@
+"""A trial's patients, arms and protocol: what is taken, what is given, what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cartsim as cs
+from cartsim.errors import InputError
+
+MODEL = cs.load("bb2121_clinical")
+POPULATION = cs.Population(MODEL, seed=3)
+SHORT = cs.Protocol(cs.Visits(response=(28.0, 61.0, 92.0), landmarks=(2.0,)))
+
+
+def test_arms_are_doses_arms_or_a_mapping_of_names():
+    trial = cs.Trial(POPULATION, [150e6, cs.Arm(450e6, n=20, name="high"), 8e8], 10)
+    assert [(arm.name, arm.n) for arm in trial.arms] == [("150e6", 10), ("high", 20), ("800e6", 10)]
+    split = cs.Regimen.split(450e6, (0.5, 0.5), (0, 7))
+    named = cs.Trial(POPULATION, {"one": 450e6, "two": split}, 10)
+    assert [arm.name for arm in named.arms] == ["one", "two"]
+    assert named.arms[1].regimen == split
+
+
+def test_a_thousand_of_a_population_and_all_of_a_table():
+    assert cs.Trial(POPULATION, [450e6]).n == 1000
+    mine = cs.Patients(MODEL, {"burden": [20.0, 40.0, 60.0]})
+    assert cs.Trial(mine, [450e6]).n == 3
+    assert cs.Trial(mine, [450e6], 2).arms[0].n == 2
+
+
+def test_patients_of_a_table_are_treated_as_a_simulation_treats_them():
+    mine = cs.Patients(MODEL, {"id": ["a", "b"], "burden": [20.0, 60.0], "Kg": [0.01, 0.008], "dose": [1e8, 4e8]})
+    result = cs.Trial(mine, [cs.Arm(regimen=cs.Regimen.single(), name="own dose")], protocol=SHORT).run()
+    assert result.patients["id"].tolist() == ["a", "b"]
+    assert result.patients["dose"].tolist() == [1e8, 4e8]
+    alone = cs.simulate(mine, times=[28.0, 61.0, 92.0], outputs=["mprotein_gL"])
+    np.testing.assert_allclose(result.visits["own dose"].mprotein, alone["mprotein_gL"], rtol=1e-4)
+
+
+def test_the_same_patients_are_in_every_arm():
+    patients = cs.Trial(POPULATION, [150e6, 450e6], 30, SHORT).run().patients
+    one, other = (rows.reset_index(drop=True) for _, rows in patients.groupby("arm", observed=True))
+    pd.testing.assert_series_equal(one["Kexp_max"], other["Kexp_max"])
+    assert one["Cmax"].tolist() != other["Cmax"].tolist()
+
+
+def test_the_population_says_which_model_and_seed():
+    shifted = cs.Population(MODEL.override({"Kg": 0.02}), seed=9)
+    made = cs.Trial(shifted, [450e6], 5, SHORT).run().made_by
+    assert made["values"]["Kg"] == 0.02
+    assert made["seed"] == 9
+
+
+def test_map_gives_what_a_function_makes_of_each_chunk_in_order():
+    trial = cs.Trial(POPULATION, [150e6, 450e6], 25, SHORT)
+    found = trial.map(lambda seen: (seen.arm, len(seen.patients)), chunk=10)
+    assert found == [("150e6", 10), ("150e6", 10), ("150e6", 5), ("450e6", 10), ("450e6", 10), ("450e6", 5)]
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: cs.Trial(MODEL, [450e6]), r"a trial of Model; give Population\(model, seed=...\)"),
+        (lambda: cs.Trial(pd.DataFrame(), [450e6]), r"give Population\(model, seed=...\) or Patients\(model, table\)"),
+        (lambda: cs.Trial(POPULATION, []), "without arms"),
+        (lambda: cs.Trial(POPULATION, cs.Arm(450e6)), "give a list"),
+        (lambda: cs.Trial(POPULATION, 450e6), "give a list"),
+        (lambda: cs.Trial(POPULATION, ["much"]), r"an arm is 'much'; give a dose in cells"),
+        (lambda: cs.Trial(POPULATION, [450e6, 450e6]), "two arms called '450e6'"),
+        (lambda: cs.Trial(POPULATION, [450e6], 0), "a trial of 0 patients"),
+        (lambda: cs.Trial(POPULATION, [450e6], 2.5), "a trial of 2.5 patients"),
+        (lambda: cs.Trial(cs.Patients(MODEL, {"burden": [20.0]}), [450e6], 2), "but there are 1; ask for fewer"),
+        (lambda: cs.Trial(POPULATION, [450e6], protocol=cs.Visits()), r"give Protocol\(...\)"),
+        (lambda: cs.Trial(POPULATION, [450e6], solver=1e-6), r"give Solver\(...\)"),
+        (lambda: cs.Trial(cs.Population("bb2121_xenograft"), [5e6]), "cannot be tried on patients"),
+        (lambda: cs.Protocol(assays={"ldh": cs.Assay()}), "an assay of 'ldh'"),
+        (lambda: cs.Protocol(rules="ema"), r"give Rules\(...\)"),
+        (lambda: cs.Rules(censoring="who"), "it is fda or ema"),
+        (lambda: cs.Arm(), "either a dose or a regimen"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_to_do(call, says):
+    with pytest.raises(InputError, match=says) as refused:
+        call()
+    assert "np." not in str(refused.value)
+    assert "\n" not in str(refused.value)
