@@ -30,6 +30,7 @@ What needs no model is checked here; names of outputs and parameters, and their 
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -430,7 +431,7 @@ def _table(source: Any, name: str) -> tuple[str, pd.DataFrame]:
         )
     elif isinstance(source, (str, Path)):
         path = Path(source)
-        if not path.suffix and not path.exists():
+        if not path.suffix and not os.path.exists(path):
             path = example(str(source))
         name, table = name or path.name, read_table(path, comments=True)
     else:

@@ -41,7 +41,7 @@ def test_repeated_doses_by_times_and_by_interval_agree():
 
 @settings(deadline=None)
 @given(
-    total=st.floats(0, 1e10),
+    total=st.floats(0, 1e10, allow_subnormal=False),  # 5e-324 has no half
     weights=st.lists(st.floats(0.01, 1), min_size=1, max_size=6),
 )
 def test_a_split_dose_adds_up_to_its_total(total, weights):

@@ -145,7 +145,7 @@ def test_memory_is_asked_before_patients_are_drawn(monkeypatch):
         "cartsim.population.population.Population.table", lambda *_, **__: pytest.fail("patients were drawn")
     )
     with pytest.raises(InputError, match=r"100,000,000,000 patients with 7 outputs at 365 times would take .* GiB"):
-        simulate("bb2121_clinical", 10**11, times=range(365))
+        simulate(Population("bb2121_clinical"), n=10**11, times=range(365))
 
 
 def test_memory_of_a_result(monkeypatch):

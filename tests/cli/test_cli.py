@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 import cartsim
 from cartsim.cli.app import app
-from cartsim.endpoints.kinetics import nca_table
+from cartsim.endpoints.kinetics import nca
 from cartsim.endpoints.response import respond
 from cartsim.endpoints.rules import IMWG2016
 from cartsim.model.reader import load, names
@@ -689,7 +689,7 @@ def test_nca_on_own_data(tmp_path):
     path = tmp_path / "own.csv"
     path.write_text("id,time,value\n1,2,40\n1,7,9000\n1,14,30000\n1,21,12000\n1,28,5000\n1,60,300\n")
     table = parsed(done("nca", path, "--lloq", "50"))
-    expected = nca_table(pd.read_csv(path))
+    expected = nca(pd.read_csv(path))
     assert table["Cmax"][0] == 30000
     assert table["Tmax"][0] == 14
     assert table["AUC0-28"][0] == expected["AUC0-28"][0]

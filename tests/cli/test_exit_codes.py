@@ -390,7 +390,8 @@ def test_names_of_files_are_names_only(refused, reader, name):
 
 
 def _summary(visits: object) -> str:
-    return json.dumps({"visits": visits})
+    rules = {"response": {}, "landmark": {}, "censoring": "fda", "lloq": 50}
+    return json.dumps({"made_by": {}, "visits": visits, "rules": rules})
 
 
 SUMMARIES = {

@@ -61,7 +61,7 @@ def found(toy):
 def _call(toy, *words, data=None):
     from typer.testing import CliRunner
 
-    from cartsim.cli import app
+    from cartsim.cli.app import app
 
     given = ["fit", toy, data or toy.with_name("data.csv"), *words]
     return CliRunner().invoke(app, [str(word) for word in given])

@@ -499,7 +499,7 @@ def test_bad_rules_and_files_are_refused(tmp_path: Path) -> None:
 def test_command(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from cartsim.cli import app
+    from cartsim.cli.app import app
 
     data, _ = synthetic_patients(CRB401_DOSES[:4])
     data.to_csv(tmp_path / "data.csv", index=False)
@@ -527,7 +527,7 @@ def test_command(tmp_path: Path) -> None:
 def test_command_refuses_bad_input(words: list[str], message: str, tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from cartsim.cli import app
+    from cartsim.cli.app import app
 
     result = CliRunner().invoke(app, ["fit-responses", *words, "--out", str(tmp_path / "out")])
     assert result.exit_code == 2

@@ -195,7 +195,7 @@ def test_population_is_recovered(recovered: tuple[PopulationFit, pd.DataFrame]) 
 
 
 def test_trace_and_its_picture(recovered: tuple[PopulationFit, pd.DataFrame]) -> None:
-    from cartsim.plots.population import convergence
+    from cartsim.plots.population import trace as drawn
 
     fit, _ = recovered
     trace = fit.trace
@@ -207,10 +207,10 @@ def test_trace_and_its_picture(recovered: tuple[PopulationFit, pd.DataFrame]) ->
     settled = trace[trace["phase"] != "newton"].tail(30)
     for name, goal in (("accepted_together", 0.3), ("accepted_alone", 0.4)):
         assert settled[name].mean() == pytest.approx(goal, abs=0.1)
-    figure = convergence(trace, fit.estimates)
+    figure = drawn(trace, fit.estimates)
     assert [axis.get_title() for axis in figure.axes][:4] == ["Kexp_max", "Kkill_max", "gamma_m", "omega Kexp_max"]
     with pytest.raises(InputError, match="no column"):
-        convergence(trace.drop(columns="Kexp_max"), fit.estimates)
+        drawn(trace.drop(columns="Kexp_max"), fit.estimates)
 
 
 def test_fixed_means_and_the_same_seed() -> None:
@@ -297,7 +297,7 @@ def test_one_patient_is_no_population() -> None:
 def test_command(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from cartsim.cli import app
+    from cartsim.cli.app import app
 
     data, _ = synthetic_patients((450e6,) * 8, parameters=PARAMETERS, transgene=Sampled((7, 14, 28), 0.3, 50.0), seed=2)
     data.to_csv(tmp_path / "data.csv", index=False)

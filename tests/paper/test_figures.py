@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from cartsim.fitting.observations import example
 from scipy.stats import CensoredData, ecdf
 from typer.testing import CliRunner, Result
 
 import cartsim
 from cartsim import InputError
 from cartsim.cli.app import app
+from cartsim.observations import example
 from cartsim.paper import FIGURES, Drawn, figure
 
 POINTS = Path(__file__).parents[2].parent / "shared" / "data" / "xenograft_fig2b.csv"
