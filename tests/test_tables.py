@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cartsim import memory, simulate, tables
 from cartsim.errors import InputError
+from cartsim.population.population import Population
 from cartsim.tables import finite_number, read_table
 
 

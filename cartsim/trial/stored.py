@@ -51,6 +51,10 @@ def read_trial(folder: str | Path) -> TrialResult:
         for month in protocol.visits.landmarks:
             _numbers(patients, f"change_{month:g}")
         names = list(dict.fromkeys(str(arm) for arm in patients["arm"]))
+        for name in names:
+            place = np.flatnonzero(patients["arm"].astype(str) == name)
+            if place[-1] - place[0] >= len(place):
+                raise ValueError(f"the patients of arm {name} are not one below the other")
         patients["arm"] = pd.Categorical(patients["arm"].astype(str), names, ordered=True)
         kept = {
             str(arm): _visited(rows, visits[visits["arm"].astype(str) == arm], protocol.visits, str(arm))

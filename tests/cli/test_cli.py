@@ -387,7 +387,7 @@ def test_a_failing_trial_leaves_an_earlier_one_as_it_was(tmp_path, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cartsim.trial.outcome.Outcome.responses", fail)
+    monkeypatch.setattr("cartsim.trial.outcome.TrialResult.responses", fail)
     result = call("trial", "--n", "4", "--dose", "450e6", "--out", tmp_path)
     assert result.exit_code == 1
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("pfs.csv", "earlier")]
@@ -433,7 +433,7 @@ def parsed(result: Result) -> pd.DataFrame:
 def test_simulate_prints_the_typical_patient():
     table = parsed(done("simulate", "bb2121_clinical", "--times", "0:30:10,60", "--outputs", "transgene,Tumor"))
     run = cartsim.simulate("bb2121_clinical", times=[0, 10, 20, 30, 60], outputs=["transgene", "Tumor"])
-    pd.testing.assert_frame_equal(table, run.frame(), check_exact=True)
+    pd.testing.assert_frame_equal(table, run.frame[["id", "time", *run.keys()]], check_exact=True)
 
 
 def test_simulate_in_a_process_of_its_own():
@@ -454,10 +454,10 @@ def test_simulate_patients_of_a_file(tmp_path):
     path = tmp_path / "patients.csv"
     path.write_text('id,burden,dose\nb,20,450e6\n"a, 2",95,50e6\n')
     words = ("simulate", "bb2121_clinical", "--times", "0,28", "--patients", path, "--outputs", "transgene")
-    run = cartsim.simulate("bb2121_clinical", path, times=[0, 28], outputs=["transgene"])
+    run = cartsim.simulate(cartsim.Patients("bb2121_clinical", path), times=[0, 28], outputs=["transgene"])
     assert list(run.ids) == ["b", "a, 2"]
     table = parsed(done(*words))
-    pd.testing.assert_frame_equal(table, run.frame(), check_exact=True, check_dtype=False)
+    pd.testing.assert_frame_equal(table, run.frame[["id", "time", *run.keys()]], check_exact=True, check_dtype=False)
     done(*words, "--out", tmp_path / "table.csv")
     done(*words, "--out", tmp_path / "table.parquet")
     written = pd.read_csv(tmp_path / "table.csv", float_precision="round_trip")

@@ -220,7 +220,7 @@ def test_5a_shows_the_assessments_of_the_file(drawn):
     seen = table[table["source"] == "observed"]
     given = pd.read_csv(example(), comment="#").dropna(subset="category")
     given = given[given["id"].isin(seen["id"])]
-    assert seen[["id", "day", "observed"]].to_numpy().tolist() == given[["id", "day", "category"]].to_numpy().tolist()
+    assert seen[["id", "day", "observed"]].to_numpy().tolist() == given[["id", "time", "category"]].to_numpy().tolist()
     assert len(drawn["5a"].figure.axes) == seen["id"].nunique() > 1
     assert (seen["low"] <= seen["high"]).all()
     within = seen["change"].between(seen["low"], seen["high"])
@@ -235,10 +235,10 @@ def test_5b_observed_curves_are_those_of_the_file(drawn):
     table = drawn["5b"].frame
     for group, rows in (("< 150e6", last[last["dose"] < 150e6]), ("≥ 150e6", last[last["dose"] >= 150e6])):
         progressed = rows["category"] == "PD"
-        estimate = ecdf(CensoredData(rows["day"][progressed], right=rows["day"][~progressed])).sf
+        estimate = ecdf(CensoredData(rows["time"][progressed], right=rows["time"][~progressed])).sf
         mine = table[(table["group"] == group) & (table["kind"] == "observed")].set_index("time")["survival"]
         np.testing.assert_allclose(mine, estimate.evaluate(mine.index * 30.4375 + 1e-6), atol=1e-12)
-        assert mine.index[-1] * 30.4375 == pytest.approx(rows["day"].max())
+        assert mine.index[-1] * 30.4375 == pytest.approx(rows["time"].max())
         fitted = table[(table["group"] == group) & (table["kind"] == "fitted")]
         assert len(fitted) > 1
     assert "no real patient" in said(drawn["5b"].caption)

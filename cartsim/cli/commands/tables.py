@@ -39,7 +39,7 @@ def respond(
     rules = rules_from("imwg2016", settings_of(set_))
     assert isinstance(rules, IMWG2016)
     listed = None if patients is None else read_table(patients)
-    found = judged(read_observations(file), rules, patients=listed)
+    found = judged(read_observations(file, name=str(file)), rules, patients=listed)
     write_table(found, out)
 
 
@@ -58,5 +58,5 @@ def nca(
     from cartsim.observations import read_observations
 
     check_file(out)
-    found = kinetics.nca(read_observations(file), lloq=lloq, method=method, horizon=horizon)
+    found = kinetics.nca(read_observations(file, name=str(file)), lloq=lloq, method=method, horizon=horizon)
     write_table(found, out)
