@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import cartsim
-from cartsim.simulation import RTOL
+from cartsim.solver import RTOL
 
 TIMES = np.concatenate([np.arange(0, 31.0), np.arange(37, 640, 7.0), [640.0]])
 STATES = ("CARTe_PB", "CARTm_PB", "mprotein")

@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 IMPORT = "import cartsim"
-SIMULATE = "import cartsim; cartsim.simulate({model!r}, None, None, [0.0, 7.0, 28.0], announce=lambda message: None)"
-THOUSAND = "import cartsim; cartsim.simulate({model!r}, 1000, None, range(0, 640, 7), announce=lambda message: None)"
+SIMULATE = "import cartsim; cartsim.simulate({model!r}, times=[0.0, 7.0, 28.0])"
+THOUSAND = "import cartsim as c; c.simulate(c.Population({model!r}), n=1000, times=range(0, 640, 7))"
 COMMAND = """import sys
 sys.argv = ["cartsim", "simulate", {model!r}, "--times", "0:28:7"]
 from cartsim.cli import main

@@ -24,16 +24,12 @@ from typing import Any
 def trial(n: int, cores: int) -> dict[str, Any]:
     """One run, in a process of its own."""
     import cartsim
-    from cartsim.trial import outcome
-    from cartsim.trial.trial import Arm, Trial
 
-    model = cartsim.load("bb2121_clinical")
-    cartsim.simulate(
-        cartsim.Population(cartsim.load(model)), 450e6, [1.0], n_jobs=cores, n=128
-    )  # load machine code, start threads
+    population = cartsim.Population("bb2121_clinical")
+    cartsim.simulate(population, 450e6, [1.0], n_jobs=cores, n=128)  # load machine code, start threads
     began = time.perf_counter()
-    design = Trial(model, (Arm(450e6, n),), curves=0)
-    judged = outcome.run(design, n_jobs=cores, keep_visits=False, columns=("best", "pfs_time"))
+    design = cartsim.Trial(population, [450e6], n, curves=0)
+    judged = design.run(n_jobs=cores, keep_visits=False, columns=("best", "pfs_time"))
     seconds = time.perf_counter() - began
     row = judged.summary.iloc[0]
     pfs = f"{row['PFS']:.2f} months" if row["PFS"] == row["PFS"] else "not reached"
@@ -52,9 +48,7 @@ def engine(n: int, cores: int) -> dict[str, Any]:
     model = cartsim.load("bb2121_clinical")
     population = cartsim.Population(model)
     times = np.concatenate([np.arange(0, 31.0), np.arange(37, 640, 7.0), [640.0]])
-    cartsim.simulate(
-        cartsim.Population(cartsim.load(model)), 450e6, [1.0], n_jobs=cores, n=128
-    )  # load machine code, start threads
+    cartsim.simulate(population, 450e6, [1.0], n_jobs=cores, n=128)  # load machine code, start threads
     seconds, failed = 0.0, 0
     for first in range(0, n, 20_000):
         table = population.table(first, min(first + 20_000, n)).reset_index()
