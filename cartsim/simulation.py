@@ -41,9 +41,10 @@ class Simulation(Result):
     ids, status, steps, retreated
         (n,) Each patient's id, code of `cartsim.engine.rodas.Status`, integration steps, and time of the first
         conditional infusion (NaN for none).
-    given
-        A row a patient: what it was treated with (``dose``, the first infusion in cells) and its own parameters and
-        covariates.
+    doses
+        (n,) Cells of each patient's first infusion.
+    table
+        The patients' own parameters and covariates, a row each; empty for the typical patient.
     """
 
     what = "simulation"
@@ -54,7 +55,8 @@ class Simulation(Result):
     status: NDArray[np.int64]
     steps: NDArray[np.int64]
     retreated: NDArray[np.float64]
-    given: pd.DataFrame
+    doses: NDArray[np.float64]
+    table: pd.DataFrame | Mapping[str, Any]
     made_by: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, output: str) -> NDArray[np.float64]:
@@ -85,6 +87,17 @@ class Simulation(Result):
 
     def _ipython_key_completions_(self) -> list[str]:
         return self.keys()
+
+    @cached_property
+    def given(self) -> pd.DataFrame:
+        """A row a patient: ``dose``, the first infusion in cells, and its own parameters and covariates."""
+        import pandas as pd
+
+        given = pd.DataFrame(dict(self.table), index=pd.Index(self.ids, name="id")).drop(
+            columns="dose", errors="ignore"
+        )
+        given.insert(0, "dose", self.doses)
+        return given
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -245,7 +258,7 @@ def simulate(
 
 def simulate_rows(
     model: Model,
-    table: pd.DataFrame,
+    table: pd.DataFrame | Mapping[str, Any],
     dose: float | Regimen | None,
     times: NDArray[np.float64],
     outputs: Sequence[str] | None,
@@ -255,13 +268,17 @@ def simulate_rows(
     solver: Solver = Solver(),  # noqa: B008 (frozen)
     n_jobs: int = 1,
 ) -> Simulation:
-    """Simulate the rows of a table, index ``id``; `simulate` with everything looked up."""
+    """Simulate the rows of a table, index ``id``; `simulate` with everything looked up.
+
+    An empty mapping is the typical patient, for whom nobody waits for pandas.
+    """
     from cartsim.engine.ensemble import Ensemble
     from cartsim.engine.rodas import Trajectories
 
     names = _outputs(model, outputs)
     regimen = _regimen(model, dose, own_dose)
-    n = len(table)
+    ids = np.zeros(1, np.int64) if isinstance(table, Mapping) else table.index.to_numpy()
+    n = len(ids)
     parameters = model.values(table, n)
     dose_times, dose_amounts = _schedule(model, regimen, n, own_dose)
     ensemble = Ensemble(model, regimen, times, names, solver)
@@ -278,25 +295,22 @@ def simulate_rows(
             delayed(ensemble.integrate)(parameters[part], dose_times, dose_amounts[part], found.part(part))
             for part in parts
         )
-    given = table.drop(columns="dose", errors="ignore")
-    given.insert(0, "dose", dose_amounts[:, 0] if dose_amounts.shape[1] else 0.0)
     return Simulation(
         model=model,
-        ids=table.index.to_numpy(),
+        ids=ids,
         times=times,
         values=dict(zip(names, found.outputs, strict=True)),
         status=found.status,
         steps=found.steps,
         retreated=found.retreated,
-        given=given,
+        doses=dose_amounts[:, 0] if dose_amounts.shape[1] else np.zeros(n),
+        table=table,
         made_by=made_by(model, seed=seed, rtol=solver.rtol, extinction=solver.extinction, regimen=regimen),
     )
 
 
-def _whom(who: Any, n: Any) -> tuple[Model, pd.DataFrame, NDArray[np.float64] | None, int | None]:
+def _whom(who: Any, n: Any) -> tuple[Model, Any, NDArray[np.float64] | None, int | None]:
     """The model, the patients as a table (index ``id``), their own doses, and the seed of virtual ones."""
-    import pandas as pd
-
     if isinstance(who, Population):
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise InputError(f"{n} virtual patients; say how many of the population with n, 1 or more")
@@ -305,9 +319,9 @@ def _whom(who: Any, n: Any) -> tuple[Model, pd.DataFrame, NDArray[np.float64] | 
         raise InputError("n goes with a Population: a model has one typical patient, Patients as many as their rows")
     if isinstance(who, Patients):
         return who.model, who.rows.drop(columns="dose", errors="ignore"), who.dose, None
-    if isinstance(who, (Mapping, pd.DataFrame)):
+    if isinstance(who, Mapping) or hasattr(who, "columns"):
         raise InputError("a table of patients needs its model; give Patients(model, table)")
-    return load(who), pd.DataFrame(index=pd.RangeIndex(1, name="id")), None, None
+    return load(who), {}, None, None
 
 
 def _cores() -> int:

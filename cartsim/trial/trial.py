@@ -278,7 +278,7 @@ class Trial:
             curves = Curves(shown, {name: at(name, shown)[:kept] for name in names})
         patients = table.reset_index()
         patients.insert(1, "arm", self.arms[arm].name)
-        patients.insert(2, "dose", run.given["dose"].to_numpy())
+        patients.insert(2, "dose", run.doses)
         baseline = measured("mprotein", at("mprotein_gL", np.zeros(1)), np.zeros(1))[:, 0]
         return Measurements(
             arm=self.arms[arm].name,
