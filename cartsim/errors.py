@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 
@@ -20,3 +21,8 @@ def choices(name: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {' or '.join(spelled[each] for each in close)}?"
     return f"; choose from {', '.join(spelled.values())}" if spelled else ""
+
+
+def say(message: str) -> None:
+    """A message for the user, on stderr."""
+    print(f"cartsim: {message}", file=sys.stderr)

@@ -26,7 +26,6 @@ import hashlib
 import json
 import math
 import os
-import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,7 +37,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from cartsim import memory
-from cartsim.errors import InputError
+from cartsim.errors import InputError, say
 from cartsim.files import tidy, write_whole
 from cartsim.version import __version__
 
@@ -241,7 +240,7 @@ class _Parts:
         try:
             return (work.unpack(self._arrays(path, start, stop), stop - start),)
         except Exception as error:  # whatever is wrong with a file, the piece can be computed again
-            _say(f"{path}: {' '.join(str(error).split()) or type(error).__name__}; it is computed again")
+            say(f"{path}: {' '.join(str(error).split()) or type(error).__name__}; it is computed again")
             return None
 
     def _arrays(self, path: Path, start: int, stop: int) -> Arrays:
@@ -395,7 +394,7 @@ def _results(
             advance(done.n)
             yield done.result
     if parts is not None and taken:
-        _say(f"{taken:,} of {total:,} {what} taken from {parts.folder}")
+        say(f"{taken:,} of {total:,} {what} taken from {parts.folder}")
 
 
 def _piece(work: Any, parts: _Parts | None, start: int, stop: int) -> _Done[Any]:
@@ -446,7 +445,3 @@ def _duration(seconds: int) -> str:
 def _brief(value: Any) -> str:
     name = getattr(value, "__name__", None)
     return str(name) if name else f"a {type(value).__name__}"
-
-
-def _say(message: str) -> None:
-    print(f"cartsim: {message}", file=sys.stderr)

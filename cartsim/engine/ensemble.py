@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.engine import kernel, rodas
-from cartsim.errors import InputError
+from cartsim.errors import InputError, say
 from cartsim.model.model import Model
 from cartsim.regimen import Regimen
 from cartsim.solver import Solver
@@ -113,8 +112,3 @@ def _watched(model: Model, regimen: Regimen) -> rodas.Retreatment | None:
         delay=rule.delay,
         maximum=rule.maximum,
     )
-
-
-def say(message: str) -> None:
-    """A message for the user, on stderr."""
-    print(f"cartsim: {message}", file=sys.stderr)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, say
 from cartsim.model.model import Model
 from cartsim.population.patients import Patients
 from cartsim.population.population import Population
@@ -207,7 +207,7 @@ class Trial:
         A checkpoint needs a function with ``pack`` and ``unpack`` (see `cartsim.runs.Work`), such as `Readout`. Raises
         `InputError` for any other, and for a folder that cannot be written.
         """
-        from cartsim.engine import ensemble, kernel
+        from cartsim.engine import kernel
 
         kept = None
         if checkpoint is not None:
@@ -226,7 +226,7 @@ class Trial:
             progress=progress,
             kept=kept,
         )
-        kernel.compile_model(self.model, ensemble.say)  # once, before the workers all want it
+        kernel.compile_model(self.model, say)  # once, before the workers all want it
         return list(results)
 
     def measure(self, arm: int, start: int, stop: int) -> Measurements:
