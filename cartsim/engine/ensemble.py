@@ -49,12 +49,12 @@ class Ensemble:
         log_scaled = np.array([s.scale == "log" for s in of])
         ceilings = np.array([s.ceiling or np.inf for s in of])
         self.task = Task(
-            times=times,
-            dose_times=np.array([infusion.time for infusion in regimen.doses], np.float64),
+            times=np.array(times, float),  # compiled code takes no views and nothing read-only
+            dose_times=np.array([infusion.time for infusion in regimen.doses], float),
             columns=np.array([names.index(n) if n in names else -1 for n in (*model.outputs, *states)], np.int64),
             needed=np.array(sorted(states.index(s) for s in model.states_behind(names)), np.int64),
             log_scaled=log_scaled,
-            negligible=np.array([s.negligible for s in of], np.float64),
+            negligible=np.array([s.negligible for s in of], float),
             ceilings=np.where(log_scaled, np.log(ceilings), ceilings),
             seeded=any(s.seed is not None for s in of),
             rtol=float(solver.rtol),
@@ -73,9 +73,9 @@ class Ensemble:
         amounts = np.zeros(len(parameters))
         if self.rule is not None:
             amounts[:] = dose_amounts[:, 0] if self.rule.dose is None else self.rule.dose
-        task = self.task._replace(dose_times=dose_times)
-        patients = Patients(parameters, dose_amounts, amounts, self._extinction(parameters))
-        rodas.integrate(self.kernel, task, patients, into)
+        own, doses = (np.require(each, float, "CW") for each in (parameters, dose_amounts))
+        patients = Patients(own, doses, amounts, self._extinction(parameters))
+        rodas.integrate(self.kernel, self.task, patients, into)
 
     def _extinction(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n, states) The value below which each patient's pool is gone; (0, states) where none ever is."""

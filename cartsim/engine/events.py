@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.engine.scale import carried, inlined
+from cartsim.engine.scale import carried, compiled, inlined
 from cartsim.engine.task import Trigger
 from cartsim.engine.work import Work
 
@@ -22,7 +22,7 @@ def inside(work: Work, lane: Any, i: int, theta: float) -> float:
     return value
 
 
-@inlined
+@compiled
 def crossing(work: Work, lane: Any, i: int, limit: float) -> float:
     """Where in the step state i passes the limit that lies between its two ends."""
     falling = inside(work, lane, i, 1.0) < limit
@@ -37,7 +37,7 @@ def crossing(work: Work, lane: Any, i: int, limit: float) -> float:
     return after
 
 
-@inlined
+@compiled
 def first_emptied(work: Work, lane: Any, limits: NDArray[np.float64], log: NDArray[np.bool_]) -> tuple[float, int]:
     """The first state to fall through its limit: (where in the step, which), or (1, -1)."""
     first, which = 1.0, -1
@@ -51,7 +51,7 @@ def first_emptied(work: Work, lane: Any, limits: NDArray[np.float64], log: NDArr
     return first, which
 
 
-@inlined
+@compiled
 def triggered(work: Work, lane: Any, trigger: Trigger, log: bool, fraction: float) -> float:
     """Where in the first ``fraction`` of the step a further infusion is called for, or -1; keeps the lane's nadir.
 

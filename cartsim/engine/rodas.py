@@ -122,13 +122,11 @@ def _fill(rates: Any, p: Any, task: Task, work: Work, lane: Any) -> float:
     h = first_step(rates, p, t, 0.5 * (_next_stop(task, lane) - t), task, work)
     if h == 0.0:
         return h
-    for i in range(x.size):
-        work.reached[i] = work.end[i]
     while lane.next_time < task.times.size and task.times[lane.next_time] < t + h:
-        explicit_step(rates, p, t, task.times[lane.next_time] - t, x, work.slopes, work.end)
-        _see(work.end, task, work, lane)
+        explicit_step(rates, p, t, task.times[lane.next_time] - t, x, work.slopes, work.between)
+        _see(work.between, task, work, lane)
     for i in range(x.size):
-        x[i] = work.reached[i]
+        x[i] = work.end[i]
     work.time[lane.place] = t + h
     return h
 
@@ -219,11 +217,11 @@ def _accept(task: Task, patients: Patients, work: Work, lane: Any, found: Trajec
     h, error = work.step[k], work.error[k]
     fraction, reached, emptied = _kept(task, patients, work, lane, found)
     _read(reached, task, work, lane)
+    if fraction < 1.0:
+        _cut(fraction, work, lane)
     for i in range(task.log_scaled.size):
-        value = inside(work, lane, i, fraction) if fraction < 1.0 else work.new[i, k]
-        work.x[i] = ABSENT if task.log_scaled[i] and value < NOTHING else value
-    for i in range(work.x.size):  # not before the whole interpolant is read
-        work.y[i, k] = work.x[i]
+        value = work.new[i, k]
+        work.y[i, k] = ABSENT if task.log_scaled[i] and value < NOTHING else value
     if emptied >= 0:
         work.y[emptied, k] = ABSENT if task.log_scaled[emptied] else 0.0
         work.alive[emptied, k] = 0.0
@@ -232,6 +230,15 @@ def _accept(task: Task, patients: Patients, work: Work, lane: Any, found: Trajec
     factor = SAFETY * error**-0.2 if error > 1e-12 else GROWTH
     work.step[k] = h * min(grown, max(SHRINK, factor))
     lane.refused = 0
+
+
+@inlined
+def _cut(fraction: float, work: Work, lane: Any) -> None:
+    """Let the step end inside itself."""
+    for i in range(work.x.size):
+        work.x[i] = inside(work, lane, i, fraction)
+    for i in range(work.x.size):
+        work.new[i, lane.place] = work.x[i]
 
 
 @inlined
@@ -324,42 +331,28 @@ def _finite(out: Any, who: int, done: int, task: Task) -> bool:
 
 
 _code = MachineCode("driver")
-_vector = types.float64[::1]
-_counts = types.int64[::1]
-_void = types.void
-_matrix = types.float64[:, ::1]
-_cube = types.float64[:, :, :]
-_example = Task(
-    times=np.zeros(1),
-    dose_times=np.zeros(1),
-    columns=np.zeros(1, np.int64),
-    needed=np.zeros(1, np.int64),
-    log_scaled=np.zeros(1, np.bool_),
-    negligible=np.zeros(1),
-    ceilings=np.zeros(1),
-    seeded=False,
-    rtol=0.0,
-    max_steps=0,
-    trigger=Trigger(),
-)
+_void, _real, _int = types.void, types.float64, types.int64
+_vector, _matrix, _cube, _counts = _real[::1], _real[:, ::1], _real[:, :, :], _int[::1]
+_reals, _whole, _table = np.zeros(1), np.zeros(1, np.int64), np.zeros((1, 1))
+_example = Task(_reals, _reals, _whole, _whole, _reals > 0, _reals, _reals, False, 0.0, 0, Trigger())
 
 
 @_code.kept(
     _void(
-        types.FunctionType(_void(_vector, types.float64)),
+        types.FunctionType(_void(_vector, _real)),
         types.FunctionType(_void(_vector, _vector)),
         types.FunctionType(_void(_vector, _vector)),
-        types.FunctionType(_void(_vector, types.float64, _vector)),
-        types.FunctionType(_void(types.float64, _vector, _vector, _vector)),
-        types.FunctionType(_void(_vector, _vector, _matrix, _counts, types.int64, types.int64, _cube)),
+        types.FunctionType(_void(_vector, _real, _vector)),
+        types.FunctionType(_void(_real, _vector, _vector, _vector)),
+        types.FunctionType(_void(_vector, _vector, _matrix, _counts, _int, _int, _cube)),
         typeof(_example),
-        typeof(Patients(np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1), np.zeros((1, 1)))),
+        typeof(Patients(_table, _table, _reals, _table)),
         typeof(Work.empty(1, 1, 1)),
         types.Tuple([_cube, _counts, _counts, _counts, _vector, _vector]),  # converted
     ),
     error_model="numpy",
     nogil=True,
-    _nrt=False,
+    _nrt=False,  # as the pieces, see ``scale``
 )
 def _run(attempt, constants, initial, infuse, rates, outputs, task, patients, work, found):  # type: ignore[no-untyped-def]  # noqa: PLR0913
     """Take all patients through: each lane, on its own, from start to end, then the next patient."""

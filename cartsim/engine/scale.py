@@ -17,8 +17,10 @@ EMPTY = math.exp(NOTHING)
 EMPTY_BELOW = -625.0
 """ln of a pool that is empty, as the integrator marks it, lies below this."""
 
-inlined = njit(error_model="numpy", forceinline=True, _nrt=False)
-"""For the pieces of a compiled function: they cost no call."""
+_options: Any = {"error_model": "numpy", "_nrt": False}
+compiled: Any = njit(**_options)
+inlined: Any = njit(**_options, forceinline=True)
+"""For the pieces of compiled functions. They count no references, and so can make no array: a step costs no more."""
 
 
 @inlined

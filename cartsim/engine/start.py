@@ -1,4 +1,4 @@
-"""The first step where an empty pool begins to fill: explicit and in natural units, where its course is a straight line.
+"""The first step where an empty pool fills: explicit, in natural units, in which its course is a straight line.
 
 Its logarithm has a pole there and would cost dozens of tiny steps. The method is that of Dormand and Prince, 5(4),
 J. Comput. Appl. Math. 6:19 (1980).
@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from cartsim.engine.scale import EMPTY
+from cartsim.engine.scale import EMPTY, compiled
 from cartsim.engine.task import Task
 from cartsim.engine.work import Work
 
@@ -31,7 +30,7 @@ C = np.array([0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1])
 E = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
 
 
-@njit(error_model="numpy", _nrt=False)
+@compiled
 def explicit_step(rates: Any, p: Any, t: float, h: float, x: Any, slopes: Any, end: Any) -> None:
     """One step from ``x``: its ``slopes`` and its ``end``."""
     for s in range(7):
@@ -43,7 +42,7 @@ def explicit_step(rates: Any, p: Any, t: float, h: float, x: Any, slopes: Any, e
         rates(t + C[s] * h, p, end, slopes[s])
 
 
-@njit(error_model="numpy", _nrt=False)
+@compiled
 def first_step(rates: Any, p: Any, t: float, longest: float, task: Task, work: Work) -> float:
     """A step from ``work.x`` to ``work.end`` that is accurate enough: its length, 0 if there is none."""
     x, end, slopes = work.x, work.end, work.slopes

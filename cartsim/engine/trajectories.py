@@ -43,4 +43,4 @@ class Trajectories(NamedTuple):
 
     def part(self, patients: slice) -> Trajectories:
         """The room of some of the patients: what is written there is seen here."""
-        return Trajectories(self.outputs[:, patients], *(each[patients] for each in self[1:]))
+        return self._make([self.outputs[:, patients], *(each[patients] for each in self[1:])])

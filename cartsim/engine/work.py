@@ -13,7 +13,7 @@ NOBODY = -1
 GOES_ON = -1
 _LANE = np.dtype(
     [
-        ("place", np.int64),  # of the lane among the others
+        ("place", np.uint64),  # of the lane among the others
         ("patient", np.int64),  # or NOBODY
         ("halted", np.bool_),  # at a start, a dose or an end, or empty
         ("ending", np.int64),  # Status of the patient, or GOES_ON
@@ -43,7 +43,7 @@ class Work(NamedTuple):
     seen: NDArray[np.float64]  # (lanes, states, times) as carried
     x: NDArray[np.float64]  # (states,) of one patient, in natural units; so are these:
     end: NDArray[np.float64]  # (states,)
-    reached: NDArray[np.float64]  # (states,)
+    between: NDArray[np.float64]  # (states,)
     slopes: NDArray[np.float64]  # (7, states)
     c: NDArray[np.float64]  # (constants,)
 
@@ -54,25 +54,27 @@ class Work(NamedTuple):
         room = np.zeros(at.size + 8)
         first = -room.ctypes.data % 64 // 8  # rows on cache lines: a packed load that straddles two costs double
         flat = room[first : first + at.size]
-        time, step, error, *blocks = np.split(flat, [at.step, at.error, at.y, at.new, at.dense, at.alive, at.constants])
-        y, new, dense, alive, constants = (block.reshape(-1, LANES) for block in blocks)
         lanes = np.zeros(LANES, _LANE)
         lanes["place"], lanes["patient"], lanes["halted"] = np.arange(LANES), NOBODY, True
+
+        def rows(start: int, end: int) -> NDArray[np.float64]:
+            return flat[start:end].reshape(-1, LANES)
+
         return cls(
-            flat,
-            time,
-            step,
-            error,
-            y,
-            new,
-            dense.reshape(3, n_states, LANES),
-            alive,
-            constants,
-            lanes,
-            seen=np.zeros((LANES, n_states, n_times)),
+            flat=flat,
+            time=flat[at.time : at.step],
+            step=flat[at.step : at.error],
+            error=flat[at.error : at.y],
+            y=rows(at.y, at.new),
+            new=rows(at.new, at.dense),
+            dense=rows(at.dense, at.alive).reshape(3, n_states, LANES),
+            alive=rows(at.alive, at.constants),
+            constants=rows(at.constants, at.size),
+            lanes=lanes,
+            seen=np.empty((LANES, n_states, n_times)),
             x=np.empty(n_states),
             end=np.empty(n_states),
-            reached=np.empty(n_states),
+            between=np.empty(n_states),
             slopes=np.empty((7, n_states)),
             c=np.empty(n_constants),
         )
