@@ -65,11 +65,10 @@ class Ensemble:
     def integrate(
         self,
         parameters: NDArray[np.float64],
-        dose_times: NDArray[np.float64],
         dose_amounts: NDArray[np.float64],
         into: Trajectories,
     ) -> None:
-        """Integrate patients: parameters (n, p), dose_times (d,), dose_amounts (n, d); the outcome goes ``into``."""
+        """Integrate patients: parameters (n, p), dose_amounts (n, d); the outcome goes ``into``."""
         amounts = np.zeros(len(parameters))
         if self.rule is not None:
             amounts[:] = dose_amounts[:, 0] if self.rule.dose is None else self.rule.dose

@@ -365,7 +365,7 @@ class _Typical(ArrayWork):
     solver: Solver
 
     def __call__(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
-        from cartsim.engine.rodas import Status
+        from cartsim.engine.trajectories import Status
 
         times = reading_times(self.measures, self.horizon)
         outputs = sorted({measure.output for measure in self.measures.values()})

@@ -193,7 +193,7 @@ class Readout:
     def __call__(self, seen: Measurements) -> ChunkOutcome:
         import pandas as pd
 
-        from cartsim.engine.rodas import Status
+        from cartsim.engine.trajectories import Status
 
         course, rules = seen.course, self.rules
         judged = judge(
@@ -356,7 +356,7 @@ def visits_table(visits: Mapping[str, Visited]) -> pd.DataFrame:
 
 def measurements_of(patients: pd.DataFrame, visits: Visited, planned: Visits) -> Measurements:
     """Measurements of one arm again, from a judged trial's table of patients and what was kept of the visits."""
-    from cartsim.engine.rodas import Status
+    from cartsim.engine.trajectories import Status
     from cartsim.trial.conduct import Course
 
     n = len(patients)
