@@ -72,7 +72,7 @@ class Ensemble:
         amounts = np.zeros(len(parameters))
         if self.rule is not None:
             amounts[:] = dose_amounts[:, 0] if self.rule.dose is None else self.rule.dose
-        own, doses = (np.require(each, float, "CW") for each in (parameters, dose_amounts))
+        own, doses = (np.require(each, float, ["C", "W"]) for each in (parameters, dose_amounts))
         patients = Patients(own, doses, amounts, self._extinction(parameters))
         rodas.integrate(self.kernel, self.task, patients, into)
 

@@ -354,7 +354,7 @@ _example = Task(_reals, _reals, _whole, _whole, _reals > 0, _reals, _reals, Fals
     nogil=True,
     _nrt=False,  # as the pieces, see ``scale``
 )
-def _run(attempt, constants, initial, infuse, rates, outputs, task, patients, work, found):  # type: ignore[no-untyped-def]  # noqa: PLR0913
+def _run(attempt, constants, initial, infuse, rates, outputs, task, patients, work, found):  # noqa: PLR0913 (functions go one by one)
     """Take all patients through: each lane, on its own, from start to end, then the next patient."""
     found = Trajectories(*found)
     n = patients.parameters.shape[0]

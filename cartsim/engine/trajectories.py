@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,4 +43,5 @@ class Trajectories(NamedTuple):
 
     def part(self, patients: slice) -> Trajectories:
         """The room of some of the patients: what is written there is seen here."""
-        return self._make([self.outputs[:, patients], *(each[patients] for each in self[1:])])
+        own: Any = [each[patients] for each in self[1:]]
+        return Trajectories(self.outputs[:, patients], *own)

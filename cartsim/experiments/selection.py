@@ -161,9 +161,9 @@ def select(
         own stream, so that the same candidates always give the same choice.
     dose, reading, solver, n_jobs: as in `cartsim.experiments.sweep.sweep`.
 
-    Patients that failed (see `cartsim.engine.trajectories.Status`) are never kept. Raises InputError, before any work, for
-    names and ranges that cannot be; and afterwards if nobody is plausible, or the weights are not finite numbers of 0
-    or more.
+    Patients that failed (see `cartsim.engine.trajectories.Status`) are never kept. Raises InputError, before any work,
+    for names and ranges that cannot be; and afterwards if nobody is plausible, or the weights are not finite numbers of
+    0 or more.
     """
     model = population.model
     measures, horizon = reading.of(model)
