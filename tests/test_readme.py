@@ -64,7 +64,9 @@ def test_every_line_runs_and_reads_well(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(names["mine"]) == 2
     results = [value for value in shown if hasattr(value, "made_by")]
     for result in results:
+        assert len(repr(result)) < 2500
         assert "<table" in result._repr_html_()
+        assert len(result._repr_html_()) < 5000
         assert {"frame", "summary", "failures", "warnings", "save", "plot"} <= set(dir(result))
         assert result.made_by["model"] == "bb2121_clinical"
         assert {"warnings", "remarks"} & result.about().keys()
