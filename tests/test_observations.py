@@ -11,8 +11,8 @@ import pytest
 import cartsim as cs
 from cartsim.endpoints.rules import Response
 from cartsim.errors import InputError
-from cartsim.fitting import CategoryRules, Saem, patient_data
-from cartsim.observations import CATEGORIES, COLUMNS, example, padded, read_observations
+from cartsim.fitting import CategoryRules, patient_data
+from cartsim.observations import CATEGORIES, COLUMNS, padded, read_observations
 
 NAN = float("nan")
 MIXED = """# made up
@@ -178,28 +178,6 @@ def test_units_are_those_of_the_model() -> None:
     patient_data(table(MIXED), model, CategoryRules())
     with pytest.raises(InputError, match="unit 'copies/mL' is not copies/ug, the unit of transgene in bb2121_clinical"):
         patient_data(table(MIXED.replace("copies/ug", "copies/mL")), model)
-
-
-def test_one_table_for_every_question() -> None:
-    """The lines of the README, as they stand, on a packaged example, which says that it is synthetic."""
-    assert "SYNTHETIC" in example("trial_synthetic").read_text().splitlines()[0]
-    model, observations = cs.load("bb2121_clinical"), cs.read_observations("trial_synthetic")
-    pooled = cs.fit(model, observations, ["Kexp_max"])
-    assert pooled.converged
-    assert pooled.warnings == ()
-    assert pooled.frame["name"].tolist() == ["Kexp_max", "mprotein_gL.log", "transgene.log"]
-    individual = cs.fit_individuals(model, observations)
-    assert len(individual.frame) == 20 * 3
-    population = cs.fit_population(model, observations, ["Kexp_max"], saem=Saem(explore=20, smooth=10))
-    assert population.frame["kind"].tolist() == ["typical", "omega", "sigma", "sigma"]
-    for found in (pooled, individual, population):
-        assert len(repr(found)) < 2500
-        assert len(found._repr_html_()) < 5000
-        assert found.made_by["model"] == "bb2121_clinical"
-        assert set(found.about()) >= {"warnings"} or set(found.about()) >= {"remarks"}
-    responses = cs.respond(observations, cs.IMWG2016())
-    assert len(responses) == len(cs.nca(observations)) == 20
-    assert (responses["best"] >= "PR").mean() > 0.8  # nine in ten respond in this model
 
 
 def test_a_pooled_fit_says_that_it_leaves_categories_out() -> None:

@@ -8,6 +8,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import cartsim as cs
@@ -97,7 +98,7 @@ DRAWN = [(of, name) for of, names in ALL.items() for name, options in names.item
 
 def rendered(figure):
     assert isinstance(figure, Figure)
-    figure.savefig(BytesIO(), format="png", dpi=30)
+    FigureCanvasAgg(figure).draw()
     return figure
 
 
