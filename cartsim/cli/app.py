@@ -90,8 +90,9 @@ def _said(error: Any, words: Sequence[str]) -> str:
     for option in getattr(getattr(error, "param", None), "opts", ()):
         for word, following in pairwise([*words, ""]):
             value = following if word == option else word.removeprefix(f"{option}=")
-            if (word == option or value != word) and value not in message:
-                return message.replace(f"Invalid value for '{option}'", f"{option} {value}")
+            if word == option or value != word:
+                said = message.replace(f"Invalid value for '{option}'", f"{option} {value}")
+                return said.replace("Input should be", "it must be")
     return message
 
 

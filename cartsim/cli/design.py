@@ -37,6 +37,8 @@ def population(
         variability["burden"] = BURDENS[burden]
     elif burden is not None:
         low, between, high = burden.partition(":")
+        if not low[:1].isdigit() and not low.startswith(("-", "nan", ".")):
+            raise InputError(f"--burden {burden}: give a percentage, LOW:HIGH, or one of {', '.join(BURDENS)}")
         if between:
             variability["burden"] = uniform(_number("--burden", low), _number("--burden", high))
         else:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cartsim.population.population import Population
     from cartsim.trial.protocol import Protocol
 
+Texts = list[str] | None
 MOST_JOBS = 1024  # threads; a system refuses some number more, in the middle of the work
 _HOW = ("out", "jobs", "chunk", "checkpoint", "pictures", "visits")  # where and how fast, nothing of the outcome
 ASKED: ContextVar[dict[str, Any]] = ContextVar("asked")
@@ -71,7 +72,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 def _check(options: dict[str, Any]) -> None:
     for name, value in options.items():
-        option = f"--{name.strip('_').replace('_', '-')}"
+        option = _option(name)
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"{option} {value}: give a finite number")
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
@@ -102,7 +103,7 @@ def _repeat(name: str, shown: list[inspect.Parameter], options: dict[str, Any]) 
         inputs[each.name.strip("_")] = str(value) if isinstance(value, Path) else value
         if value == each.default:
             continue
-        option = f"--{each.name.strip('_').replace('_', '-')}"
+        option = _option(each.name)
         if isinstance(each.annotation.__metadata__[0], ArgumentInfo):
             words.append(str(value))
         elif isinstance(value, bool):
@@ -110,6 +111,15 @@ def _repeat(name: str, shown: list[inspect.Parameter], options: dict[str, Any]) 
         else:
             words += [f"{option}={one}" for one in (value if isinstance(value, list) else [value])]
     return {"repeat": shlex.join(words), "inputs": inputs}
+
+
+def given(group: Any) -> list[str]:
+    """The options of a group that are not at their defaults."""
+    return [_option(field.name) for field in fields(group) if getattr(group, field.name) != field.default]
+
+
+def _option(name: str) -> str:
+    return f"--{name.strip('_').replace('_', '-')}"
 
 
 def _jobs(number: int) -> int:
@@ -123,7 +133,7 @@ Name = Annotated[
     typer.Argument(help="A model's name, name:variant, or the path of a .toml file.", autocompletion=complete.models),
 ]
 Settings = Annotated[
-    list[str] | None,
+    Texts,
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
@@ -142,7 +152,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is drawn at ran
 Jobs = Annotated[int, typer.Option(callback=_jobs, help="Threads; -1 for all cores.")]
 Lloq = Annotated[float, typer.Option(min=0, help="Limit of quantification: values below it count as 0.")]
 Criteria = Annotated[
-    list[str] | None,
+    Texts,
     typer.Option(
         metavar="NAME=VALUE",
         help="Setting of the response criteria (ife_limit=0.1) or of the landmark bins (cr=-95); repeat for more.",
@@ -150,7 +160,7 @@ Criteria = Annotated[
 ]
 Censoring = Annotated[str, typer.Option(help="Of progression-free survival: fda or ema; judge also takes both.")]
 Omegas = Annotated[
-    list[str] | None,
+    Texts,
     typer.Option(
         metavar="NAME=SD",
         help="Variability of a parameter between patients, in place of the model's.",
@@ -169,7 +179,7 @@ Estimate = Annotated[
     ),
 ]
 Errors = Annotated[
-    list[str] | None,
+    Texts,
     typer.Option(
         "--error",
         metavar="[OUTPUT=]KIND[:NAME=VALUE,...]",
@@ -214,17 +224,14 @@ class Who:
         ),
     ] = None
     omega: Omegas = None
-    correlation: Annotated[
-        list[str] | None, typer.Option(metavar="A,B=RHO", help="Correlation of two parameters that vary.")
-    ] = None
+    correlation: Annotated[Texts, typer.Option(metavar="A,B=RHO", help="Correlation of two parameters that vary.")] = (
+        None
+    )
     sampler: Annotated[str, typer.Option(help="Of virtual patients: random, or sobol.")] = "random"
 
     def drawn(self) -> list[str]:
         """The options given that only virtual patients have."""
-        given = {"n": self.n, "burden": self.burden, "omega": self.omega, "correlation": self.correlation}
-        return [f"--{name}" for name, value in given.items() if value] + (
-            ["--sampler"] if self.sampler != "random" else []
-        )
+        return [option for option in given(self) if option not in ("--set", "--patients", "--seed")]
 
     def model(self, name: str) -> Model:
         """The model with what is set."""
@@ -257,7 +264,7 @@ class Plan:
     censoring: Censoring = "fda"
     lloq: Lloq = 50.0
     assay: Annotated[
-        list[str] | None,
+        Texts,
         typer.Option(
             metavar="NAME:SETTINGS",
             help="Measurement of mprotein, sbcma or transgene, such as transgene:cv=0.3,loq=50.",

@@ -84,7 +84,8 @@ TEXTS = [
         for words, option in (
             (SIMULATE, "--set"), (("trial",), "--set"), (SWEEP, "--set"), (("dose-response",), "--set"),
             (("regimens",), "--set"), (SENSITIVITY, "--set"), (FIT, "--set"), (FIT, "--start"), (("trial",), "--omega"),
-            (("trial",), "--correlation"), (("trial",), "--criteria"), (JUDGE, "--criteria"), (("respond", "{own}"), "--criteria"),
+            (("trial",), "--correlation"), (("trial",), "--criteria"), (JUDGE, "--criteria"),
+            (("respond", "{own}"), "--criteria"),
             (("population", "crb401_synthetic"), "--omega"), (("fit-responses", "crb401_synthetic"), "--omega"),
             (("fit-responses", "crb401_synthetic"), "--criteria"), (("trial",), "--assay"), (FIT, "--limits"),
             (FIT, "--error"), (("regimens",), "--give"), (("fit-responses", "crb401_synthetic"), "--error"),

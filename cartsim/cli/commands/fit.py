@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Iterable, Sequence
@@ -14,10 +13,11 @@ import typer
 from cartsim.cli.design import error_models, names, one_dose
 from cartsim.cli.grammar import parse_assignments
 from cartsim.cli.options import Dose, Errors, Estimate, Jobs, Name, Out, Pictures, Seed, Settings
-from cartsim.cli.output import interruptible, new_table, show_tables, write_table
+from cartsim.cli.output import interruptible, new_table, show_tables
 from cartsim.cli.process import note
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
+from cartsim.files import save_tables
 from cartsim.model.model import choices
 from cartsim.tables import finite_number, read_table
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 PROFILES = ("all", "others", "none", "no")
 _FILES = ("estimates.csv", "correlation.csv", "starts.csv", "residuals.csv", "predictions.csv", "profiles.csv",
           "fit.json", "predictions.png", "residuals.png", "profiles.png")  # fmt: skip
-_SUMMARY = ("converged", "message", "objective", "log_likelihood", "aic", "bic", "n_observations", "not_identified",
-            "remarks", "level")  # fmt: skip
 _UNITS = {"day": "days", "h": "hours"}
 _TABLE1 = "table1"
 
@@ -223,30 +221,19 @@ def _write(found: Fit, curves: dict[str, Any], stage: Path, pictures: bool, time
     from cartsim.plots import estimation as draw
     from cartsim.plots import save
 
-    residuals, predictions = found.residuals(), found.predict()
-    write_table(found.estimates, stage / "estimates.csv")
-    write_table(found.correlation.rename_axis("name").reset_index(), stage / "correlation.csv")
-    write_table(found.starts, stage / "starts.csv")
-    write_table(residuals, stage / "residuals.csv")
-    write_table(predictions, stage / "predictions.csv")
+    tables, said = found.tables(), ("low", "high", "identified", "improvement")
     if curves:
         parts = [each.curve.assign(name=name) for name, each in curves.items()]
-        write_table(pd.concat(parts, ignore_index=True), stage / "profiles.csv")
+        tables["profiles.csv"] = pd.concat(parts, ignore_index=True)
+    profiles = {name: {key: _finite(getattr(each, key)) for key in said} for name, each in curves.items()}
+    save_tables(stage, tables, ("fit.json", found.about() | {"profiles": profiles}))
     if pictures:
-        save(draw.predictions(predictions, residuals, time=time), stage / "predictions.png")
+        residuals = tables["residuals.csv"]
+        save(draw.predictions(tables["predictions.csv"], residuals, time=time), stage / "predictions.png")
         if not residuals["below"].all():
             save(draw.residuals(residuals), stage / "residuals.png")
         if curves:
             save(draw.profiles(list(curves.values())), stage / "profiles.png")
-    summary = {name: getattr(found, name) for name in _SUMMARY} | {
-        "profiles": {
-            name: {key: _finite(getattr(each, key)) for key in ("low", "high", "identified", "improvement")}
-            for name, each in curves.items()
-        },
-        "made_by": found.made_by,
-    }
-    text = json.dumps({key: _finite(value) for key, value in summary.items()}, indent=2)
-    (stage / "fit.json").write_text(text + "\n")
 
 
 def _finite(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +11,11 @@ import typer
 
 from cartsim.cli.grammar import parse_assignments
 from cartsim.cli.options import Criteria, Errors, Estimate, Jobs, Omegas, Out, Pictures, Seed
-from cartsim.cli.output import interruptible, new_table, show_tables, write_table
+from cartsim.cli.output import interruptible, new_table, show_tables
 from cartsim.cli.process import note
 from cartsim.cli.run import filled
 from cartsim.errors import InputError, choices
+from cartsim.files import save_tables
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -134,18 +134,9 @@ def _write(fits: IndividualFits, stage: Path, pictures: bool) -> None:
     from cartsim.plots import save
     from cartsim.plots.individual import fitted_survival, response_fits
 
-    tables = {"parameters": fits.parameters, "shrinkage": fits.shrinkage, "patients": fits.patients}
-    settings = fits.made_by | {"minus_2LL": fits.minus_2LL, "warnings": fits.warnings}
-    if fits.data.responses is not None:
-        tables |= {"categories": fits.categories, "pfs": fits.pfs_table()}
-        survival = fits.survival()
-        medians = {f"{group}, {kind}": curve.median.value for (group, kind), curve in survival.items()}
-        settings["median_pfs_months"] = {name: None if np.isnan(m) else m for name, m in medians.items()}
-        if pictures:
-            times = np.arange(0.0, fits.data.last_day() + 2, 2.0)
-            curves, doses = fits.curves(times, [MPROTEIN])[MPROTEIN], fits.data.table["dose"]
-            save(response_fits(times, curves, fits.data.ids, fits.categories, doses=doses), stage / "fits.png")
-            save(fitted_survival(survival), stage / "pfs.png")
-    for name, table in tables.items():
-        write_table(table, stage / f"{name}.csv")
-    (stage / "fits.json").write_text(json.dumps(settings, indent=2) + "\n")
+    save_tables(stage, fits.tables(), ("fits.json", fits.about()))
+    if pictures and fits.data.responses is not None:
+        times = np.arange(0.0, fits.data.last_day() + 2, 2.0)
+        curves, doses = fits.curves(times, [MPROTEIN])[MPROTEIN], fits.data.table["dose"]
+        save(response_fits(times, curves, fits.data.ids, fits.categories, doses=doses), stage / "fits.png")
+        save(fitted_survival(fits.survival()), stage / "pfs.png")

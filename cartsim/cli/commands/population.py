@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,9 +19,10 @@ from cartsim.cli.commands.fit_responses import (
 )
 from cartsim.cli.design import names
 from cartsim.cli.options import Criteria, Errors, Estimate, Jobs, Omegas, Out, Pictures, Seed
-from cartsim.cli.output import interruptible, new_table, show_tables, write_table
+from cartsim.cli.output import interruptible, new_table, show_tables
 from cartsim.cli.process import note
 from cartsim.cli.run import filled
+from cartsim.files import save_tables
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -94,11 +94,6 @@ def _write(fit: PopulationFit, stage: Path, pictures: bool) -> None:
     from cartsim.plots import save
     from cartsim.plots.population import trace
 
-    write_table(fit.estimates, stage / "estimates.csv")
-    write_table(fit.trace, stage / "trace.csv")
-    write_table(fit.individuals, stage / "individuals.csv")
-    found = {"minus_2LL": fit.minus_2LL, "minus_2LL_se": fit.minus_2LL_se, "aic": fit.aic, "bic": fit.bic}
-    settings = fit.made_by | found | {"converged": fit.converged, "warnings": fit.warnings}
-    (stage / "population.json").write_text(json.dumps(settings, indent=2) + "\n")
+    save_tables(stage, fit.tables(), ("population.json", fit.about()))
     if pictures:
         save(trace(fit.trace, fit.estimates), stage / "convergence.png")

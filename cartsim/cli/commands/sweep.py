@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cartsim.cli import complete
-from cartsim.cli.options import Dose, Horizon, Name, Out, Pictures, Plan, Steps, Who, Work
+from cartsim.cli.options import Dose, Horizon, Name, Out, Pictures, Plan, Steps, Who, Work, given
 from cartsim.cli.output import interruptible, new_table, show_tables
 from cartsim.cli.process import note
 from cartsim.cli.run import filled
@@ -64,16 +64,16 @@ def sweep(
     from cartsim.files import writable_folder
     from cartsim.trial.trial import Trial
 
-    only_rate = [option for option in who.drawn() if option != "--burden"] + ["the plan of a trial"] * (plan != Plan())
-    if not rate and (who.patients or only_rate):
-        raise InputError(f"{'--patients' if who.patients else only_rate[0]}: it goes with --rate, a trial in each cell")
+    for option in given(who) + given(plan):
+        if not rate and option not in ("--set", "--burden", "--seed"):
+            raise InputError(f"{option} goes with --rate, a trial in each cell; give both, or leave it out")
     axes, fixed_dose = _axes(over or _DEFAULT, log or []), design.one_dose(dose)
     for name, text in (("dose", dose), ("burden", who.burden)):
         if name in axes and text is not None:
             raise InputError(f"--over {name}: {name} is given twice; give it once")
     patients = who.of(model)
     chosen = patients.model
-    if not rate and who.burden and ":" in who.burden + ":" * (who.burden in ("uniform", "karmma")):
+    if not rate and who.burden and patients.varied.get("burden") is not None:
         raise InputError(f"--burden {who.burden}: give one percentage, or --rate, a trial in each cell")
     if work.checkpoint is not None:
         writable_folder(work.checkpoint)
