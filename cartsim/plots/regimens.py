@@ -10,7 +10,7 @@ from cartsim.endpoints.rates import wilson
 from cartsim.errors import InputError
 from cartsim.experiments.retreatment import KARMMA_RESPONDED, KARMMA_RETREATED
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.style import COLORS, FAINT, caption, clean, dose_axis, heading, legend_right, panels
+from cartsim.plots.style import COLORS, FAINT, caption, clean, dose_axis, heading, legend_below, panels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +78,7 @@ def differences(table: pd.DataFrame, *, title: str = "", note: str = "", ax: Axe
             f"Difference to {reference} ({said[unit]})" if unit != "ratio" else f"{reference} = 1, {said[unit]}"
         )
         axis.margins(x=0.08)
-    legend_right(
+    legend_below(
         figure,
         [
             Line2D([], [], color=COLORS[k % len(COLORS)], marker="o", ms=4.5, lw=1.3, label=regimen)

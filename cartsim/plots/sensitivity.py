@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.style import FAINT, INK, clean, grid, heading, label_with_unit, legend_below, panels
+from cartsim.plots.style import FAINT, INK, caption, clean, grid, heading, label_with_unit, legend_below, panels
 from cartsim.sensitivity.phases import phases as phases_of
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def tornado(table: pd.DataFrame, *, endpoint: str, log: bool = False, note: str 
     )
     heading(figure, f"One parameter at a time: {endpoint.split(' (')[0]}", ax=ax)
     if ax is None:
-        _caption(figure, note)
+        caption(figure, note)
     return figure
 
 
@@ -128,7 +127,7 @@ def index_bars(table: pd.DataFrame, *, endpoint: str, note: str = "", ax: Axes |
     )
     heading(figure, f"Sensitivity indices: {endpoint.split(' (')[0]}", ax=ax)
     if ax is None:
-        _caption(figure, note)
+        caption(figure, note)
     return figure
 
 
@@ -204,7 +203,7 @@ def elasticity_map(
     kind = "sensitivities" if slopes else "elasticities"
     heading(figure, f"Local {kind} along time: {endpoint.split(' (')[0]}", ax=ax)
     if ax is None:
-        _caption(figure, note)
+        caption(figure, note)
     return figure
 
 
@@ -324,7 +323,7 @@ def indices_over_time(
         handles.append(Line2D([], [], color=FAINT, lw=1, label=f"others: {', '.join(gray)}"))
     legend_below(figure, handles)
     heading(figure, f"Sensitivity along time: {endpoint.split(' (')[0]}")
-    _caption(figure, note)
+    caption(figure, note)
     return figure
 
 
@@ -376,7 +375,7 @@ def convergence(table: pd.DataFrame, *, endpoint: str, named: Sequence[str] = ()
         handles.append(Line2D([], [], color=FAINT, lw=1, label=f"others: {', '.join(gray)}"))
     legend_below(figure, handles)
     heading(figure, f"Convergence of Sobol indices: {endpoint.split(' (')[0]}")
-    _caption(figure, note)
+    caption(figure, note)
     return figure
 
 
@@ -423,7 +422,7 @@ def responders(table: pd.DataFrame, *, response: str, n: tuple[int, int], auc: f
     for axis in (apart, odds):
         axis.tick_params(axis="y", length=0)
     heading(figure, f"{response}: {n[0]:,} against {n[1]:,} others")
-    _caption(figure, note)
+    caption(figure, note)
     return figure
 
 
@@ -662,19 +661,6 @@ def _phases(function: Function, curve: NDArray[np.float64]) -> dict[str, tuple[f
         with suppress(InputError):  # a curve that does not rise or bend has no phases
             return phases_of(times, curve)
     return {"whole time": (float(times[0]), float(times[-1]))}
-
-
-def _caption(figure: Figure, note: str) -> None:
-    """What the reader must know, in small type above the legend, or under the axis where there is none."""
-    if not note:
-        return
-    from matplotlib.font_manager import FontProperties
-
-    text = textwrap.fill(note, int(14 * figure.get_figwidth()))
-    if figure.legends:
-        figure.legends[0].set_title(text, prop=FontProperties(size=8.5))
-    else:
-        figure.supxlabel(text, fontsize=8.5, color=INK)
 
 
 def _phase_grid(names: Sequence[str]) -> tuple[Figure, list[list[Axes]]]:

@@ -66,12 +66,10 @@ def contours(
     if not len(names):
         raise InputError("contours: the grid has no column of numbers to show")
     figure, axes = panels(len(names), ax=ax, width=4.9, height=4.0, columns=2)
-    letters = "abcdefghijklmnopqrstuvwxyz" if len(names) > 1 else ""
-    for k, (axis, name) in enumerate(zip(axes, names, strict=True)):
+    for axis, name in zip(axes, names, strict=True):
         values = _grid(grid, x, y, name)[2]
-        letter = f"({letters[k]}) " if letters else ""
         hatched = "" if np.isfinite(values).all() else "; hatched: no value"
-        axis.set_title(f"{letter}{quantity_title(name, labels)}{hatched}", fontsize=10, loc="left")
+        axis.set_title(f"{quantity_title(name, labels)}{hatched}", fontsize=10)
         _filled(figure, axis, across, up, values, "% of baseline" in quantity_title(name, labels))
         _scale(axis, x, across, "x", labels)
         _scale(axis, y, up, "y", labels)
