@@ -78,9 +78,9 @@ def _response_caption(table: pd.DataFrame, said: list[str], seed: int) -> str:
         f"""Figure 6b. Shares of {PATIENTS} virtual patients by M-protein against baseline at 6 and 21 months, with 95 %
         limits: progressive disease (above +25 %), stable disease, response (MR, PR or VGPR), complete response (below
         −99 %). Model bb2121_clinical with its published variability, seed {seed}; the same patients at every dose.
-        Above (b1, b2), 50 % plasma cells in the marrow of everybody; below (b3, b4), a burden that differs as in KarMMa (its median is
-        published, its spread assumed). Categories are drawn side by side at each dose, so that equal shares
-        can both be seen. Dashed line: the threshold dose that the paper names.""",
+        Above (b1, b2), 50 % plasma cells in the marrow of everybody; below (b3, b4), a burden that differs as in
+        KarMMa (its median is published, its spread assumed). Categories are drawn side by side at each
+        dose, so that equal shares can both be seen. Dashed line: the threshold dose that the paper names.""",
         "Where the model differs from the paper's account.",
         *said,
         f"""Progressive disease: {most} at most; the paper has it in more patients at 21 than at 6 months. In the

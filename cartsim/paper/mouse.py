@@ -117,8 +117,8 @@ def _caption(days: NDArray[np.float64], curves: dict[tuple[str, str], Any], seen
     fall = np.log(at(blood, 22) / at(blood, 29)) / 7
     return paragraphs(
         """Figure 2b. Tumor volume (b1) and CAR-T cells in blood (b2) of mice with an
-        RPMI-8226 tumor after vehicle (blue) and 5 × 10⁶ CAR-T cells (red), each in two ways. Model bb2121_xenograft with the published
-        values, nothing fitted.""",
+        RPMI-8226 tumor after vehicle (blue) and 5 × 10⁶ CAR-T cells (red), each in two ways.
+        Model bb2121_xenograft with the published values, nothing fitted.""",
         f"""Solid: CAR-T cells enter the living tumor, whose volume shrinks as it is killed. That is deduced, the paper
         does not say which volume it uses. Blood peaks at {blood[peak]:.0f} cells/µL on day {days[peak]:.1f} and then
         contracts. Dashed: the same in a fixed volume. Blood then never contracts and reaches {at(fixed, 29):,.0f}

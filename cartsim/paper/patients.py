@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DOSES = (50e6, 150e6, 450e6, 800e6)  # cells
-WIDTHS = (6.0, 4.2, 2.6, 1.1)  # of their lines
+WIDTHS = (4.8, 3.4, 2.2, 0.9)  # of their lines
 EXPANSION = 12.0  # days, of the paper's insert
 DAYS = np.unique(np.round(np.concatenate([np.arange(0, 30, 0.1), np.arange(30, 365.5, 1)]), 6))
 MARKERS = {"sbcma_change": "Soluble BCMA", "mprotein_change": "Serum M-protein"}
@@ -91,7 +91,7 @@ def _courses(days: NDArray[np.float64], values: dict[str, NDArray[np.float64]], 
     pens = [{"color": color, "lw": width} for color, width in zip(colors.values(), WIDTHS, strict=True)]
     per, unit = time_unit(DAYS[-1])
     figure, axes = panels(3, width=4.2, height=3.7)
-    insert = axes[0].inset_axes((0.62, 0.62, 0.38, 0.38))
+    insert = axes[0].inset_axes((0.62, 0.58, 0.38, 0.36))
     after = days > 0  # on day 0 the whole dose is in blood
     for k, pen in enumerate(pens):
         curve = values["transgene"][k][after]
@@ -130,7 +130,7 @@ def _draw_means(axes: dict[str, Axes], insert: Axes, seen: pd.DataFrame, per: fl
     colors = list(arm_colors([f"{dose:g}" for dose in DOSES]).values())
     for (name, dose), rows in seen.groupby(["series", "dose"]):
         log = name == "transgene"
-        style = {"fmt": "o", "ms": 5, "mec": "white", "mew": 0.6, "capsize": 2, "lw": 1.0, "zorder": 4}
+        style: dict[str, Any] = {"fmt": "o", "ms": 5, "mec": "white", "mew": 0.6, "capsize": 2, "lw": 1.0, "zorder": 4}
         low = np.minimum(rows["sd"], 0.9 * rows["value"]) if log else rows["sd"]  # a bar on a log axis ends above 0
         color = colors[DOSES.index(dose)]
         for axis, scale in ((axes[name], per), (insert, 1.0)) if log else ((axes[name], per),):
@@ -232,7 +232,8 @@ def _spider_caption(who: str, letters: Sequence[str], summary: pd.DataFrame, hig
     doses = "/".join(f"{dose / 1e6:g}" for dose in DOSES)
     extinct = "/".join(f"{rate:.1f}" for rate in progressed_with_extinction(DOSES, seed, PATIENTS))
     return paragraphs(
-        f"""{who} at {doses} × 10⁶ cells ({letters[0]} to {letters[-1]}), colored by best response (IMWG 2016, confirmed). Model bb2121_clinical with its published variability,
+        f"""{who} at {doses} × 10⁶ cells ({letters[0]} to {letters[-1]}),
+        colored by best response (IMWG 2016, confirmed). Model bb2121_clinical with its published variability,
         50 % plasma cells in the marrow, no measurement error, seed {seed}; the same patients at every dose. Dotted
         lines are the limits of the response categories.""",
         f"""Of all {PATIENTS} at {doses} × 10⁶ cells, percent with partial response or better: {rates("ORR")}; with

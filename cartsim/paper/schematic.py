@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 from cartsim.model.processes import Process, processes
 from cartsim.model.reader import load
 from cartsim.paper.drawn import Drawn, paragraphs
-from cartsim.plots.style import COLORS, FAINT, INK, legend_below
+from cartsim.plots.style import COLORS, INK, legend_below
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from cartsim.model.model import Model
 
@@ -63,10 +62,10 @@ LAYOUTS = {
             "CART_PB": (1.85, 2.35),
             "CART_tumor": (4.8, 2.35),
             "complex": (7.4, 2.35),
-            "K1": (2.5, 0.8),
-            "K2": (5.0, 0.8),
-            "K3": (7.5, 0.8),
-            "K4": (10.0, 0.8),
+            "K1": (2.5, 0.9),
+            "K2": (5.0, 0.9),
+            "K3": (7.5, 0.9),
+            "K4": (10.0, 0.9),
             "V": (10.0, 2.35),
         },
         {"Blood": (0.1, 1.5, 2.85, 2.1), "Tumor": (3.65, 1.5, 8.1, 2.1)},
@@ -82,7 +81,7 @@ LAYOUTS = {
             "CARTm_PB": (1.85, 0.75),
             "CARTe_BM": (4.75, 2.75),
             "CARTm_BM": (4.75, 0.75),
-            "complex": (6.95, 1.75),
+            "complex": (7.2, 1.3),
             "Tumor": (8.65, 2.75),
             "mprotein": (10.85, 2.75),
             "sBCMA": (10.85, 0.95),
@@ -209,7 +208,8 @@ class _Pen:
         name = each.target or ""
         start, end = self.layout.places[driver], self.layout.places[name]
         self.arrow(start, end, GAIN, start=self.boxes[driver], end=self.boxes[name], ls=(0, (4, 2)))
-        self.say(((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.12), each.rate, GAIN)
+        steep = abs(end[1] - start[1]) / abs(end[0] - start[0])
+        self.say(((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.12 + 0.2 * steep), each.rate, GAIN)
 
     def arrow(
         self, a: Point, b: Point, color: str, *, start: Any = None, end: Any = None, rad: float = 0.0, **style: Any

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 MARKS = {"NE": "x", "PD": "v", "SD": "s", "MR": "D", "PR": "o", "VGPR": "P", "CR": "^"}
-DODGE = 1.035  # between neighboring categories, of the dose
+DODGE = 1.06  # between neighboring categories, of the dose
 
 
 def response_by_dose(
@@ -72,6 +72,8 @@ def response_by_dose(
     figure, axes = panels(
         rows * len(landmarks), ax=ax, width=4.6, height=3.1, columns=len(landmarks), sharex=True, sharey=True
     )
+    drawn = {c for table in responses.values() for c in table.loc[table["percent"] > 0, "category"]}
+    order = [name for name in CATEGORY_COLORS if name in drawn | {"PD", "SD", "PR", "CR"}]
     seen = set()
     for i, (population, table) in enumerate(responses.items()):
         for j, month in enumerate(landmarks):
@@ -86,9 +88,14 @@ def response_by_dose(
                     continue
                 seen.add(category)
                 # Side by side, so that categories with the same share can both be seen.
-                place = line["dose"] / 1e6 * DODGE ** (list(CATEGORY_COLORS).index(category) - 3)
+                place = line["dose"] / 1e6 * DODGE ** (order.index(category) - (len(order) - 1) / 2)
                 limits = np.maximum([line["percent"] - line["low"], line["high"] - line["percent"]], 0)
-                style = {"color": CATEGORY_COLORS[category], "fmt": MARKS[category], "ms": 4.5, "capsize": 2}
+                style: dict[str, Any] = {
+                    "color": CATEGORY_COLORS[category],
+                    "fmt": MARKS[category],
+                    "ms": 3.5,
+                    "capsize": 1.5,
+                }
                 axis.errorbar(place, line["percent"], yerr=limits, ls="-", lw=1.0, **style)
             if claimed is not None:
                 axis.axvline(claimed / 1e6, color=FAINT, ls="--", lw=1)

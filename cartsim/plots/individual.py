@@ -121,7 +121,7 @@ def fitted_survival(
     """Observed and fitted survival by group, months, as Figure 5b of Singh 2021, with the numbers at risk beneath.
 
     Observed curves are broad and pale and fitted ones thin and dashed upon them, so that both are seen where they
-    coincide.
+    coincide; the gaps of one group's dashes are filled by the next group's.
 
     Parameters
     ----------
@@ -141,7 +141,8 @@ def fitted_survival(
 
     if not curves:
         raise InputError("fitted_survival: no curves are given; give at least one group")
-    shades = arm_colors(dict.fromkeys(group for group, _ in curves))
+    groups = list(dict.fromkeys(group for group, _ in curves))
+    shades = arm_colors(groups)
     if ax is None:
         table = 0.35 + 0.19 * len(curves)
         figure = Figure(figsize=(8.6, 5.2 + table), layout="constrained")
@@ -157,7 +158,9 @@ def fitted_survival(
         if not observed and (group, "observed") in curves:
             apart, month = largest_distance(curves[group, "observed"], curve)
             said += f", at most {100 * apart:.0f} points apart (month {month:.0f})" if apart else ", the same curve"
-        style: dict[str, Any] = {"lw": 5, "alpha": 0.4} if observed else {"lw": 1.6, "ls": (0, (4, 2)), "zorder": 3}
+        style: dict[str, Any] = (
+            {"lw": 5, "alpha": 0.4} if observed else {"lw": 1.6, "ls": (4 * groups.index(group), (4, 4)), "zorder": 3}
+        )
         lines += axis.step(curve.times, curve.survival, where="post", color=color, label=said, **style)
         if observed:
             marked = curve.n_censored > 0
@@ -169,7 +172,10 @@ def fitted_survival(
     axis.tick_params(labelbottom=True)
     time_axis(axis, 1.03 * max(float(curve.times[-1]) for curve in curves.values()) or 1.0, "months")
     if ax is None:
-        rows = {f"{_dose_group(group)}, {kind}": curve for (group, kind), curve in curves.items()}
+        rows = {
+            f"{_dose_group(group).removesuffix(' × 10⁶ cells')}, {kind}": curve
+            for (group, kind), curve in curves.items()
+        }
         numbers_at_risk(risk, axis.get_xticks(), rows, [shades[group] for group, _ in curves])
     legend_below(figure, lines, ax=ax)
     heading(figure, f"{what}, observed and of the individual fits", ax=ax)

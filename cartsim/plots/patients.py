@@ -80,7 +80,8 @@ def spider(
 
     t, values = matrices("spider", times, arms)
     per, unit = time_unit(t[-1])
-    figure, axes = panels(len(values), ax=ax, height=3.4, columns=columns, sharex=True, sharey=True)
+    width = 3.1 if columns > 2 else 4.2
+    figure, axes = panels(len(values), ax=ax, width=width, height=3.4, columns=columns, sharex=True, sharey=True)
     seen: set[str] = set()
     top = 30.0
     for axis, (arm, rows) in zip(axes, values.items(), strict=True):

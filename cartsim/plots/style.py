@@ -413,7 +413,7 @@ def save(figure: Figure, path: str | Path, *, dpi: float = 150, title: bool = Tr
     metadata = {"Title": figure.get_suptitle()} | {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(
         suffix, {}
     )
-    fonts = {"pdf.fonttype": 42, "svg.hashsalt": "cartsim"}
+    fonts: dict[Any, Any] = {"pdf.fonttype": 42, "svg.hashsalt": "cartsim"}
     options: dict[str, Any] = {"dpi": dpi, "format": suffix[1:], "metadata": metadata}
     try:
         # One at a time: matplotlib knows of fonts by settings of the whole process only.
