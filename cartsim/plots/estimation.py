@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cartsim.errors import InputError
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.style import COLORS, FAINT, INK, arm_colors, heading, legend_below, outer_labels, panels
+from cartsim.plots.style import COLORS, FAINT, INK, arm_colors, heading, label_below, label_with_unit, legend_below, panels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,12 +18,20 @@ if TYPE_CHECKING:
 
     from cartsim.fitting import Profile
     from cartsim.fitting.pooled.fitting import Fit
+    from cartsim.model.model import Model
 
 WIDE = 30.0  # ratio of largest to smallest from which an axis is logarithmic
 LISTED = 12  # conditions named in a legend
 
 
-def predictions(curves: pd.DataFrame, residuals: pd.DataFrame, *, time: str = "days", ax: Axes | None = None) -> Figure:
+def predictions(
+    curves: pd.DataFrame,
+    residuals: pd.DataFrame,
+    *,
+    time: str = "days",
+    units: Mapping[str, str] | None = None,
+    ax: Axes | None = None,
+) -> Figure:
     """The fitted curves with their limits over the observations, a panel an output, a color a condition.
 
     Observations only known to be below a value are drawn open. Values are on a logarithmic axis where all are above 0
@@ -37,6 +45,8 @@ def predictions(curves: pd.DataFrame, residuals: pd.DataFrame, *, time: str = "d
         Of `Fit.residuals`.
     time
         Unit of the axis.
+    units
+        By output, as model files write them, such as `units_of` finds.
     ax
         Axes to draw one output in; by default a figure of its own.
 
@@ -75,8 +85,8 @@ def predictions(curves: pd.DataFrame, residuals: pd.DataFrame, *, time: str = "d
         else:
             margin = 0.15 * (high - low) or 1.0
             axis.set_ylim(low - margin, high + margin)
-        axis.set_title(output, fontsize=10)
-    outer_labels(axes, f"Time ({time})", "Value")
+        axis.set_ylabel(_labelled(output, units))
+    label_below(axes, f"Time ({time})")
     shown = [(str(c), ids if len(ids) <= 24 else f"{ids[:22]} ...") for c, ids in conditions.items()]
     if 1 < len(shown) <= LISTED:
         legend_below(figure, [Line2D([], [], color=colors[c], marker="o", label=ids) for c, ids in shown], ax=ax)
@@ -84,7 +94,7 @@ def predictions(curves: pd.DataFrame, residuals: pd.DataFrame, *, time: str = "d
     return figure
 
 
-def residuals(table: pd.DataFrame) -> Figure:
+def residuals(table: pd.DataFrame, *, time: str = "days", units: Mapping[str, str] | None = None) -> Figure:
     """Observed against predicted, and weighted residuals over prediction and time, a row an output.
 
     Weighted residuals of a good model scatter about 0, one in twenty beyond 2.
@@ -93,6 +103,8 @@ def residuals(table: pd.DataFrame) -> Figure:
     ----------
     table
         Of `Fit.residuals`.
+    time, units
+        As for `predictions`.
 
     Raises
     ------
@@ -116,14 +128,15 @@ def residuals(table: pd.DataFrame) -> Figure:
             second.set_xscale("log")
         ends = [both.min(), both.max()]
         first.plot(ends, ends, color=FAINT, lw=1)
-        first.set_xlabel(f"Predicted {output}")
-        first.set_ylabel("Observed")
-        for axis, x, label in ((second, "predicted", f"Predicted {output}"), (third, "time", "Time")):
+        shown = _labelled(output, units)
+        first.set_xlabel(f"Predicted {shown}")
+        first.set_ylabel(f"Observed {shown}")
+        for axis, x, label in ((second, "predicted", f"Predicted {shown}"), (third, "time", f"Time ({time})")):
             _points(axis, own[x], own["weighted"])
             for level, style in ((0, "-"), (-2, ":"), (2, ":")):
                 axis.axhline(level, color=FAINT, lw=1, ls=style)
             axis.set_xlabel(label)
-            axis.set_ylabel("Weighted residual")
+            axis.set_ylabel("Weighted residual (SDs)")
     heading(figure, "Residuals")
     return figure
 
@@ -174,6 +187,20 @@ def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
     return figure
 
 
+def units_of(model: Model) -> dict[str, str]:
+    """Units of a model's outputs and states, by name."""
+    return {name: each.unit for name, each in (model.outputs | model.states).items()}
+
+
+def time_unit_of(model: Model) -> str:
+    """The unit of a model's time in the plural."""
+    return {"day": "days", "h": "hours"}.get(model.time, model.time)
+
+
+def _labelled(output: str, units: Mapping[str, str] | None) -> str:
+    return label_with_unit(output, (units or {}).get(output, "1"))
+
+
 def _points(axis: Axes, x: Any, y: Any) -> None:
     axis.plot(x, y, "o", ms=4, color=COLORS[0], alpha=0.7, mec="none")
 
@@ -219,8 +246,8 @@ class FitPictures(Pictures):
             if output not in set(curves["output"]):
                 raise InputError(f"no output {output!r}; choose one of {', '.join(dict.fromkeys(curves['output']))}")
             curves, seen = curves[curves["output"] == output], seen[seen["output"] == output]
-        unit = fit.model(data).time
-        return predictions(curves, seen, time={"day": "days", "h": "hours"}.get(unit, unit), ax=ax)
+        model = fit.model(data)
+        return predictions(curves, seen, time=time_unit_of(model), units=units_of(model), ax=ax)
 
     def residuals(self) -> Figure:
         """Observed against predicted, and weighted residuals over prediction and time, a row an output.
@@ -230,7 +257,10 @@ class FitPictures(Pictures):
         InputError
             Where every value is only known to be below a limit.
         """
-        return residuals(self._result.residuals())
+        fit = self._result
+        models = [fit.model(each.name) for each in fit.problem.data]
+        units = {name: unit for model in models for name, unit in units_of(model).items()}
+        return residuals(fit.residuals(), time=" or ".join(dict.fromkeys(map(time_unit_of, models))), units=units)
 
     def profiles(self, names: str | Sequence[str] | None = None, *, n_jobs: int = 1, ax: Axes | None = None) -> Figure:
         """Likelihood profiles, a panel a parameter; they are computed now, which takes a search a point.

@@ -355,13 +355,13 @@ def test_bad_points(tmp_path, text, message):
 
 
 def test_bad_requests(tmp_path):
-    with pytest.raises(InputError, match="no figure '2c'; there are 2a, 2b, 3"):
+    with pytest.raises(InputError, match="no figure '2c'; there are 1, 2a, 2b, 3"):
         figure("2c")
-    with pytest.raises(InputError, match=r"figure 3 takes no data; leave out points\.csv"):
-        figure("3", data="points.csv")
+    with pytest.raises(InputError, match=r"figure 4 takes no data; leave out points\.csv"):
+        figure("4", data="points.csv")
     with pytest.raises(InputError, match="there is no such file"):
         figure("2b", data=tmp_path / "nothing.csv")
-    for words in (("2c",), ("3", "--data", "x.csv"), ("--data", "x.csv"), ("2b", "--data", "x.csv")):
+    for words in (("2c",), ("4", "--data", "x.csv"), ("--data", "x.csv"), ("2b", "--data", "x.csv")):
         result = call(*words, "--out", tmp_path / "new")
         assert result.exit_code == 2, words
         assert re.fullmatch(r"cartsim: [^\n]+\n", result.stderr)

@@ -337,8 +337,8 @@ def test_spider_has_the_first_patients_in_their_colors():
     values, best = changes(300), groups(300)
     figure = drawn(plots.spider(DAYS, values, best))
     assert titles(figure) == [
-        "a1  50 × 10⁶ cells, first 250 of 300",
-        "a2  450 × 10⁶ cells, first 250 of 300",
+        "50 × 10⁶ cells, first 250 of 300",
+        "450 × 10⁶ cells, first 250 of 300",
     ]
     for axis, arm in zip(all_axes(figure), ARMS, strict=True):
         lines = {c.get_label(): c for c in axis.collections}
