@@ -131,10 +131,11 @@ def _draw_means(axes: dict[str, Axes], insert: Axes, seen: pd.DataFrame, per: fl
     for (name, dose), rows in seen.groupby(["series", "dose"]):
         log = name == "transgene"
         style: dict[str, Any] = {"fmt": "o", "ms": 5, "mec": "white", "mew": 0.6, "capsize": 2, "lw": 1.0, "zorder": 4}
-        low = np.minimum(rows["sd"], 0.9 * rows["value"]) if log else rows["sd"]  # a bar on a log axis ends above 0
+        value, sd = rows[["value", "sd"]].to_numpy(float).T
+        low = np.minimum(sd, 0.9 * value) if log else sd  # a bar on a log axis ends above 0
         color = colors[DOSES.index(dose)]
         for axis, scale in ((axes[name], per), (insert, 1.0)) if log else ((axes[name], per),):
-            axis.errorbar(rows["day"] / scale, rows["value"], yerr=[low, rows["sd"]], color=color, **style)
+            axis.errorbar(rows["day"] / scale, value, yerr=[low, sd], color=color, **style)
     for name in MARKERS:
         shown = seen[seen["series"] == name]
         if len(shown):

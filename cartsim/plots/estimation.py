@@ -9,7 +9,17 @@ import numpy as np
 
 from cartsim.errors import InputError
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.style import COLORS, FAINT, INK, arm_colors, heading, label_below, label_with_unit, legend_below, panels
+from cartsim.plots.style import (
+    COLORS,
+    FAINT,
+    INK,
+    arm_colors,
+    heading,
+    label_below,
+    label_with_unit,
+    legend_below,
+    panels,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
