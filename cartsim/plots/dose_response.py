@@ -55,13 +55,6 @@ def response_by_dose(
         A threshold dose to mark with a dashed line.
     title, note
         Above and below.
-    ax
-        Axes to draw one population and landmark in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        Where nothing is given.
     """
     from matplotlib.lines import Line2D
 
@@ -135,13 +128,6 @@ def exposure_by_dose(
         `DoseResponse.exposure`; a row of panels a population. Of Tmax the mean is drawn, from mean_log.
     title, note
         Above and below.
-    ax
-        Axes to draw one population and measure in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        Where nothing is given.
     """
     if not exposures or not all(len(table) for table in exposures.values()):
         raise InputError("exposure_by_dose: nothing is given; give at least one population")
@@ -200,13 +186,6 @@ class DoseResponsePictures(Pictures):
             Its month; by default all.
         claimed
             A threshold dose to mark with a dashed line.
-        ax
-            Axes to draw one landmark in.
-
-        Raises
-        ------
-        InputError
-            For a month that is no landmark.
         """
         found = self._result
         table = found.responses
@@ -225,13 +204,6 @@ class DoseResponsePictures(Pictures):
         ----------
         measure
             "Cmax", "Tmax" or "AUC0-28"; by default all.
-        ax
-            Axes to draw one measure in.
-
-        Raises
-        ------
-        InputError
-            For another measure.
         """
         found = self._result
         table = found.exposure if measure is None else _chosen(found.exposure, "measure", measure)

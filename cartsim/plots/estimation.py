@@ -14,11 +14,14 @@ from cartsim.plots.style import (
     FAINT,
     INK,
     arm_colors,
+    first_column,
     heading,
     label_below,
     label_with_unit,
     legend_below,
+    need,
     panels,
+    times_called,
 )
 
 if TYPE_CHECKING:
@@ -57,18 +60,11 @@ def predictions(
         Unit of the axis.
     units
         By output, as model files write them, such as `units_of` finds.
-    ax
-        Axes to draw one output in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For tables without the columns that are needed.
     """
     from matplotlib.lines import Line2D
 
-    _need("predictions", curves, ("data", "condition", "ids", "output", "time", "predicted", "low", "high"))
-    _need("predictions", residuals, ("data", "id", "output", "time", "observed", "below"))
+    need("predictions", curves, ("data", "condition", "ids", "output", "time", "predicted", "low", "high"))
+    need("predictions", residuals, ("data", "id", "output", "time", "observed", "below"))
     residuals = residuals[residuals["data"].isin(curves["data"])]
     outputs = list(dict.fromkeys(curves["output"]))
     conditions = dict(curves.drop_duplicates("condition")[["condition", "ids"]].to_numpy())
@@ -121,7 +117,7 @@ def residuals(table: pd.DataFrame, *, time: str = "days", units: Mapping[str, st
     InputError
         For a table without the columns that are needed, or without a measured value.
     """
-    _need("residuals", table, ("output", "time", "observed", "below", "predicted", "weighted"))
+    need("residuals", table, ("output", "time", "observed", "below", "predicted", "weighted"))
     table = table[~table["below"].astype(bool)]
     outputs = list(dict.fromkeys(table["output"]))
     if not outputs:
@@ -161,13 +157,6 @@ def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
     ----------
     found
         Of `Fit.profiles`.
-    ax
-        Axes to draw one profile in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        Where none is given.
     """
     from matplotlib.lines import Line2D
 
@@ -184,12 +173,10 @@ def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
         axis.set_ylim(min(-0.3, 1.1 * profile.curve["data"].clip(-profile.threshold).min()), 2 * profile.threshold)
         if _wide(profile.curve["value"].to_numpy(float)):
             axis.set_xscale("log")
-        unit = "" if profile.unit == "1" else f" ({profile.unit})"
-        axis.set_xlabel(f"{profile.name}{unit}", fontsize=9)
+        axis.set_xlabel(label_with_unit(profile.name, profile.unit), fontsize=9)
         if not profile.identified:
             axis.set_title("not identified", fontsize=9, color=COLORS[1])
-    across = 1 if ax is not None else axes[0].get_gridspec().ncols  # type: ignore[union-attr]
-    for axis in axes[::across]:
+    for axis in first_column(axes):
         axis.set_ylabel("Change of -2 log L")
     if priors:
         legend_below(figure, [Line2D([], [], color=color, label=label) for _, color, label in parts], ax=ax)
@@ -200,11 +187,6 @@ def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
 def units_of(model: Model) -> dict[str, str]:
     """Units of a model's outputs and states, by name."""
     return {name: each.unit for name, each in (model.outputs | model.states).items()}
-
-
-def time_unit_of(model: Model) -> str:
-    """The unit of a model's time in the plural."""
-    return {"day": "days", "h": "hours"}.get(model.time, model.time)
 
 
 def _labelled(output: str, units: Mapping[str, str] | None) -> str:
@@ -219,12 +201,6 @@ def _wide(values: Any) -> bool:
     """Whether values are all above 0 and span so far that a logarithmic axis shows them better."""
     values = np.asarray(values, float)
     return bool(values.size and values.min() > 0 and values.max() > WIDE * values.min())
-
-
-def _need(what: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise InputError(f"{what}: the table has no column {', '.join(missing)}")
 
 
 class FitPictures(Pictures):
@@ -242,13 +218,6 @@ class FitPictures(Pictures):
             Name of the data set, of the only one by default.
         output
             One output; by default all.
-        ax
-            Axes to draw one output in.
-
-        Raises
-        ------
-        InputError
-            For a data set or an output that is not there.
         """
         fit = self._result
         curves, seen = fit.predict(data=data), fit.residuals()
@@ -257,7 +226,7 @@ class FitPictures(Pictures):
                 raise InputError(f"no output {output!r}; choose one of {', '.join(dict.fromkeys(curves['output']))}")
             curves, seen = curves[curves["output"] == output], seen[seen["output"] == output]
         model = fit.model(data)
-        return predictions(curves, seen, time=time_unit_of(model), units=units_of(model), ax=ax)
+        return predictions(curves, seen, time=times_called(model.time), units=units_of(model), ax=ax)
 
     def residuals(self) -> Figure:
         """Observed against predicted, and weighted residuals over prediction and time, a row an output.
@@ -270,7 +239,8 @@ class FitPictures(Pictures):
         fit = self._result
         models = [fit.model(each.name) for each in fit.problem.data]
         units = {name: unit for model in models for name, unit in units_of(model).items()}
-        return residuals(fit.residuals(), time=" or ".join(dict.fromkeys(map(time_unit_of, models))), units=units)
+        time = " or ".join(dict.fromkeys(times_called(model.time) for model in models))
+        return residuals(fit.residuals(), time=time, units=units)
 
     def profiles(self, names: str | Sequence[str] | None = None, *, n_jobs: int = 1, ax: Axes | None = None) -> Figure:
         """Likelihood profiles, a panel a parameter; they are computed now, which takes a search a point.
@@ -281,13 +251,6 @@ class FitPictures(Pictures):
             Parameters; by default all that are estimated.
         n_jobs
             Processes.
-        ax
-            Axes to draw one profile in.
-
-        Raises
-        ------
-        InputError
-            For a name that is not estimated.
         """
         chosen = [names] if isinstance(names, str) else names
         return profiles(list(self._result.profiles(chosen, n_jobs=n_jobs).values()), ax=ax)

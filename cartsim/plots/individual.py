@@ -72,13 +72,6 @@ def response_fits(
         Ids to draw, by default all.
     columns
         Panels beside each other.
-    ax
-        Axes to draw one patient in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For an id that is not there.
     """
     t, values = matrices("response_fits", times, {"fits": curves})
     known = list(np.asarray(ids))
@@ -129,13 +122,6 @@ def fitted_survival(
         By group and "observed" or "fitted".
     what
         The endpoint, for the axis and the title.
-    ax
-        Axes to draw in, without the numbers at risk; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        Without any curve.
     """
     from matplotlib.figure import Figure
 
@@ -200,8 +186,6 @@ class IndividualPictures(Pictures):
         ----------
         shown
             Ids; by default one patient for each best response.
-        ax
-            Axes to draw one patient in.
 
         Raises
         ------
@@ -225,8 +209,6 @@ class IndividualPictures(Pictures):
         ----------
         split
             Cells that part the two groups.
-        ax
-            Axes to draw in.
 
         Raises
         ------

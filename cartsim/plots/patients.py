@@ -68,13 +68,6 @@ def spider(
         Count MR and VGPR as PR.
     columns
         Panels beside each other.
-    ax
-        Axes to draw one arm in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For shapes that do not fit.
     """
     from matplotlib.collections import LineCollection
 
@@ -125,13 +118,6 @@ def waterfall(
         By arm (n,), response categories.
     highest
         Percent at which bars end.
-    ax
-        Axes to draw one arm in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For shapes that do not fit.
     """
     from matplotlib.collections import PolyCollection
 
@@ -212,13 +198,6 @@ def swimmer(
         Patients drawn.
     title
         Name of the arm.
-    ax
-        Axes to draw in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For shapes that do not fit.
     """
     from matplotlib.lines import Line2D
 

@@ -21,6 +21,7 @@ from cartsim.files import write_whole
 from cartsim.schedule import MONTH
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, FigureBase
 
@@ -48,6 +49,7 @@ FIGURE6_NAMES = {"PR": "partial response (MR, PR, VGPR)"}
 RESPONDERS = ("PR", "VGPR", "CR")
 INK = "#222222"  # text and single curves
 FAINT = "#8A8A8A"  # reference lines
+LEVELS = (5, 25, 50, 75, 95)  # percentiles of a band
 DOTTED = 30  # times up to which each has a mark
 FORMATS = (".png", ".pdf", ".svg")
 DPI = (10, 2400)  # fewest and most dots per inch
@@ -246,8 +248,13 @@ def _shape(n: int, columns: int) -> tuple[int, int]:
 def outer_labels(axes: Sequence[Axes], x: str, y: str) -> None:
     """Label x where no panel of the `grid` is below, and y at its left edge."""
     label_below(axes, x)
-    for axis in axes[:: _across(axes)]:
+    for axis in first_column(axes):
         axis.set_ylabel(y)
+
+
+def first_column(axes: Sequence[Axes]) -> Sequence[Axes]:
+    """The panels at the left edge of the `grid`."""
+    return axes[:: _across(axes)]
 
 
 def label_below(axes: Sequence[Axes], x: str) -> None:
@@ -348,6 +355,18 @@ def dose_axis(axis: Axes, arms: Sequence[str], n: Sequence[int] | NDArray[np.int
     shown = [title.removesuffix(unit) for title in titles] if doses else titles
     axis.set_xticks(range(len(arms)), [f"{title}\nn = {k}" for title, k in zip(shown, n, strict=True)], fontsize=9)
     axis.set_xlabel("Dose (10⁶ CAR-T cells)" if doses else "Arm")
+
+
+def need(what: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise `InputError` unless the table has these columns."""
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise InputError(f"{what}: the table has no column {', '.join(missing)}; give the table of the result")
+
+
+def times_called(unit: str) -> str:
+    """A model's unit of time in the plural: days, hours."""
+    return {"day": "days", "h": "hours"}.get(unit, unit)
 
 
 def plain_log(axis: Any) -> None:

@@ -50,13 +50,6 @@ def kaplan_meier(
         Of the curves' times: "months" or "days", and from when they count.
     last
         Where the axis ends, by default the last observed time.
-    ax
-        Axes to draw the curves in, without the numbers at risk; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        Without any curve.
     """
     from matplotlib.figure import Figure
 

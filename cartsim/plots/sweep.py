@@ -51,13 +51,6 @@ def contours(
         Of axes and panels, for names that are not known here.
     title, note
         Above and below.
-    ax
-        Axes to draw one column in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For columns that are not there or cells that make no full grid.
     """
     across, up, _ = _grid(grid, x, y, x)
     if names is None:
@@ -238,13 +231,6 @@ class SweepPictures(Pictures):
             Of axes and panels, such as {"Kexp_max": "Kexp_max (1/day)"}.
         title, note
             Above and below.
-        ax
-            Axes to draw one quantity in.
-
-        Raises
-        ------
-        InputError
-            For columns that are not there.
         """
         found = self._result
         x, y = found.axes
