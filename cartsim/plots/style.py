@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.rules import Response
 from cartsim.errors import InputError
-from cartsim.files import write_whole
+from cartsim.files import DPI, FORMATS, write_whole
 from cartsim.schedule import MONTH
 
 if TYPE_CHECKING:
@@ -51,8 +51,6 @@ INK = "#222222"  # text and single curves
 FAINT = "#8A8A8A"  # reference lines
 LEVELS = (5, 25, 50, 75, 95)  # percentiles of a band
 DOTTED = 30  # times up to which each has a mark
-FORMATS = (".png", ".pdf", ".svg")
-DPI = (10, 2400)  # fewest and most dots per inch
 _WRITING = Lock()
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9")  # after Okabe and Ito
 
@@ -425,9 +423,11 @@ def save(figure: Figure, path: str | Path, *, dpi: float = 150, title: bool = Tr
 
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise InputError(f"{path.name}: pictures are written as {', '.join(FORMATS)}; choose one of these suffixes")
-    check_dpi(dpi)
+    if suffix[1:] not in FORMATS:
+        known = ", ".join(f".{each}" for each in FORMATS)
+        raise InputError(f"{path.name}: pictures are written as {known}; choose one of these suffixes")
+    if not DPI[0] <= dpi <= DPI[1]:
+        raise InputError(f"dpi is {dpi!r}; give dots per inch from {DPI[0]} to {DPI[1]}, such as 300 for print")
     # No date in the file, and the same names within: the same picture is the same file.
     metadata = {"Title": figure.get_suptitle()} | {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(
         suffix, {}
@@ -440,12 +440,6 @@ def save(figure: Figure, path: str | Path, *, dpi: float = 150, title: bool = Tr
             return write_whole(path, lambda beside: figure.savefig(beside, **options))
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from None
-
-
-def check_dpi(dpi: float) -> None:
-    """Raise `InputError` unless a picture can have so many dots per inch."""
-    if not (DPI[0] <= dpi <= DPI[1]):
-        raise InputError(f"dpi is {dpi!r}; give dots per inch from {DPI[0]} to {DPI[1]}, such as 300 for print")
 
 
 @contextmanager

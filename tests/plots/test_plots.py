@@ -222,7 +222,7 @@ def test_dots_per_inch_that_no_picture_has(tmp_path, dpi):
 
 def test_save_refuses(tmp_path):
     figure = plots.response_bars({"6 months": groups()})
-    with pytest.raises(InputError, match=r"\.png, \.pdf, \.svg"):
+    with pytest.raises(InputError, match=r"\.png, \.svg, \.pdf"):
         plots.save(figure, tmp_path / "a.gif")
     with pytest.raises(InputError, match="No such file"):
         plots.save(figure, tmp_path / "missing" / "a.png")
