@@ -23,9 +23,12 @@ from typer.models import ArgumentInfo
 
 from cartsim.cli import complete
 from cartsim.errors import InputError
+from cartsim.files import DPI, FORMATS
 from cartsim.solver import LOOSEST, RTOL, TIGHTEST, Solver
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from cartsim.model.model import Model
     from cartsim.population.patients import Patients
     from cartsim.population.population import Population
@@ -33,7 +36,16 @@ if TYPE_CHECKING:
 
 Texts = list[str] | None
 MOST_JOBS = 1024  # threads; a system refuses some number more, in the middle of the work
-_HOW = ("out", "jobs", "chunk", "checkpoint", "pictures", "visits")  # where and how fast, nothing of the outcome
+_HOW = (
+    "out",
+    "jobs",
+    "chunk",
+    "checkpoint",
+    "pictures",
+    "format",
+    "dpi",
+    "visits",
+)  # where and how fast, nothing of the outcome
 ASKED: ContextVar[dict[str, Any]] = ContextVar("asked")
 """The options of the command that runs, by name."""
 REPEAT: ContextVar[dict[str, Any]] = ContextVar("repeat")
@@ -187,7 +199,6 @@ Errors = Annotated[
         "an SD (add, prop, log) or say the limit of quantification: transgene=lognormal:lloq=50.",
     ),
 ]
-Pictures = Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the PNG pictures.")]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -320,3 +331,37 @@ class Work:
         """The settings of a run; part: a folder of its own within the checkpoint's."""
         kept = None if self.checkpoint is None else self.checkpoint / part
         return {"n_jobs": self.jobs, "progress": sys.stderr.isatty(), "checkpoint": kept}
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Whether pictures are written, and as what."""
+
+    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the pictures.")] = True
+    format: Annotated[
+        str, typer.Option(help="Of pictures: png, svg or pdf (fonts embedded), or several with commas between.")
+    ] = "png"
+    dpi: Annotated[int, typer.Option(help="Dots per inch of pictures, from 10 to 2400; 300 and more for print.")] = 150
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be written before any work is done."""
+        for each in self.formats:
+            if each not in FORMATS:
+                raise InputError(f"--format {self.format}: choose from {', '.join(FORMATS)}, with commas between")
+        if not DPI[0] <= self.dpi <= DPI[1]:
+            raise InputError(f"--dpi {self.dpi}: give dots per inch from {DPI[0]} to {DPI[1]}")
+
+    def __bool__(self) -> bool:
+        return self.pictures
+
+    @property
+    def formats(self) -> list[str]:
+        """Each format once."""
+        return list(dict.fromkeys(each.strip().lower() for each in self.format.split(",")))
+
+    def save(self, figure: Figure, path: Path) -> None:
+        """Write a figure in each format, under the path's name."""
+        from cartsim.plots.style import save
+
+        for each in self.formats:
+            save(figure, path.with_suffix(f".{each}"), dpi=self.dpi)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cartsim.cli.options import ASKED, REPEAT
 from cartsim.cli.process import note
-from cartsim.files import whole_folder
+from cartsim.files import FORMATS, whole_folder
 
 
 @contextmanager
@@ -21,6 +21,8 @@ def filled(folder: Path | None, replaces: Sequence[str]) -> Iterator[Path]:
     Whoever interrupts the work is told how it goes on.
     """
     folder = folder or Path(".")
+    pictures = [name.removesuffix("png") for name in replaces if name.endswith(".png")]
+    replaces = [*replaces, *(name + each for name in pictures for each in FORMATS if each != "png")]
     try:
         with whole_folder(folder, replaces) as stage:
             yield stage
@@ -40,11 +42,3 @@ def _say_how_to_go_on(options: dict[str, Any]) -> None:
         note("nothing was kept; with --checkpoint FOLDER the next run can be interrupted and go on")
     else:
         note(f"finished parts are in {options['checkpoint']}; the same command goes on from there")
-
-
-def save_pictures(pictures: dict[str, Callable[[], Any]], stage: Path) -> None:
-    """Draw each figure and write it under its name."""
-    from cartsim.plots.style import save
-
-    for name, draw in pictures.items():
-        save(draw(), stage / name)

@@ -156,6 +156,15 @@ class KaplanMeier:
         return pd.DataFrame({"time": self.times} | {name: getattr(self, name) for name in names})
 
 
+def largest_distance(first: KaplanMeier, second: KaplanMeier) -> tuple[float, float]:
+    """The most by which two curves differ while both are known, as a fraction, and the first time at which they do."""
+    times = np.union1d(first.times, second.times)
+    one, two = (curve.at(times)["survival"].to_numpy() for curve in (first, second))
+    apart = np.nan_to_num(np.abs(one - two))
+    where = int(np.argmax(apart > apart.max() - 1e-12))  # curves that are as far apart twice: the first
+    return float(apart[where]), float(times[where])
+
+
 def kaplan_meier(time: ArrayLike, event: ArrayLike, *, level: float = 0.95) -> KaplanMeier:
     """Kaplan-Meier estimate (scipy.stats.ecdf) with log-log limits.
 

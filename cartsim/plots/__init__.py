@@ -10,7 +10,9 @@
 
 Every function returns a `matplotlib.figure.Figure` of its own, or that of the axes given as ``ax``: nothing is shown,
 no global state is touched, so that pictures can be drawn in threads and without a display. `save` writes one to a
-file. matplotlib is imported when the first picture is drawn.
+file. matplotlib is imported when the first picture is drawn. ``ax`` takes one panel; where there are several,
+other arguments choose one. What cannot be drawn is refused with `InputError`: shapes that do not fit, tables without
+the columns that are needed, names that are not there, and nothing at all.
 
 Arms are mappings from the arm's name to its data, in the order in which they are to be drawn; a name that is a number,
 such as "450e6", is a dose in cells. Times are days after infusion unless said otherwise, and are shown in months of

@@ -12,7 +12,7 @@ class Pictures:
     """The pictures of a result: called, it draws the usual one; each method draws another.
 
     Every picture is a matplotlib Figure of its own. Where one axes suffices, ``ax`` takes the caller's: the picture is
-    drawn there and the figure of that axes returned.
+    drawn there and the figure of that axes returned. A name that the result does not know is an `InputError`.
     """
 
     usual: str

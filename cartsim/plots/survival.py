@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,13 +50,6 @@ def kaplan_meier(
         Of the curves' times: "months" or "days", and from when they count.
     last
         Where the axis ends, by default the last observed time.
-    ax
-        Axes to draw the curves in, without the numbers at risk; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        Without any curve.
     """
     from matplotlib.figure import Figure
 
@@ -99,19 +92,21 @@ def kaplan_meier(
     )
     time_axis(axis, end, unit)
     if ax is None:
-        _numbers_at_risk(risk, axis.get_xticks(), named, colors)
+        numbers_at_risk(
+            risk, axis.get_xticks(), {arm_title(arm): curve for arm, curve in named.items()}, colors.values()
+        )
     heading(figure, f"{what} {by_arm(named)}" if len(named) > 1 else what, ax=ax)
     return figure
 
 
-def _numbers_at_risk(
-    risk: Axes, ticks: ArrayLike, curves: Mapping[str, KaplanMeier], colors: Mapping[str, Any]
-) -> None:
-    for row, (arm, curve) in enumerate(curves.items()):
+def numbers_at_risk(risk: Axes, ticks: ArrayLike, curves: Mapping[str, KaplanMeier], colors: Iterable[Any]) -> None:
+    """A row of numbers for each curve, under the ticks of the axes above."""
+    shades = list(colors)
+    for row, (curve, color) in enumerate(zip(curves.values(), shades, strict=True)):
         for x, n in zip(np.asarray(ticks), curve.at_risk(ticks), strict=True):
-            risk.text(x, row, str(n), ha="center", va="center", fontsize=9, color=colors[arm])
-    risk.set_yticks(range(len(curves)), [arm_title(arm) for arm in curves], fontsize=9)
-    for label, color in zip(risk.get_yticklabels(), colors.values(), strict=True):
+            risk.text(x, row, str(n), ha="center", va="center", fontsize=9, color=color)
+    risk.set_yticks(range(len(curves)), list(curves), fontsize=9)
+    for label, color in zip(risk.get_yticklabels(), shades, strict=True):
         label.set_color(color)
     risk.set_ylim(len(curves) - 0.4, -0.6)
     risk.set_title("Numbers at risk (censoring marks: |)", fontsize=9, loc="left", color=INK)

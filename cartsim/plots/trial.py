@@ -64,8 +64,6 @@ class TrialPictures(Pictures):
         ----------
         last
             Month at which the axis ends.
-        ax
-            Axes to draw the curves in, without the numbers at risk.
         """
         result = self._result
         return kaplan_meier({arm: result.survival(arm=arm) for arm in result.arms}, last=last, ax=ax)
@@ -81,13 +79,6 @@ class TrialPictures(Pictures):
             "best" for the best response, or the month of a landmark; by default all landmarks.
         grouped
             Count MR and VGPR as PR, as Figure 6b of Singh 2021 does; by default at landmarks only.
-        ax
-            Axes to draw one of them in.
-
-        Raises
-        ------
-        InputError
-            For a month that is no landmark.
         """
         months = self._result.protocol.visits.landmarks
         if at is not None and at != "best" and at not in months:
@@ -106,8 +97,6 @@ class TrialPictures(Pictures):
         ----------
         arm
             Its name; by default all.
-        ax
-            Axes to draw one arm in.
 
         Raises
         ------
@@ -121,11 +110,6 @@ class TrialPictures(Pictures):
 
     def kinetics(self, *, ax: Axes | None = None) -> Figure:
         """Transgene in blood by arm: medians, and percentile bands of each arm; without assay error.
-
-        Parameters
-        ----------
-        ax
-            Axes to draw the medians in.
 
         Raises
         ------
@@ -142,8 +126,6 @@ class TrialPictures(Pictures):
         ----------
         marker
             "mprotein" or "sbcma"; by default both.
-        ax
-            Axes to draw the medians of one marker in.
 
         Raises
         ------
@@ -191,8 +173,6 @@ class TrialPictures(Pictures):
             Its name; by default all.
         first
             Patients drawn of each arm.
-        ax
-            Axes to draw one arm in.
 
         Raises
         ------
@@ -210,8 +190,6 @@ class TrialPictures(Pictures):
         ----------
         arm
             Its name; by default all.
-        ax
-            Axes to draw one arm in.
         """
         return waterfall(self._by_arm("change", arm), self._by_arm("best", arm), ax=ax)
 
@@ -224,8 +202,6 @@ class TrialPictures(Pictures):
             Its name; by default the first.
         first
             Patients drawn.
-        ax
-            Axes to draw in.
 
         Raises
         ------
@@ -256,13 +232,6 @@ class TrialPictures(Pictures):
             "Cmax" or "AUC0-28"; by default both.
         groups
             4 for quartiles.
-        ax
-            Axes to draw one measure in.
-
-        Raises
-        ------
-        InputError
-            For another measure.
         """
         if measure is not None and measure not in EXPOSURES:
             raise InputError(f"no exposure {measure!r}; give {' or '.join(EXPOSURES)}")

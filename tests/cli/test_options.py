@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 from typer.main import get_command
 from typer.models import OptionInfo
 from typer.testing import CliRunner, Result
@@ -203,3 +204,31 @@ def test_an_interrupted_run_says_how_it_goes_on(tmp_path, words, kept):
     else:
         assert "--checkpoint FOLDER" in lines[-2]
     assert not (tmp_path / "out").exists()
+
+
+def test_pictures_come_in_the_formats_asked_for_and_replace_those_of_an_earlier_run(tmp_path):
+    def pictures() -> set[str]:
+        return {path.name for path in tmp_path.iterdir() if path.stem == "contours"}
+
+    words = ("sweep", "--over", "dose=50e6,450e6", "--over", "burden=20,80", "--out", tmp_path)
+    assert call(*words, "--format", "svg, pdf").exit_code == 0
+    assert pictures() == {"contours.svg", "contours.pdf"}
+    assert call(*words, "--dpi", "40").exit_code == 0
+    assert pictures() == {"contours.png"}
+    with Image.open(tmp_path / "contours.png") as picture:
+        assert picture.info["dpi"] == pytest.approx((40, 40), abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--format", "gif"), "--format gif: choose from png, svg, pdf, with commas between"),
+        (("--format", "png,"), "--format png,: choose from png, svg, pdf, with commas between"),
+        (("--dpi", "9"), "--dpi 9: give dots per inch from 10 to 2400"),
+    ],
+)
+def test_pictures_that_cannot_be_are_refused_before_any_work(tmp_path, words, says):
+    for command in ("trial", "figure"):
+        result = call(command, *words, "--out", tmp_path / "new")
+        assert (result.exit_code, result.stderr) == (2, f"cartsim: {says}\n")
+        assert not (tmp_path / "new").exists()

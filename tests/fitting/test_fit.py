@@ -167,9 +167,12 @@ def test_bad_options_are_one_line(toy, tmp_path, monkeypatch, words, message):
 
 def test_predictions_show_curves_and_points(found):
     curves, residuals = found.predict(), found.residuals()
-    figure = plots.predictions(curves, residuals)
+    figure = found.plot.predictions()
     axes = [axis for axis in figure.axes if axis.get_visible() and axis.lines]
-    assert [axis.get_title() for axis in axes] == ["y", "twice"]
+    assert [axis.get_ylabel() for axis in axes] == ["y (mg)", "twice (mg)"]
+    bare = plots.predictions(curves, residuals, time="hours", units={"y": "cell/uL"})
+    assert [axis.get_ylabel() for axis in bare.axes] == ["y (cell/µL)", "twice"]
+    assert {axis.get_xlabel() for axis in bare.axes} == {"Time (hours)"}
     of_y = residuals[residuals["output"] == "y"]
     drawn = [line for line in axes[0].lines if line.get_linestyle() == "None"]
     points = np.concatenate([line.get_ydata() for line in drawn])
@@ -182,9 +185,11 @@ def test_predictions_show_curves_and_points(found):
 
 def test_residuals_show_each_measured_value_three_times(found):
     table = found.residuals()
-    figure = plots.residuals(table)
-    axes = figure.axes
+    axes = found.plot.residuals().axes
     assert len(axes) == 6
+    shown = [(axis.get_xlabel(), axis.get_ylabel()) for axis in axes[:3]]
+    assert shown[0] == ("Predicted y (mg)", "Observed y (mg)")
+    assert shown[1:] == [(x, "Weighted residual (SDs)") for x in ("Predicted y (mg)", "Time (days)")]
     seen = table[(table["output"] == "twice") & ~table["below"]]
     np.testing.assert_array_equal(axes[3].lines[0].get_ydata(), seen["observed"])
     np.testing.assert_array_equal(axes[5].lines[0].get_ydata(), seen["weighted"])

@@ -379,7 +379,7 @@ def test_pictures(fits: IndividualFits) -> None:
     assert [axis.get_title().split(",")[0] for axis in figure.axes[: len(shown)]] == [f"id {i}" for i in shown]
     with pytest.raises(InputError, match="no patient 99"):
         response_fits(times, curves, fits.data.ids, fits.categories, shown=[99])
-    labels = [text.get_text() for text in fitted_survival(fits.survival()).axes[0].get_legend().get_texts()]
+    labels = [text.get_text() for text in fitted_survival(fits.survival()).legends[0].get_texts()]
     assert len(labels) == 4
     assert "< 150 × 10⁶ cells, observed" in labels[0]
     with pytest.raises(InputError, match="no curves"):

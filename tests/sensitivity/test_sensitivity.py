@@ -618,7 +618,7 @@ def test_pictures_show_what_they_are_given(one, tmp_path):
     assert {axis.get_title() for axis in drawn[-1].axes[:2]} == {"Early", "Late"}
     with pytest.raises(InputError, match="along time"):
         pictures.index_bars(along.table, endpoint="C")
-    with pytest.raises(InputError, match="the table has no time"):
+    with pytest.raises(InputError, match="the table has no column time"):
         pictures.elasticity_map(found.table, endpoint="C")
     with pytest.raises(InputError, match="Q is not among"):
         pictures.convergence(found.convergence(), endpoint="C", named=["Q"])

@@ -27,7 +27,7 @@ def dose_response(
     work: Work,
     model: Name = "bb2121_clinical",
     dose: Dose = "10e6,20e6,50e6,100e6,150e6,200e6,300e6,450e6,600e6,800e6,1000e6",
-    pictures: Pictures = True,
+    pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     out: Out = Path("dose_response"),
 ) -> None:
     """Response categories against dose, and where a plateau begins.
@@ -57,7 +57,7 @@ def dose_response(
             note_failures(result.failures, int(result.responses.groupby("dose")["n"].first().sum()))
         _write(found, stage)
         if pictures:
-            _draw(found, stage)
+            _draw(found, stage, pictures)
 
 
 def _table(name: str, result: DoseResponse) -> Any:
@@ -91,7 +91,7 @@ def _write(found: dict[str, DoseResponse], stage: Path) -> None:
     (stage / "dose_response.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
-def _draw(found: dict[str, DoseResponse], stage: Path) -> None:
+def _draw(found: dict[str, DoseResponse], stage: Path, pictures: Pictures) -> None:
     from cartsim import plots
 
     said = "Bands: 95 % Wilson limits. " + " ".join(
@@ -99,11 +99,11 @@ def _draw(found: dict[str, DoseResponse], stage: Path) -> None:
         for name, result in found.items()
     )
     responses = {f"Burden {name}": result.responses for name, result in found.items()}
-    plots.save(plots.response_by_dose(responses, note=said), stage / "dose_response.png")
+    pictures.save(plots.response_by_dose(responses, note=said), stage / "dose_response.png")
     slopes = " ".join(
         f"Burden {name}: {', '.join(f'{row.measure} ~ dose^{row.exponent:.3f}' for row in result.slopes.itertuples())}."
         for name, result in found.items()
     )
     exposures = {f"Burden {name}": result.exposure for name, result in found.items()}
     note = f"As sampled. Within patients: {slopes}"
-    plots.save(plots.exposure_by_dose(exposures, note=note), stage / "exposure.png")
+    pictures.save(plots.exposure_by_dose(exposures, note=note), stage / "exposure.png")

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 PROFILES = ("all", "others", "none", "no")
 _FILES = ("estimates.csv", "correlation.csv", "starts.csv", "residuals.csv", "predictions.csv", "profiles.csv",
           "fit.json", "predictions.png", "residuals.png", "profiles.png")  # fmt: skip
-_UNITS = {"day": "days", "h": "hours"}
 _TABLE1 = "table1"
 
 
@@ -68,7 +67,7 @@ def fit(
     ] = "all",
     level: Annotated[float, typer.Option(help="Of limits of confidence.")] = 0.95,
     jobs: Jobs = 1,
-    pictures: Pictures = True,
+    pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     out: Out = Path("fit"),
 ) -> None:
     """Estimate parameters from observations: table, files, pictures.
@@ -106,7 +105,7 @@ def fit(
         for remark in found.warnings:
             note(remark)
         curves = {} if profiles == "no" else interruptible(lambda: found.profiles(priors=profiles, n_jobs=jobs))
-        _write(found, curves, stage, pictures, _UNITS.get(chosen.time, chosen.time))
+        _write(found, curves, stage, pictures)
     if not found.converged:
         raise typer.Exit(1)
 
@@ -215,11 +214,10 @@ def _quality(found: Fit) -> str:
     )
 
 
-def _write(found: Fit, curves: dict[str, Any], stage: Path, pictures: bool, time: str) -> None:
+def _write(found: Fit, curves: dict[str, Any], stage: Path, pictures: Pictures) -> None:
     import pandas as pd
 
-    from cartsim.plots import estimation as draw
-    from cartsim.plots import save
+    from cartsim.plots import profiles as draw_profiles
 
     tables, said = found.tables(), ("low", "high", "identified", "improvement")
     if curves:
@@ -228,12 +226,11 @@ def _write(found: Fit, curves: dict[str, Any], stage: Path, pictures: bool, time
     profiles = {name: {key: _finite(getattr(each, key)) for key in said} for name, each in curves.items()}
     save_tables(stage, tables, ("fit.json", found.about() | {"profiles": profiles}))
     if pictures:
-        residuals = tables["residuals.csv"]
-        save(draw.predictions(tables["predictions.csv"], residuals, time=time), stage / "predictions.png")
-        if not residuals["below"].all():
-            save(draw.residuals(residuals), stage / "residuals.png")
+        pictures.save(found.plot.predictions(), stage / "predictions.png")
+        if not tables["residuals.csv"]["below"].all():
+            pictures.save(found.plot.residuals(), stage / "residuals.png")
         if curves:
-            save(draw.profiles(list(curves.values())), stage / "profiles.png")
+            pictures.save(draw_profiles(list(curves.values())), stage / "profiles.png")
 
 
 def _finite(value: Any) -> Any:

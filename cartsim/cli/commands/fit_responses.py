@@ -49,7 +49,7 @@ def fit_responses(
     draws: Annotated[int, typer.Option(min=1, max=1_000_000, help="Draws from the posterior of each patient.")] = 1000,
     seed: Seed = 2021,
     jobs: Jobs = 1,
-    pictures: Pictures = True,
+    pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     out: Out = Path("fit-responses"),
 ) -> None:
     """Fit every patient to response categories: table, files, pictures.
@@ -129,14 +129,13 @@ def _summary(fits: IndividualFits) -> Table:
     return table
 
 
-def _write(fits: IndividualFits, stage: Path, pictures: bool) -> None:
+def _write(fits: IndividualFits, stage: Path, pictures: Pictures) -> None:
     from cartsim.fitting.data import MPROTEIN
-    from cartsim.plots import save
     from cartsim.plots.individual import fitted_survival, response_fits
 
     save_tables(stage, fits.tables(), ("fits.json", fits.about()))
     if pictures and fits.data.responses is not None:
         times = np.arange(0.0, fits.data.last_day() + 2, 2.0)
         curves, doses = fits.curves(times, [MPROTEIN])[MPROTEIN], fits.data.table["dose"]
-        save(response_fits(times, curves, fits.data.ids, fits.categories, doses=doses), stage / "fits.png")
-        save(fitted_survival(fits.survival()), stage / "pfs.png")
+        pictures.save(response_fits(times, curves, fits.data.ids, fits.categories, doses=doses), stage / "fits.png")
+        pictures.save(fitted_survival(fits.survival()), stage / "pfs.png")

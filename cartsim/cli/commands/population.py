@@ -49,7 +49,7 @@ def population(
     smooth: Annotated[int, typer.Option(max=1_000_000, help="Iterations that average.")] = 100,
     seed: Seed = 2021,
     jobs: Jobs = 1,
-    pictures: Pictures = True,
+    pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     out: Out = Path("population"),
 ) -> None:
     """Estimate typical values and variability from individual patients, by SAEM: table, files, picture.
@@ -90,10 +90,9 @@ def _estimates(fit: PopulationFit) -> Table:
     return table
 
 
-def _write(fit: PopulationFit, stage: Path, pictures: bool) -> None:
-    from cartsim.plots import save
+def _write(fit: PopulationFit, stage: Path, pictures: Pictures) -> None:
     from cartsim.plots.population import trace
 
     save_tables(stage, fit.tables(), ("population.json", fit.about()))
     if pictures:
-        save(trace(fit.trace, fit.estimates), stage / "convergence.png")
+        pictures.save(trace(fit.trace, fit.estimates), stage / "convergence.png")

@@ -43,7 +43,7 @@ def regimens(
         str | None, typer.Option(help="Cells at retreatment, with commas between; by default the same and twice it.")
     ] = None,
     delay: Annotated[float, typer.Option(help="Days from progression to retreatment.")] = 28.0,
-    pictures: Pictures = True,
+    pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     out: Out = Path("regimens"),
 ) -> None:
     """Compare regimens with a single infusion in the same patients.
@@ -81,7 +81,7 @@ def regimens(
             from cartsim import plots
 
             said = f"{trial.n:,} patients. Limits: Bonett and Price for rates, Student for means, bootstrap for months."
-            plots.save(plots.differences(found.differences, note=said), stage / "differences.png")
+            pictures.save(plots.differences(found.differences, note=said), stage / "differences.png")
 
 
 def _given(dose: float, texts: list[str]) -> dict[str, Regimen]:

@@ -64,7 +64,7 @@ def sensitivity(
     failed: Annotated[str, typer.Option(help="With sobol: stop, or drop blocks with failed runs.")] = "stop",
     seed: Seed = 2021,
     jobs: Jobs = -1,
-    pictures: Pictures = True,
+    pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     out: Out = Path("sensitivity"),
 ) -> None:
     """Say which parameters decide an endpoint: table, files, pictures.
@@ -169,9 +169,8 @@ def _indices(
     failed: str,
     dose: float | None,
     stage: Path,
-    pictures: bool,
+    pictures: Pictures,
 ) -> dict[str, Any]:
-    from cartsim.plots import save
     from cartsim.plots import sensitivity as draw
     from cartsim.sensitivity.indices import efast, sobol
     from cartsim.sensitivity.phases import by_phase
@@ -192,12 +191,12 @@ def _indices(
     if function.times is None:
         show_tables(said, _index_table(found.table, _label(function)))
         if pictures:
-            save(draw.index_bars(found.table, endpoint=_label(function), note=said), stage / "indices.png")
+            pictures.save(draw.index_bars(found.table, endpoint=_label(function), note=said), stage / "indices.png")
         if method == "sobol":
             steps = found.convergence()
             write_table(steps, stage / "convergence.csv")
             if pictures:
-                save(draw.convergence(steps, endpoint=_label(function), note=said), stage / "convergence.png")
+                pictures.save(draw.convergence(steps, endpoint=_label(function), note=said), stage / "convergence.png")
         return found.made_by
     times, curve, marked = _course(model, dose, function)
     means = by_phase(found.table, marked)
@@ -210,7 +209,7 @@ def _indices(
         figure = draw.indices_over_time(
             found.table, times, curve, marked, endpoint=_label(function), unit=_time(model), note=said
         )
-        save(figure, stage / "indices.png")
+        pictures.save(figure, stage / "indices.png")
     return found.made_by | {"phases": marked}
 
 
@@ -227,9 +226,8 @@ def _index_table(table: pd.DataFrame, title: str) -> Any:
 
 
 def _local(
-    model: Model, function: Function, box: dict[str, Range], dose: float | None, stage: Path, pictures: bool
+    model: Model, function: Function, box: dict[str, Range], dose: float | None, stage: Path, pictures: Pictures
 ) -> dict[str, Any]:
-    from cartsim.plots import save
     from cartsim.plots import sensitivity as draw
     from cartsim.sensitivity.local import local, tornado
 
@@ -244,7 +242,7 @@ def _local(
             figure = draw.elasticity_map(
                 table, endpoint=_label(function), unit=_time(model), slopes=slopes, phases=marked
             )
-            save(figure, stage / "elasticities.png")
+            pictures.save(figure, stage / "elasticities.png")
         return settings | {"phases": marked}
     swings = tornado(function, box).frame
     write_table(swings, stage / "tornado.csv")
@@ -262,7 +260,7 @@ def _local(
     if pictures:
         said = "Ends: 5th and 95th percentile of each range (in brackets); the others at their typical values"
         figure = draw.tornado(swings, endpoint=_label(function), log=function.scale == "log", note=said)
-        save(figure, stage / "tornado.png")
+        pictures.save(figure, stage / "tornado.png")
     return settings
 
 
@@ -273,9 +271,8 @@ def _responders(
     n: int | None,
     seed: int,
     stage: Path,
-    pictures: bool,
+    pictures: Pictures,
 ) -> dict[str, Any]:
-    from cartsim.plots import save
     from cartsim.plots import sensitivity as draw
     from cartsim.sensitivity.responders import filtered
 
@@ -301,7 +298,7 @@ def _responders(
     if pictures:
         sizes = (found.n_responders, found.n_others)
         figure = draw.responders(found.table, response=response, n=sizes, auc=found.auc, note=found.note)
-        save(figure, stage / "responders.png")
+        pictures.save(figure, stage / "responders.png")
     return {
         "method": "responders",
         "endpoint": function.name,

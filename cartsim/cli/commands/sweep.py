@@ -49,7 +49,7 @@ def sweep(
     below: Annotated[
         float, typer.Option(help="Without --rate: M-protein change (percent) below which days are counted.")
     ] = -50.0,
-    pictures: Pictures = True,
+    pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     out: Out = Path("sweep"),
 ) -> None:
     """Sweep two quantities: contours and grid.csv.
@@ -95,7 +95,7 @@ def sweep(
             note(f"{len(found.failures)} cells: {what}; see the column {'failed' if rate else 'status'}")
         found.save(stage)
         if pictures:
-            _draw(chosen, found, rate, fixed_dose, stage)
+            _draw(chosen, found, rate, fixed_dose, stage, pictures)
 
 
 def _axes(over: list[str], log: list[str]) -> dict[str, NDArray[np.float64]]:
@@ -145,15 +145,14 @@ def _ranges(found: Sweep, rate: bool) -> object:
     return view
 
 
-def _draw(model: Model, found: Sweep, rate: bool, dose: float | None, stage: Path) -> None:
+def _draw(model: Model, found: Sweep, rate: bool, dose: float | None, stage: Path, pictures: Pictures) -> None:
     from cartsim.experiments.sweep import expansion_note
-    from cartsim.plots import save
     from cartsim.plots import sweep as draw
 
     x, y = found.axes
     labels = {name: f"{name} ({model.parameters[name].unit})" for name in found.axes if name not in ("dose", "burden")}
     if rate:
-        save(draw.rate_contour(found.table, x, y, labels=labels), stage / "rate.png")
+        pictures.save(draw.rate_contour(found.table, x, y, labels=labels), stage / "rate.png")
         return
     said = ""
     if (x, y) == ("dose", "burden") and "transgene" in model.outputs:
@@ -161,7 +160,7 @@ def _draw(model: Model, found: Sweep, rate: bool, dose: float | None, stage: Pat
             said = expansion_note(model, burden=float(found.axes[y][0]))
         except InputError as problem:  # no reason to lose the sweep
             said = f"{problem}."
-    save(
+    pictures.save(
         draw.contours(found.table, x, y, labels=labels, title=f"Typical patient: {x} and {y}", note=said),
         stage / "contours.png",
     )

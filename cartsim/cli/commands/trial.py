@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 
 from cartsim.cli.options import Dose, Name, Out, Pictures, Plan, Steps, Who, Work
 from cartsim.cli.output import interruptible, new_table, note_failures, show_tables
-from cartsim.cli.run import filled, save_pictures
+from cartsim.cli.run import filled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +37,7 @@ def trial(
     model: Name = "bb2121_clinical",
     dose: Dose = "50e6,150e6,450e6,800e6",
     chunk: Annotated[int, typer.Option(min=1, help="Patients simulated at a time.")] = 2000,
-    pictures: Pictures = True,
+    pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     visits: Annotated[
         bool, typer.Option("--visits/--no-visits", help="Write visits.parquet, which cartsim judge reads.")
     ] = True,
@@ -60,7 +59,8 @@ def trial(
         note_failures(result.failures, len(result.patients))
         result.save(stage)
         if pictures:
-            save_pictures({name: partial(draw, result) for name, draw in PICTURES.items()}, stage)
+            for name, draw in PICTURES.items():
+                pictures.save(draw(result), stage / name)
 
 
 def _summary(summary: pd.DataFrame, landmarks: tuple[float, ...]) -> Table:
