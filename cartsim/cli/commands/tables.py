@@ -31,7 +31,7 @@ def respond(
     Best response and its dates by IMWG 2016 from serum M-protein (g/L), a row for each patient.
     """
     from cartsim.cli.design import settings_of
-    from cartsim.endpoints.response import respond as judged
+    from cartsim.endpoints.respond import respond as judged
     from cartsim.endpoints.rules import IMWG2016, rules_from
     from cartsim.observations import read_observations
 
@@ -40,7 +40,7 @@ def respond(
     assert isinstance(rules, IMWG2016)
     listed = None if patients is None else read_table(patients)
     found = judged(read_observations(file, name=str(file)), rules, patients=listed)
-    write_table(found, out)
+    write_table(found.frame, out)
 
 
 def nca(

@@ -136,7 +136,7 @@ def trial(
 
 def _summary(summary: pd.DataFrame, landmarks: tuple[float, ...]) -> Table:
     """A row an arm, each cell with its range below; it fits 80 columns."""
-    from cartsim.trial.outcome import GROUPS
+    from cartsim.trial.summary import GROUPS
 
     months = [f"month {month:g}\nPD/SD/PR/CR" for month in landmarks]
     heads = ("arm", "Cmax, 1e3\ncopies/ug", "Tmax\ndays", *months, "ORR\n%", "CR\n%", "PFS\nmonths")
