@@ -31,6 +31,9 @@ INCIDENCES = {"progression": "PFS", "response": "TTR"}
 COMPARED = ("PFS", "OS", "DOR")
 """Endpoints in the table of comparisons."""
 
+LEVELS = ("below PR", "PR", "VGPR", "CR")
+"""Groups of responses at a landmark; without any confirmed one: below PR."""
+
 RATES = (6, 12, 24)
 """Months of the survival rates in the table of estimates."""
 
@@ -187,8 +190,8 @@ class Judged(Result):
         cause = pd.Series(found.reason, dtype=object).where(ended)
         return cumulative_incidence(found.time, pd.Categorical(cause, causes))
 
-    def landmark(self, month: float, *, arm: str | None = None) -> Landmark:
-        """Progression-free survival from a month on, by the best response confirmed by then.
+    def landmark(self, month: float, *, by: str = "response", arm: str | None = None, limit: float = 1e-5) -> Landmark:
+        """Progression-free survival from a month on, by what was known of the patients by then.
 
         Both assessments of a response lie before the landmark, and who has progressed, died or been censored by then is
         left out: no group is given time in which its patients could not have progressed.
@@ -197,23 +200,34 @@ class Judged(Result):
         ----------
         month
             The landmark.
+        by
+            "response", the best one confirmed; in a trial also "MRD": negative in complete response at the latest
+            assessment, or not.
         arm
             Its name; may be left out where there is one.
+        limit
+            Share of nucleated marrow cells below which residual disease is negative.
 
         Raises
         ------
         InputError
-            For an unknown arm, measurements that were not kept, and where nobody is at risk any more.
+            For an unknown arm, another division, measurements that were not kept, and where nobody is at risk any more.
         """
-        import pandas as pd
-
         arm = self._one(arm)
-        found, best = self.times(arm=arm), self._judged(arm, until=month * MONTH).best
-        groups = pd.Categorical.from_codes(best, [response.name for response in Response])
+        found, groups = self.times(arm=arm), self.known_by(month, by, arm, limit)
         return landmark_analysis(found.time, found.event, groups, month)
 
+    def known_by(self, month: float, by: str, arm: str, limit: float) -> pd.Categorical:
+        """The group of each patient of an arm as known at a landmark, see `landmark`."""
+        import pandas as pd
+
+        if by != "response":
+            raise InputError(f"no landmark analysis by {by!r} of {self.what}; there is one by response")
+        best = self.judged(arm, until=month * MONTH).best
+        return pd.Categorical.from_codes(np.maximum(best - Response.MR, 0), LEVELS)
+
     @abstractmethod
-    def _judged(self, arm: str, until: float = np.inf) -> Judgement:
+    def judged(self, arm: str, until: float = np.inf) -> Judgement:
         """The arm's assessments up to a day, judged by the rules of the result."""
 
     def _one(self, arm: str | None) -> str:

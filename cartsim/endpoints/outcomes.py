@@ -78,8 +78,7 @@ def outcomes(
         followup_day=end,
         rule=censoring,
     )
-    followup = np.where(np.isnan(end), alive_day, end)
-    followup = np.where(np.isnan(followup), death, followup)  # known of nothing but the death
+    followup = np.where(np.isnan(end), np.where(np.isnan(death), alive_day, death), end)
     unknown = np.isnan(followup)
     os = overall_survival(death, np.where(unknown, 0.0, followup))
     return Outcomes(judged, pfs, os._replace(time=np.where(unknown, np.nan, os.time)))

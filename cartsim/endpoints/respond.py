@@ -60,7 +60,7 @@ class Responses(Judged):
         unjudged = int((self.patients["best"] == "NE").sum())
         return (f"{unjudged} of {len(self.patients)} patients are not evaluable (NE)",) if unjudged else ()
 
-    def _judged(self, arm: str, until: float = np.inf) -> Judgement:
+    def judged(self, arm: str, until: float = np.inf) -> Judgement:
         seen = self.history
         own = seen.arm == arm
         return judge(

@@ -26,12 +26,15 @@ from cartsim.errors import InputError
 from cartsim.plots.dose_response import DoseResponsePictures, exposure_by_dose, response_by_dose
 from cartsim.plots.estimation import FitPictures, predictions, profiles, residuals
 from cartsim.plots.exposure import exposure_quartiles
+from cartsim.plots.incidence import cumulative_incidence
 from cartsim.plots.individual import IndividualPictures, fitted_survival, response_fits
+from cartsim.plots.judged import JudgedPictures
 from cartsim.plots.kinetics import by_response, marker_change, transgene, visual_predictive_check
 from cartsim.plots.patients import spider, swimmer, waterfall
 from cartsim.plots.pictures import Pictures
 from cartsim.plots.population import PopulationFitPictures, trace
 from cartsim.plots.regimens import ComparisonPictures, RetreatedPictures, differences, second_responses
+from cartsim.plots.residual import negative_over_time
 from cartsim.plots.response import response_bars, response_over_time
 from cartsim.plots.selection import SelectionPictures, before_and_after
 from cartsim.plots.sensitivity import (
@@ -58,6 +61,7 @@ __all__ = [
     "by_response",
     "contours",
     "convergence",
+    "cumulative_incidence",
     "differences",
     "elasticity_bars",
     "elasticity_map",
@@ -68,6 +72,7 @@ __all__ = [
     "indices_over_time",
     "kaplan_meier",
     "marker_change",
+    "negative_over_time",
     "over_time",
     "pictures_of",
     "predictions",
@@ -100,6 +105,7 @@ _PICTURES: dict[str, type[Pictures]] = {
     "IndividualFits": IndividualPictures,
     "PopulationFit": PopulationFitPictures,
     "Responders": RespondersPictures,
+    "Responses": JudgedPictures,
     "Retreated": RetreatedPictures,
     "Selection": SelectionPictures,
     "Simulation": SimulationPictures,

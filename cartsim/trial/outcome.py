@@ -13,6 +13,7 @@ import numpy as np
 
 from cartsim.endpoints.judged import Judged
 from cartsim.endpoints.kinetics import noncompartmental
+from cartsim.endpoints.markers import mrd_negative
 from cartsim.endpoints.outcomes import outcomes
 from cartsim.endpoints.rates import clopper_pearson, wilson
 from cartsim.endpoints.residual import ResidualDisease, residual_disease
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from cartsim.runs import Arrays
 
+NEGATIVE = ("not MRD-negative in CR", "MRD-negative in CR")
 SUMMARIZED = ("id", "arm", "status", "Cmax", "Tmax", "AUC0-28", *READ)
 
 
@@ -86,7 +88,7 @@ class TrialResult(Judged):
             raise InputError("the measurements of this trial were not kept; run it with keep_visits=True")
         return measurements_of(rows, self.visits[arm], self.protocol.visits)
 
-    def _judged(self, arm: str, until: float = np.inf) -> Judgement:
+    def judged(self, arm: str, until: float = np.inf) -> Judgement:
         seen = self._measured(arm)
         return judge(
             seen.mprotein,
@@ -97,6 +99,19 @@ class TrialResult(Judged):
             death_day=seen.course.death_day,
             end_day=np.fmin(seen.course.last_day, until),
         )
+
+    def known_by(self, month: float, by: str, arm: str, limit: float) -> pd.Categorical:
+        """The group of each patient of an arm as known at a landmark, see `landmark`."""
+        import pandas as pd
+
+        if by != "MRD":
+            return super().known_by(month, by, arm, limit)
+        seen, day = self._measured(arm), month * MONTH
+        complete = self.judged(arm, until=day).confirmed == Response.CR
+        known = np.isfinite(seen.mprotein) & (seen.response_days <= day)
+        latest = np.where(known, np.arange(known.shape[1]), -1).max(axis=1)
+        good = np.take_along_axis(mrd_negative(seen.mrd, limit) & complete & known, np.maximum(latest, 0)[:, None], 1)
+        return pd.Categorical.from_codes(np.where(latest < 0, -1, good[:, 0].astype(int)), NEGATIVE)
 
     def measurements(self) -> list[Measurements]:
         """What was measured, an entry an arm, as it was judged."""
@@ -146,7 +161,7 @@ class TrialResult(Judged):
         cells = np.where(np.isfinite(seen.mprotein), seen.mrd, np.nan)
         pfs = self.times(arm=arm)
         return residual_disease(
-            cells, seen.response_days, self._judged(arm).confirmed, pfs._replace(time=pfs.time * MONTH), limit=limit
+            cells, seen.response_days, self.judged(arm).confirmed, pfs._replace(time=pfs.time * MONTH), limit=limit
         )
 
     def pfs(self) -> pd.DataFrame:

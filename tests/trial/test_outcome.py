@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 from statsmodels.stats.proportion import proportion_confint
 
 import cartsim as cs
@@ -22,13 +23,16 @@ def result() -> cs.TrialResult:
     return cs.Trial(cs.Population("bb2121_clinical"), [150e6, 450e6], 80, cs.Protocol(conduct=conduct)).run()
 
 
-def test_rates_are_counts_of_the_table_with_wilson_limits(result):
+def test_rates_are_counts_of_the_table_with_limits(result):
     rates = result.responses()
     row = rates.query("arm == '450e6' and endpoint == 'best response' and category == 'CR'").iloc[0]
     count = int((result.arm("450e6")["best"] == "CR").sum())
     low, high = proportion_confint(count, 80, method="wilson")
     assert (row["n"], row["count"]) == (80, count)
     assert (row["low"], row["high"]) == pytest.approx((100 * low, 100 * high))
+    exact = binomtest(count, 80).proportion_ci(method="exact")
+    assert (row["exact_low"], row["exact_high"]) == pytest.approx((100 * exact.low, 100 * exact.high))
+    assert ((rates["exact_low"] >= 0) & (rates["exact_high"] <= 100)).all()
     assert result.summary.set_index("arm").loc["450e6", "CR"] == pytest.approx(100 * count / 80)
 
 
