@@ -143,12 +143,13 @@ class Judged(Result):
         table.insert(0, "endpoint", endpoint)
         return table
 
-    def comparisons(self) -> pd.DataFrame:
-        """`compare` of `COMPARED`, those with events."""
+    def comparisons(self, reference: str | None = None) -> pd.DataFrame:
+        """`compare` of `COMPARED`, those with events, and of PFS in any case."""
         import pandas as pd
 
         had = self.estimates().groupby("endpoint")["events"].sum()
-        return pd.concat([self.compare(name) for name in COMPARED if had[name]] or [pd.DataFrame()], ignore_index=True)
+        chosen = [name for name in COMPARED if had[name] or name == "PFS"]
+        return pd.concat([self.compare(name, reference=reference) for name in chosen], ignore_index=True)
 
     def with_medians(self, table: pd.DataFrame, endpoints: Sequence[str]) -> pd.DataFrame:
         """A table with a row an arm, and columns for the medians of endpoints in months: ``PFS``, ``PFS_low``, ..."""
