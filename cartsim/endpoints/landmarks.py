@@ -44,7 +44,7 @@ class Landmark:
         for group, curve in self.curves.items():
             median = curve.median
             row = {"landmark_months": self.month, "group": group, "n": curve.n, "events": curve.events}
-            row |= {"median_months": median.value, "low_months": median.low, "high_months": median.high}
+            row |= {"median_months": median.value, "median_low_months": median.low, "median_high_months": median.high}
             rows.append(row | {"logrank_p": self.logrank.pvalue})
         return pd.DataFrame(rows)
 

@@ -518,10 +518,10 @@ def test_command(tmp_path: Path) -> None:
     [
         (["nowhere"], "no example is called 'nowhere'"),
         (["crb401_synthetic", "--progression", "up"], "choose 'nadir' or 'baseline'"),
-        (["crb401_synthetic", "--set", "cr=5"], "the bins must fall"),
+        (["crb401_synthetic", "--criteria", "cr=5"], "the bins must fall"),
         (["crb401_synthetic", "--error", "lognormal"], "write OUTPUT=KIND"),
-        (["crb401_synthetic", "--error", "category=lognormal:add=1"], "lognormal error has log, not add"),
-        (["crb401_synthetic", "--parameters", "Kexp_max,Kexp_max"], "each once"),
+        (["crb401_synthetic", "--error", "category=lognormal:add=1"], "lognormal error has no add; it has log"),
+        (["crb401_synthetic", "--estimate", "Kexp_max,Kexp_max"], "each once"),
     ],
 )
 def test_command_refuses_bad_input(words: list[str], message: str, tmp_path: Path) -> None:

@@ -302,7 +302,7 @@ def test_command(tmp_path: Path) -> None:
     data, _ = synthetic_patients((450e6,) * 8, parameters=PARAMETERS, transgene=Sampled((7, 14, 28), 0.3, 50.0), seed=2)
     data.to_csv(tmp_path / "data.csv", index=False)
     out = tmp_path / "out"
-    words = ["population", str(tmp_path / "data.csv"), "--parameters", "Kexp_max,Kkill_max", "--explore", "40",
+    words = ["population", str(tmp_path / "data.csv"), "--estimate", "Kexp_max,Kkill_max", "--explore", "40",
              "--smooth", "20", "--error", "transgene=lognormal", "--out", str(out)]  # fmt: skip
     result = CliRunner().invoke(app, words)
     assert result.exit_code in (0, 1), result.output

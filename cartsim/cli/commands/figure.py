@@ -8,14 +8,19 @@ from typing import Annotated
 
 import typer
 
+from cartsim.cli import complete
+from cartsim.cli.options import Out
 from cartsim.cli.output import interruptible, new_table, show_tables
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
 
 
 def figure(
-    name: Annotated[str | None, typer.Argument(help="Such as 2a; without a name the figures are listed.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for picture, numbers and caption.")] = Path("."),
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Such as 2a; without a name the figures are listed.", autocompletion=complete.figures),
+    ] = None,
+    out: Out = Path("."),
     data: Annotated[
         Path | None, typer.Option(help="CSV file of measured points, or of patients to fit; the list says which.")
     ] = None,

@@ -47,7 +47,7 @@ def survival(
     tables = _tables(result, reference, landmark, mrd_limit)
     parts = [estimates(tables["survival.csv"])]
     if "comparisons.csv" in tables:
-        parts.append(comparisons(tables["comparisons.csv"], result.paired(reference)))
+        parts.append(comparisons(tables["comparisons.csv"]))
     if "landmark.csv" in tables:
         parts.append(_landmark(tables["landmark.csv"], landmark))
     show_tables(*parts)
@@ -62,29 +62,28 @@ def survival(
 
 def estimates(table: pd.DataFrame) -> Table:
     """Medians and rates, a row an endpoint and arm; it fits 80 columns."""
-    heads = ("", "arm", "n", "events", "median, months", "month 6, %", "month 12, %", "month 24, %")
+    heads = ("", "arm", "n", "events", "median\nmonths", "month 6\n%", "month 12\n%", "month 24\n%")
     view = new_table("Survival (Kaplan-Meier), 95 % limits; NE: not estimable", *heads, right=heads[2:])
     for row in table.to_dict("records"):
-        rates = [_ranged(row, "percent", f"_{month}_months", 0) for month in (6, 12, 24)]
-        median = _ranged(row, "median", "_months", 1)
+        rates = [_ranged(row, "percent", f"_{month}_months", 0).replace(" ", "\n", 1) for month in (6, 12, 24)]
+        median = _ranged(row, "median", "_months", 1).replace(" ", "\n", 1)
         view.add_row(row["endpoint"], str(row["arm"]), f"{row['n']:,}", f"{row['events']:,}", median, *rates)
     return view
 
 
-def comparisons(table: pd.DataFrame, paired: bool) -> Table:
+def comparisons(table: pd.DataFrame) -> Table:
     """Arms compared, a row an endpoint and arm; it fits 80 columns."""
     heads = ("", "arm", "log-rank p", "hazard ratio", "mean months gained", "to month")
-    reference = table["reference"].iloc[0] if len(table) else "the first arm"
-    view = new_table(f"Compared with {reference}, 95 % limits", *heads, right=heads[2:])
+    view = new_table(f"Compared with {table['reference'].iloc[0]}, 95 % limits", *heads, right=heads[2:])
     for row in table.to_dict("records"):
-        p = row["logrank_p"]
-        shown = "NE" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"
         ratio, gained = _ranged(row, "hazard_ratio", "", 2), _ranged(row, "rmst", "_months", 2, "rmst_difference")
-        view.add_row(row["endpoint"], str(row["arm"]), shown, ratio, gained, _number(row["tau_months"], 1))
-    if paired:
+        view.add_row(
+            row["endpoint"], str(row["arm"]), _p(row["logrank_p"]), ratio, gained, _number(row["tau_months"], 1)
+        )
+    if table["rmst_paired"].any():
         view.caption = (
-            "The same virtual patients are in every arm: limits of months gained in PFS and OS\n"
-            "know it, p and hazard ratio do not. See TrialResult.compare."
+            "All arms hold the same virtual patients. Limits of months gained in PFS and\n"
+            "OS know it; p and hazard ratio are those of independent arms."
         )
         view.caption_justify = "left"
     return view
@@ -95,9 +94,7 @@ def _landmark(table: pd.DataFrame, month: float) -> Table:
     view = new_table(f"PFS from month {month:g} on, by what was known then", *heads, right=heads[3:])
     for row in table.to_dict("records"):
         cells = [row["arm"], row["by"], row["group"], f"{row['n']:,}", f"{row['events']:,}"]
-        view.add_row(*cells, _ranged(row | {"median_low_months": row["low_months"],
-                                            "median_high_months": row["high_months"]}, "median", "_months", 1),
-                     _number(row["logrank_p"], 3))  # fmt: skip
+        view.add_row(*cells, _ranged(row, "median", "_months", 1), _p(row["logrank_p"]))
     return view
 
 
@@ -105,6 +102,10 @@ def _ranged(row: dict[Any, Any], name: str, unit: str, digits: int, value: str |
     low, high = (_number(row[f"{name}_{end}{unit}"], digits) for end in ("low", "high"))
     middle = _number(row[f"{value or name}{unit}"], digits)
     return "NE" if middle == low == high == "NE" else f"{middle} ({low}, {high})"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else _number(value, 3)
 
 
 def _number(value: float, digits: int) -> str:
