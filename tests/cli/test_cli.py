@@ -658,7 +658,7 @@ def test_show_tells_all_of_a_model(name):
 def test_help_and_version():
     assert done("--version").stdout.split() == ["cartsim", cartsim.__version__]
     assert call().stdout == done("--help").stdout
-    for command in ("trial", "simulate", "models", "show", "judge", "respond", "nca"):
+    for command in ("trial", "simulate", "models", "show", "judge", "survival", "respond", "nca"):
         assert re.search(rf"^\s+{command}\s", done("--help").stdout, re.MULTILINE)
         assert "--help" in done(command, "--help").stdout
 

@@ -82,8 +82,8 @@ def comparisons(table: pd.DataFrame) -> Table:
         )
     if table["rmst_paired"].any():
         view.caption = (
-            "All arms hold the same virtual patients. Limits of months gained in PFS and\n"
-            "OS know it; p and hazard ratio are those of independent arms."
+            "All arms hold the same virtual patients. Limits of months gained\n"
+            "(but DOR) know it; p and hazard ratio are as of independent arms."
         )
         view.caption_justify = "left"
     return view
@@ -101,7 +101,7 @@ def _landmark(table: pd.DataFrame, month: float) -> Table:
 def _ranged(row: dict[Any, Any], name: str, unit: str, digits: int, value: str | None = None) -> str:
     low, high = (_number(row[f"{name}_{end}{unit}"], digits) for end in ("low", "high"))
     middle = _number(row[f"{value or name}{unit}"], digits)
-    return "NE" if middle == low == high == "NE" else f"{middle} ({low}, {high})"
+    return middle if low == high == "NE" else f"{middle} ({low}, {high})"
 
 
 def _p(value: float) -> str:
