@@ -6,7 +6,7 @@
     >>> figure.axes[0].get_ylabel()
     'Progression-free survival (%)'
     >>> dir(trial.plot)[:4]
-    ['biomarkers', 'by_response', 'exposure', 'kinetics']
+    ['biomarkers', 'by_response', 'exposure', 'incidence']
 
 Every function returns a `matplotlib.figure.Figure` of its own, or that of the axes given as ``ax``: nothing is shown,
 no global state is touched, so that pictures can be drawn in threads and without a display. `save` writes one to a
