@@ -61,7 +61,7 @@ def test_every_line_runs_and_reads_well(tmp_path: Path, monkeypatch: pytest.Monk
     assert all(readable(value) for value in shown), [len(repr(value)) for value in shown]
     assert len(names["mine"]) == 2
     results = [value for value in shown if hasattr(value, "made_by")]
-    assert len(results) == 3
+    assert len(results) == 4
     for result in results:
         assert "<table" in result._repr_html_()
         assert {"frame", "summary", "failures", "warnings", "save", "plot"} <= set(dir(result))
