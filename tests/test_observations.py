@@ -147,9 +147,9 @@ def test_what_is_no_table_is_refused(tmp_path) -> None:
 def test_events_in_the_table_say_the_same_as_a_second_table() -> None:
     visits = table("id,time,value\na,0,40\na,28,10\na,56,3\na,90,3\nb,0,30\nb,28,3\nb,60,2\n")
     patients = pd.DataFrame({"id": ["a", "b"], "end_day": [60, NAN], "death_day": [NAN, 70]})
-    expected = cs.respond(visits, cs.IMWG2016(), patients=patients)
+    expected = cs.respond(visits, cs.IMWG2016(), patients=patients).frame
     one = visits.merge(patients, on="id")
-    pd.testing.assert_frame_equal(cs.respond(one, cs.IMWG2016()), expected)
+    pd.testing.assert_frame_equal(cs.respond(one, cs.IMWG2016()).frame, expected)
     assert expected["visits"].tolist() == [2, 2]
 
 
@@ -162,7 +162,7 @@ def test_questions_find_their_output_among_several() -> None:
         ignore_index=True,
     )
     observations = read_observations(frame)
-    assert cs.respond(observations, cs.IMWG2016())["best"].tolist() == ["VGPR"]
+    assert cs.respond(observations, cs.IMWG2016()).frame["best"].tolist() == ["VGPR"]
     assert cs.nca(observations).loc[0, ["Cmax", "Tmax"]].tolist() == [900, 9]
     assert cs.nca(observations, output="mprotein_gL", lloq=0)["Tmax"].tolist() == [28]
     with pytest.raises(InputError, match="values of mprotein_gL, blood; say which output is meant"):

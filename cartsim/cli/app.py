@@ -27,6 +27,7 @@ from cartsim.cli.commands.population import population
 from cartsim.cli.commands.regimens import regimens
 from cartsim.cli.commands.sensitivity import sensitivity
 from cartsim.cli.commands.simulate import simulate
+from cartsim.cli.commands.survival import survival
 from cartsim.cli.commands.sweep import sweep
 from cartsim.cli.commands.tables import nca, respond
 from cartsim.cli.commands.trial import trial
@@ -148,6 +149,7 @@ for each in (
     models,
     show,
     judge,
+    survival,
     respond,
     nca,
     sweep,

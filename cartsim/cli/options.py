@@ -170,6 +170,13 @@ Criteria = Annotated[
         help="Setting of the response criteria (ife_limit=0.1) or of the landmark bins (cr=-95); repeat for more.",
     ),
 ]
+Events = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="CSV: id and optionally arm, baseline, new_therapy_day, death_day, end_day, a row a patient.",
+    ),
+]
 Censoring = Annotated[str, typer.Option(help="Of progression-free survival: fda or ema; judge also takes both.")]
 Omegas = Annotated[
     Texts,

@@ -26,7 +26,9 @@ class Pictures:
         return figure
 
     def __dir__(self) -> list[str]:
-        return [name for name in vars(type(self)) if not name.startswith("_") and name != "usual"]
+        kinds = [kind for kind in type(self).__mro__ if kind not in (Pictures, object)]
+        names = dict.fromkeys(name for kind in kinds for name in vars(kind))
+        return [name for name in names if not name.startswith("_") and name != "usual"]
 
     def __repr__(self) -> str:
         said = {name: (getattr(type(self), name).__doc__ or "").split("\n")[0] for name in dir(self)}

@@ -137,7 +137,7 @@ class ComparisonPictures(Pictures):
         if unit is not None and unit not in set(table["unit"]):
             raise InputError(f"no differences in {unit!r}; choose one of {', '.join(dict.fromkeys(table['unit']))}")
         n = self._result.outcome.arm(self._result.reference).shape[0]
-        note = f"{n:,} patients. Limits: Bonett and Price for rates, Student for means, bootstrap for months."
+        note = f"{n:,} patients. Limits: Bonett and Price for rates, Student for means, Greenwood for months."
         return differences(table if unit is None else table[table["unit"] == unit], note=note, ax=ax)
 
 

@@ -10,8 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError
 from cartsim.plots.style import (
+    CATEGORY_COLORS,
     FAINT,
     INK,
+    RESPONDERS,
     arm_colors,
     arm_dashes,
     arm_title,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
     from cartsim.endpoints.survival import KaplanMeier
 
+LEVEL_COLORS = {"below PR": CATEGORY_COLORS["PD"]} | {name: CATEGORY_COLORS[name] for name in RESPONDERS}
+
 
 def kaplan_meier(
     curves: Mapping[str, KaplanMeier],
@@ -35,6 +39,8 @@ def kaplan_meier(
     what: str = "Progression-free survival",
     unit: str = "months",
     since: str = "infusion",
+    by: str | None = None,
+    scale: str | None = None,
     last: float | None = None,
     ax: Axes | None = None,
 ) -> Figure:
@@ -48,6 +54,10 @@ def kaplan_meier(
         The endpoint, for the axis and the title.
     unit, since
         Of the curves' times: "months" or "days", and from when they count.
+    by
+        What divides the patients, for the title; by default the arms.
+    scale
+        What the axis gives in percent, by default the endpoint.
     last
         Where the axis ends, by default the last observed time.
     """
@@ -56,7 +66,8 @@ def kaplan_meier(
     if not curves:
         raise InputError("kaplan_meier: no curves are given; give at least one arm")
     named = {str(arm): curve for arm, curve in curves.items()}
-    colors, dashes = arm_colors(named), arm_dashes(named)
+    colors = LEVEL_COLORS if set(named) <= set(LEVEL_COLORS) else arm_colors(named)
+    dashes = arm_dashes(named)
     end = last if last is not None else max(float(curve.times[-1]) for curve in named.values()) or 1.0
     table = 0.35 + 0.19 * len(named)
     if ax is None:
@@ -77,7 +88,7 @@ def kaplan_meier(
     axis.axhline(0.5, color=FAINT, lw=0.8, ls=":")
     axis.set_ylim(0, 1.02)
     axis.set_yticks(np.linspace(0, 1, 6), [f"{p:.0f}" for p in np.linspace(0, 100, 6)])
-    axis.set_ylabel(f"{what} (%)")
+    axis.set_ylabel(f"{scale or what} (%)")
     axis.set_xlabel(f"Time since {since} ({unit})")
     level = next(iter(named.values())).level
     unknown = any(np.isnan([c.median.value, c.median.low, c.median.high]).any() for c in named.values())
@@ -92,10 +103,10 @@ def kaplan_meier(
     )
     time_axis(axis, end, unit)
     if ax is None:
-        numbers_at_risk(
-            risk, axis.get_xticks(), {arm_title(arm): curve for arm, curve in named.items()}, colors.values()
-        )
-    heading(figure, f"{what} {by_arm(named)}" if len(named) > 1 else what, ax=ax)
+        titled = {arm_title(arm): curve for arm, curve in named.items()}
+        numbers_at_risk(risk, axis.get_xticks(), titled, [colors[arm] for arm in named])
+    divided = by or (by_arm(named) if len(named) > 1 else "")
+    heading(figure, f"{what} {divided}".rstrip(), ax=ax)
     return figure
 
 

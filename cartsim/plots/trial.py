@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cartsim.endpoints.response import judge
 from cartsim.errors import InputError
 from cartsim.model.model import choices
 from cartsim.plots.exposure import exposure_quartiles
+from cartsim.plots.judged import JudgedPictures
 from cartsim.plots.kinetics import TRANSGENE, by_response, marker_change, transgene
 from cartsim.plots.patients import spider, swimmer, waterfall
-from cartsim.plots.pictures import Pictures
+from cartsim.plots.residual import negative_over_time
 from cartsim.plots.response import response_bars, response_over_time
 from cartsim.plots.style import heading
-from cartsim.plots.survival import kaplan_meier
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +29,7 @@ MARKERS = {"mprotein": ("Serum M-protein", "mprotein_change"), "sbcma": ("Solubl
 EXPOSURES = {"Cmax": TRANSGENE.replace("Transgene", "Cmax"), "AUC0-28": "AUC0–28 (day × copies/µg DNA)"}
 
 
-class TrialPictures(Pictures):
+class TrialPictures(JudgedPictures):
     """Pictures of a trial."""
 
     usual = "overview"
@@ -56,17 +55,6 @@ class TrialPictures(Pictures):
         n = len(self._result.patients)
         heading(figure, f"Trial of {self._result.made_by.get('model', 'a model')}, {n:,} patients in all arms")
         return figure
-
-    def survival(self, *, last: float | None = None, ax: Axes | None = None) -> Figure:
-        """Progression-free survival of every arm, Kaplan-Meier, with medians and numbers at risk.
-
-        Parameters
-        ----------
-        last
-            Month at which the axis ends.
-        """
-        result = self._result
-        return kaplan_meier({arm: result.survival(arm=arm) for arm in result.arms}, last=last, ax=ax)
 
     def responses(
         self, at: float | str | None = None, *, grouped: bool | None = None, ax: Axes | None = None
@@ -244,6 +232,24 @@ class TrialPictures(Pictures):
             ax=ax,
         )
 
+    def residual(self, *, limit: float = 1e-5, ax: Axes | None = None) -> Figure:
+        """Share of patients MRD-negative in complete response from visit to visit, by arm.
+
+        Parameters
+        ----------
+        limit
+            Share of nucleated marrow cells below which residual disease is negative.
+        ax
+            Axes to draw in.
+
+        Raises
+        ------
+        InputError
+            Where measurements were not kept.
+        """
+        result = self._result
+        return negative_over_time({arm: result.residual(arm, limit=limit) for arm in result.arms}, limit=limit, ax=ax)
+
     # --- what the pictures read ----------------------------------------------------------------------------
 
     def _arms(self, arm: str | None) -> list[str]:
@@ -276,14 +282,4 @@ class TrialPictures(Pictures):
 
     def _held(self, seen: Measurements) -> NDArray[np.int8]:
         """(n, v) Confirmed response at each visit, by the trial's own rules."""
-        course = seen.course
-        judged = judge(
-            seen.mprotein,
-            seen.response_days,
-            seen.baseline,
-            self._result.protocol.rules.response,
-            new_therapy_day=course.new_therapy_day,
-            death_day=course.death_day,
-            end_day=course.last_day,
-        )
-        return judged.confirmed
+        return self._result.judged(seen.arm).confirmed

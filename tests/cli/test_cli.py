@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 import cartsim
 from cartsim.cli.app import app
 from cartsim.endpoints.kinetics import nca
-from cartsim.endpoints.response import respond
+from cartsim.endpoints.respond import respond
 from cartsim.endpoints.rules import IMWG2016
 from cartsim.model.reader import load, names
 
@@ -658,7 +658,7 @@ def test_show_tells_all_of_a_model(name):
 def test_help_and_version():
     assert done("--version").stdout.split() == ["cartsim", cartsim.__version__]
     assert call().stdout == done("--help").stdout
-    for command in ("trial", "simulate", "models", "show", "judge", "respond", "nca"):
+    for command in ("trial", "simulate", "models", "show", "judge", "survival", "respond", "nca"):
         assert re.search(rf"^\s+{command}\s", done("--help").stdout, re.MULTILINE)
         assert "--help" in done(command, "--help").stdout
 
@@ -676,7 +676,7 @@ def test_respond_on_own_data(tmp_path):
     path = tmp_path / "own.csv"
     path.write_text("id,time,value\nA,0,30\nA,28,2\nA,56,0.1\nA,84,0.1\nB,0,20\nB,28,NA\nB,56,19\nB,84,19\n")
     table = parsed(done("respond", path))
-    expected = respond(pd.read_csv(path), IMWG2016())
+    expected = respond(pd.read_csv(path), IMWG2016()).frame
     assert list(table["id"]) == ["A", "B"]
     assert list(table["best"]) == list(expected["best"]) == ["CR", "SD"]
     (tmp_path / "patients.csv").write_text("id,end_day\nA,60\nB,\n")

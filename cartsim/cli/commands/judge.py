@@ -33,8 +33,8 @@ def judge(
     --criteria in all combinations: a row for each of them and arm.
     """
     from cartsim.endpoints.survival import Estimate
-    from cartsim.trial.outcome import GROUPS
     from cartsim.trial.stored import judge_stored
+    from cartsim.trial.summary import GROUPS
 
     check_file(out)
     table = judge_stored(folder, dict(_combinations(rules, criteria or [], censoring)))

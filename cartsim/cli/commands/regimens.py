@@ -80,7 +80,7 @@ def regimens(
         if pictures:
             from cartsim import plots
 
-            said = f"{trial.n:,} patients. Limits: Bonett and Price for rates, Student for means, bootstrap for months."
+            said = f"{trial.n:,} patients. Limits: Bonett and Price for rates, Student for means, Greenwood for months."
             pictures.save(plots.differences(found.differences, note=said), stage / "differences.png")
 
 

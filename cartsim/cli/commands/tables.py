@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cartsim.cli.options import Criteria, Horizon, Lloq, Out
+from cartsim.cli.options import Censoring, Criteria, Events, Horizon, Lloq, Out
 from cartsim.cli.output import check_file, write_table
 from cartsim.tables import read_table
 
@@ -16,28 +16,29 @@ _FILE = "CSV file with columns id, time (days from infusion), value: a row for e
 
 def respond(
     file: Annotated[Path, typer.Argument(help=_FILE)],
-    events: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="CSV: id and optionally baseline, new_therapy_day, death_day, end_day."),
-    ] = None,
+    events: Events = None,
     criteria: Criteria = None,
+    censoring: Censoring = "fda",
     out: Out = None,
 ) -> None:
     """Judge responses of your own data.
 
-    Best response and its dates by IMWG 2016 from serum M-protein (g/L), a row for each patient.
+    Best response and its dates by IMWG 2016 from serum M-protein (g/L), with progression-free and overall survival, a
+    row for each patient, in days. cartsim survival makes estimates of the same file.
     """
-    from cartsim.cli.design import settings_of
-    from cartsim.endpoints.response import respond as judged
+    from cartsim.cli.design import check_censoring, settings_of
+    from cartsim.endpoints.respond import respond as judged
     from cartsim.endpoints.rules import IMWG2016, rules_from
     from cartsim.observations import read_observations
 
     check_file(out)
+    check_censoring(censoring)
     rules = rules_from("imwg2016", settings_of(criteria))
     assert isinstance(rules, IMWG2016)
     listed = None if events is None else read_table(events)
-    found = judged(read_observations(file, name=str(file)), rules, patients=listed)
-    write_table(found, out)
+    observations = read_observations(file, name=str(file))
+    found = judged(observations, rules, censoring=censoring, patients=listed)
+    write_table(found.frame, out)
 
 
 def nca(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cartsim.cli.commands.survival import comparisons
 from cartsim.cli.options import Dose, Name, Out, Pictures, Plan, Steps, Who, Work
 from cartsim.cli.output import interruptible, new_table, note_failures, show_tables
 from cartsim.cli.run import filled
@@ -26,7 +27,8 @@ PICTURES: dict[str, Callable[[TrialResult], Any]] = {
     "responses.png": lambda result: result.plot.responses(),
     "pfs.png": lambda result: result.plot.survival(),
 }
-_TABLES = ("patients.parquet", "visits.parquet", "responses.csv", "pfs.csv", "summary.json")
+_TABLES = ("patients.parquet", "visits.parquet", "responses.csv", "survival.csv", "pfs.csv",
+           "comparisons.csv", "summary.json")  # fmt: skip
 
 
 def trial(
@@ -45,9 +47,10 @@ def trial(
 ) -> None:
     """Run a virtual trial: table, files, pictures.
 
-    Prints a row for each arm and writes patients.parquet, visits.parquet, responses.csv, pfs.csv,
-    summary.json and pictures. Medians come with the range from the 5th to the 95th percentile, median
-    progression-free survival (PFS) with its 95 % confidence limits, NE where not reached.
+    Prints a row for each arm and, with several, how they compare; writes patients.parquet, visits.parquet,
+    responses.csv, survival.csv, pfs.csv, comparisons.csv, summary.json and pictures. Medians come with the range from
+    the 5th to the 95th percentile, median progression-free survival (PFS) with its 95 % confidence limits, NE where
+    not reached. More of its survival: cartsim survival.
     """
     from cartsim.cli import design
     from cartsim.trial.trial import Trial
@@ -56,6 +59,8 @@ def trial(
     with filled(out, (*_TABLES, *PICTURES)) as stage:
         result = interruptible(lambda: planned.run(chunk=chunk, keep_visits=visits, **work.settings()))
         show_tables(_summary(result.summary, planned.protocol.visits.landmarks))
+        if len(result.arms) > 1:
+            show_tables(comparisons(result.compare()))
         note_failures(result.failures, len(result.patients))
         result.save(stage)
         if pictures:
@@ -65,7 +70,7 @@ def trial(
 
 def _summary(summary: pd.DataFrame, landmarks: tuple[float, ...]) -> Table:
     """A row an arm, each cell with its range below; it fits 80 columns."""
-    from cartsim.trial.outcome import GROUPS
+    from cartsim.trial.summary import GROUPS
 
     months = [f"month {month:g}\nPD/SD/PR/CR" for month in landmarks]
     heads = ("arm", "Cmax, 1e3\ncopies/ug", "Tmax\ndays", *months, "ORR\n%", "CR\n%", "PFS\nmonths")
