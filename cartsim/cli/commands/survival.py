@@ -11,7 +11,7 @@ import typer
 
 from cartsim.cli.options import Censoring, Criteria, Events, Out, Pictures
 from cartsim.cli.output import new_table, show_tables
-from cartsim.cli.run import filled, save_pictures
+from cartsim.cli.run import filled
 from cartsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def survival(
     mrd_limit: Annotated[
         float, typer.Option(help="Share of marrow cells below which residual disease is negative.")
     ] = 1e-5,
-    pictures: Pictures = True,
+    pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     out: Out = None,
 ) -> None:
     """Survival of a stored trial or of your own patients.
@@ -57,7 +57,8 @@ def survival(
         for name, table in tables.items():
             table.to_csv(stage / name, index=False)
         if pictures:
-            save_pictures(dict(_drawn(result, tables, landmark, mrd_limit)), stage)
+            for name, draw in _drawn(result, tables, landmark, mrd_limit):
+                pictures.save(draw(), stage / name)
 
 
 def estimates(table: pd.DataFrame) -> Table:
