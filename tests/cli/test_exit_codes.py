@@ -427,6 +427,7 @@ SEEN = pd.DataFrame(
         "time": [0.0, 7.0, 28.0] * 2,
         "mprotein": 30.0,
         "sbcma": -1.0,
+        "mrd": 1e-4,
         "transgene": 9.0,
     }
 )
