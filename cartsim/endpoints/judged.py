@@ -67,8 +67,7 @@ class Judged(Result):
         ``endpoint`` is one of `cartsim.endpoints.times.ENDPOINTS`, where they are defined. Raises `InputError` for
         another, and for an unknown arm.
         """
-        kept = [name for name in READ if name in self.patients]
-        return time_to_event(self.patients.loc[self._in(arm), kept], endpoint)
+        return time_to_event(self._read(arm), endpoint)
 
     def survival(self, endpoint: str = "PFS", *, arm: str | None = None) -> KaplanMeier:
         """Kaplan-Meier estimate of an endpoint in an arm, months.
@@ -153,8 +152,9 @@ class Judged(Result):
 
     def with_medians(self, table: pd.DataFrame, endpoints: Sequence[str]) -> pd.DataFrame:
         """A table with a row an arm, and columns for the medians of endpoints in months: ``PFS``, ``PFS_low``, ..."""
+        read = [self._read(arm) for arm in self.arms]
         for endpoint in endpoints:
-            curves = [_curve(self.times(endpoint, arm=arm)) for arm in self.arms]
+            curves = [_curve(time_to_event(own, endpoint)) for own in read]
             for name, end in _ENDS:
                 table[endpoint + end] = [getattr(curve.median, name) if curve else np.nan for curve in curves]
         return table
@@ -235,6 +235,10 @@ class Judged(Result):
         if arm not in self.arms:
             raise InputError(f"no arm {arm!r} here{choices(arm, self.arms)}")
         return self.patients["arm"] == arm
+
+    def _read(self, arm: str) -> pd.DataFrame:
+        """What the times of an arm are read off, without the many other columns."""
+        return self.patients.loc[self._in(arm), [name for name in READ if name in self.patients]]
 
     def _one(self, arm: str | None) -> str:
         if arm is None and len(self.arms) > 1:
