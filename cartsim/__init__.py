@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cartsim.experiments.measures import Measure as Measure
     from cartsim.experiments.measures import Reading as Reading
     from cartsim.experiments.regimens import compare as compare
+    from cartsim.experiments.replicates import replicate as replicate
     from cartsim.experiments.retreatment import retreat as retreat
     from cartsim.experiments.selection import select as select
     from cartsim.experiments.sweep import sweep as sweep
@@ -76,6 +77,7 @@ _HOME = {
     "experiments.dose_response": ("dose_response",),
     "experiments.measures": ("Measure", "Reading"),
     "experiments.regimens": ("compare",),
+    "experiments.replicates": ("replicate",),
     "experiments.retreatment": ("retreat",),
     "experiments.selection": ("select",),
     "experiments.sweep": ("sweep", "sweep_trials"),
