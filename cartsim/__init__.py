@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from cartsim.sensitivity.local import local as local
     from cartsim.sensitivity.local import tornado as tornado
     from cartsim.sensitivity.ranges import ranges as ranges
+    from cartsim.sensitivity.ranks import prcc as prcc
     from cartsim.simulation import Simulation as Simulation
     from cartsim.simulation import simulate as simulate
     from cartsim.solver import Solver as Solver
@@ -97,6 +98,7 @@ _HOME = {
     "sensitivity.indices": ("efast", "sobol"),
     "sensitivity.local": ("local", "tornado"),
     "sensitivity.ranges": ("ranges",),
+    "sensitivity.ranks": ("prcc",),
     "simulation": ("Simulation", "simulate"),
     "solver": ("Solver",),
     "trial.assay": ("Assay",),

@@ -32,11 +32,13 @@ from cartsim.plots.patients import spider, swimmer, waterfall
 from cartsim.plots.pictures import Pictures
 from cartsim.plots.population import PopulationFitPictures, trace
 from cartsim.plots.regimens import ComparisonPictures, RetreatedPictures, differences, second_responses
+from cartsim.plots.replicates import ReplicatesPictures, replicates, replicates_by_dose
 from cartsim.plots.response import response_bars, response_over_time
 from cartsim.plots.selection import SelectionPictures, before_and_after
 from cartsim.plots.sensitivity import (
     ElasticitiesPictures,
     IndicesPictures,
+    RankPictures,
     RespondersPictures,
     TornadoPictures,
     convergence,
@@ -44,6 +46,7 @@ from cartsim.plots.sensitivity import (
     elasticity_map,
     index_bars,
     indices_over_time,
+    rank_correlations,
     responders,
     tornado,
 )
@@ -72,7 +75,10 @@ __all__ = [
     "pictures_of",
     "predictions",
     "profiles",
+    "rank_correlations",
     "rate_contour",
+    "replicates",
+    "replicates_by_dose",
     "residuals",
     "responders",
     "response_bars",
@@ -99,6 +105,8 @@ _PICTURES: dict[str, type[Pictures]] = {
     "Indices": IndicesPictures,
     "IndividualFits": IndividualPictures,
     "PopulationFit": PopulationFitPictures,
+    "RankCorrelations": RankPictures,
+    "Replicates": ReplicatesPictures,
     "Responders": RespondersPictures,
     "Retreated": RetreatedPictures,
     "Selection": SelectionPictures,
