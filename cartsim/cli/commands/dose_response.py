@@ -84,7 +84,9 @@ def dose_response(
     with filled(out, (*_TABLES, *_OTHERS)) as stage:
         found = {name: interruptible(partial(treat, who)) for name, who in patients.items()}
         for name, result in found.items():
-            show_tables(_table(name, result), f"{result.threshold()}.")
+            show_tables(
+                _table(name, result), *(f"{said}." for said in (result.plateau_text(), result.threshold()) if said)
+            )
             note_failures(result.failures, n * len(result.doses))
         _write(found, stage)
         if pictures:
