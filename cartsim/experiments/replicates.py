@@ -338,7 +338,7 @@ def score_test(a: NDArray[Any], b: NDArray[Any], n_a: int, n_b: int) -> NDArray[
 
 def _patients(trial: Trial, width: int, uncertainty: bool | pd.DataFrame) -> Population:
     who = trial.population
-    if not isinstance(who, Population) or who.sampler != "random":
+    if not isinstance(who, Population) or who.sampler != "random" or hasattr(who, "__len__"):
         raise InputError("replicates need other patients each time; give a Population whose sampler is 'random'")
     if uncertainty is False:
         return who

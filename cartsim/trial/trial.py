@@ -117,9 +117,9 @@ class Trial:
         for name, kind in (("protocol", Protocol), ("solver", Solver)):
             if not isinstance(getattr(self, name), kind):
                 raise InputError(f"{name} is {getattr(self, name)!r}; give {kind.__name__}(...)")
-        if self.independent and getattr(self.population, "sampler", "") != "random":
+        limit = len(self.population) if hasattr(self.population, "__len__") else None
+        if self.independent and (limit is not None or getattr(self.population, "sampler", "") != "random"):
             raise InputError("independent arms need patients without end; give a Population whose sampler is 'random'")
-        limit = len(self.population) if isinstance(self.population, Patients) else None
         n = (PATIENTS if limit is None else limit) if self.n is None else _number_of_patients(self.n, "a trial")
         object.__setattr__(self, "n", n)
         object.__setattr__(self, "arms", tuple(_arms(self.arms, n)))

@@ -164,6 +164,7 @@ def test_common_arms_are_warned_of_and_results_are_saved(independent, tmp_path):
         (cs.Trial(PATIENTS, [450e6], 5), {"times": 10**9}, "at most"),
         (cs.Trial(cs.Patients(MODEL, {"burden": [5, 50]}), [450e6]), {}, "other patients each time"),
         (cs.Trial(cs.Population(MODEL, sampler="sobol"), [450e6], 5), {}, "other patients each time"),
+        (cs.Trial(cs.select(PATIENTS, 40, {"Cmax": (1e3, 1e6)}).population, [450e6]), {}, "other patients each time"),
         (cs.Trial(PATIENTS, [450e6], 5), {"uncertainty": pd.DataFrame({"x": [1.0]}, index=["x"])}, "'x'"),
     ],
 )
