@@ -17,3 +17,13 @@ def wilson(
     low, high = proportion_confint(count, n, alpha=1 - level, method="wilson")
     # The formula gives these up to rounding, such as 1.7e-16.
     return np.where(np.equal(count, 0), 0.0, low), np.where(np.equal(count, n), 1.0, high)
+
+
+def clopper_pearson(
+    count: NDArray[Any], n: NDArray[Any], level: float = 0.95
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Exact limits of proportions by Clopper and Pearson (statsmodels)."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(count, n, alpha=1 - level, method="beta")
+    return low, high

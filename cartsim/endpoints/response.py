@@ -22,16 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.endpoints.histories import lay_out
 from cartsim.endpoints.rules import IMWG2016, Response, SinghLandmark, label
 from cartsim.errors import InputError
-from cartsim.observations import Observations
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -389,53 +386,6 @@ def judge_each(
         table.insert(0, "rules", pd.Categorical.from_codes(np.full(len(table), len(tables)), list(named)))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
-
-
-def respond(
-    observations: Observations | pd.DataFrame | str | Path,
-    rules: IMWG2016,
-    *,
-    output: str | None = None,
-    patients: pd.DataFrame | None = None,
-) -> pd.DataFrame:
-    """Responses judged from a user's own M-protein (g/L): a row a patient, see `Judgement`.
-
-    Parameters
-    ----------
-    observations
-        See `cartsim.observations`; what else is asked of them is said at `cartsim.endpoints.histories.lay_out`. Columns
-        ``new_therapy_day``, ``death_day`` and ``end_day`` end a patient's assessments.
-    rules
-        Of response and progression.
-    output
-        Which values, where there are several outputs; by default those of "mprotein_gL".
-    patients
-        A second table with baselines and events, a row a patient; those without assessments are NE.
-
-    Raises
-    ------
-    InputError
-        As `lay_out`.
-
-    Examples
-    --------
-    >>> import cartsim as cs
-    >>> import pandas as pd
-    >>> visits = pd.DataFrame({"id": 1, "time": [0, 28, 56, 91], "value": [40, 10, 3, 3]})
-    >>> cs.respond(visits, cs.IMWG2016())["best"].tolist()
-    ['VGPR']
-    """
-    history = lay_out(observations, output=output, patients=patients)
-    found = judge(
-        history.values,
-        history.days,
-        history.baseline,
-        rules,
-        new_therapy_day=history.new_therapy_day,
-        death_day=history.death_day,
-        end_day=history.end_day,
-    )
-    return found.patient_table(history.ids)
 
 
 def landmark(change: ArrayLike, rules: SinghLandmark, *, baseline: ArrayLike | None = None) -> NDArray[np.int8]:

@@ -14,7 +14,7 @@ from cartsim.plots.style import (
     arm_title,
     caption,
     heading,
-    legend_right,
+    legend_below,
     panels,
     plain_log,
     quantity_title,
@@ -76,7 +76,7 @@ def replicates(
             axis.text(0.5, 0.5, NOT_REACHED, ha="center", transform=axis.transAxes)
     axes[0].set_ylabel("Replicates at or below it (%)")
     handles = [Line2D([], [], color=colors[a], ls=dashes[a], lw=1.8, label=arm_title(a)) for a in arms]
-    legend_right(figure, handles, ax=ax)
+    legend_below(figure, handles, ax=ax)
     heading(figure, "From trial to trial", ax=ax)
     if ax is None:
         caption(figure, note)

@@ -59,13 +59,6 @@ def response_bars(
         Count MR and VGPR as PR, and PR or CR as a response; else PR, VGPR and CR are responses.
     level
         Of the limits.
-    ax
-        Axes to draw one landmark in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        Where nothing is given.
     """
     from matplotlib.lines import Line2D
 
@@ -139,13 +132,6 @@ def response_over_time(
         By arm (n, v), the category held from each visit to the next, such as `Judgement.confirmed`.
     last_day
         By arm (n,), the last assessment, after which a patient is not evaluable, also if progressed.
-    ax
-        Axes to draw one arm in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For shapes that do not fit.
     """
     named = {str(arm): categories(status) for arm, status in arms.items()}
     shapes = {arm: np.zeros(status.shape) for arm, status in named.items()}

@@ -46,7 +46,7 @@ def read_trial(folder: str | Path) -> TrialResult:
             raise ValueError("there are no patients")
         if patients["arm"].isna().any():
             raise ValueError("there are patients without an arm")
-        for name in ("mrd_lowest", "burden", "new_therapy_day", "death_day", "end_day"):
+        for name in ("new_therapy_day", "death_day", "end_day"):
             _numbers(patients, name)
         for month in protocol.visits.landmarks:
             _numbers(patients, f"change_{month:g}")
@@ -128,6 +128,7 @@ def _visited(patients: pd.DataFrame, visits: pd.DataFrame, planned: Visits, arm:
         baseline=measured("mprotein", np.zeros(1))[:, 0],
         mprotein=measured("mprotein", response),
         sbcma=measured("sbcma", response),
+        mrd=measured("mrd", response),
         kinetic_days=kinetic,
         transgene=measured("transgene", kinetic),
     )

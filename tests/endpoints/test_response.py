@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartsim.endpoints import response
-from cartsim.endpoints.response import Judgement, figure6, judge, judge_each, landmark, respond
+from cartsim.endpoints.respond import respond
+from cartsim.endpoints.response import Judgement, figure6, judge, judge_each, landmark
 from cartsim.endpoints.rules import IMWG2016, Response, SinghLandmark, label, labels, rules_from
 from cartsim.errors import InputError
 
@@ -538,9 +539,9 @@ def test_respond_equals_judging_the_arrays() -> None:
             "value": [99.0, 40.0, 20.0, 10.0, 0.1, 0.1],
         }
     )
-    table = respond(frame, IMWG2016()).set_index("id")
+    table = respond(frame, IMWG2016()).frame.set_index("id")
     assert table["best"].to_dict() == {"b": "SD", "a": "CR"}
     assert table.loc["a", "cr_day"] == 28
     patients = pd.DataFrame({"id": ["a", "b", "c"], "new_therapy_day": [30, NAN, NAN]})
-    table = respond(frame, IMWG2016(), patients=patients).set_index("id")
+    table = respond(frame, IMWG2016(), patients=patients).frame.set_index("id")
     assert table["best"].to_dict() == {"a": "SD", "b": "SD", "c": "NE"}

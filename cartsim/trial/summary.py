@@ -1,0 +1,43 @@
+"""The summary of a trial: a row an arm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cartsim.endpoints.survival import kaplan_meier
+from cartsim.schedule import MONTH
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GROUPS = ("PD", "SD", "PR", "CR")  # of Singh 2021, Figure 6: PR holds MR, PR and VGPR
+
+
+def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFrame:
+    """A row an arm: n, failed, medians with 5th and 95th percentile, rates in percent, median PFS in months."""
+    import pandas as pd
+
+    rows = []
+    for arm, group in patients.groupby("arm", observed=True, sort=False):
+        row: dict[str, Any] = {"arm": arm, "n": len(group), "failed": int((group["status"] != "ok").sum())}
+        for name in ("Cmax", "Tmax", "AUC0-28"):
+            values = group[name].dropna().to_numpy()
+            low, middle, high = np.percentile(values, [5, 50, 95]) if values.size else (np.nan,) * 3
+            row |= {name: middle, f"{name}_p5": low, f"{name}_p95": high}
+        for month in landmarks:
+            codes = group[f"month_{month:g}"]
+            row |= {f"{category}_{month:g}": 100 * float((codes == category).mean()) for category in GROUPS}
+        row["ORR"] = 100 * float((group["best"] >= "PR").mean())
+        row["CR"] = 100 * float((group["best"] == "CR").mean())
+        known = group["pfs_time"].notna()
+        months = group["pfs_time"][known].to_numpy() / MONTH
+        median = kaplan_meier(months, group["pfs_event"][known].to_numpy()).median if known.any() else None
+        row |= {
+            "PFS": median.value if median else np.nan,
+            "PFS_low": median.low if median else np.nan,
+            "PFS_high": median.high if median else np.nan,
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
