@@ -10,6 +10,9 @@ from cartsim.cli.grammar import parse_assignments
 from cartsim.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cartsim.endpoints.respond import Responses
     from cartsim.fitting.errors import ErrorModel
     from cartsim.model.reader import Model
     from cartsim.population.population import Population
@@ -156,6 +159,20 @@ def rules(texts: Sequence[str], censoring: str, lloq: float) -> Rules:
     assert isinstance(response, IMWG2016)
     assert isinstance(landmark, SinghLandmark)
     return Rules(response, landmark, censoring, lloq)
+
+
+def judged_file(file: Path, events: Path | None, criteria: Sequence[str] | None, censoring: str) -> Responses:
+    """A user's own M-protein file, with a file of events, judged by IMWG 2016 with settings (ife_limit=0.1)."""
+    from cartsim.endpoints.respond import respond
+    from cartsim.endpoints.rules import IMWG2016, rules_from
+    from cartsim.observations import read_observations
+    from cartsim.tables import read_table
+
+    check_censoring(censoring)
+    response = rules_from("imwg2016", settings_of(criteria))
+    assert isinstance(response, IMWG2016)
+    listed = None if events is None else read_table(events)
+    return respond(read_observations(file, name=str(file)), response, censoring=censoring, patients=listed)
 
 
 def check_censoring(rule: str) -> None:

@@ -15,7 +15,7 @@ from cartsim.endpoints.landmarks import Landmark, landmark_analysis
 from cartsim.endpoints.response import Judgement
 from cartsim.endpoints.rules import Response
 from cartsim.endpoints.survival import KaplanMeier, kaplan_meier
-from cartsim.endpoints.times import ENDPOINTS, time_to_event
+from cartsim.endpoints.times import ENDPOINTS, READ, time_to_event
 from cartsim.errors import InputError, choices
 from cartsim.results import Result
 from cartsim.schedule import MONTH
@@ -59,9 +59,7 @@ class Judged(Result):
 
     def arm(self, name: str) -> pd.DataFrame:
         """The patients of one arm."""
-        if name not in self.arms:
-            raise InputError(f"no arm {name!r} here{choices(name, self.arms)}")
-        return self.patients[self.patients["arm"] == name]
+        return self.patients[self._in(name)]
 
     def times(self, endpoint: str = "PFS", *, arm: str) -> TimeToEvent:
         """Time, event and reason of each patient of an arm, in months; NaN outside the analysis set.
@@ -69,7 +67,7 @@ class Judged(Result):
         ``endpoint`` is one of `cartsim.endpoints.times.ENDPOINTS`, where they are defined. Raises `InputError` for
         another, and for an unknown arm.
         """
-        return time_to_event(self.arm(arm), endpoint)
+        return time_to_event(self._read(arm), endpoint)
 
     def survival(self, endpoint: str = "PFS", *, arm: str | None = None) -> KaplanMeier:
         """Kaplan-Meier estimate of an endpoint in an arm, months.
@@ -86,10 +84,11 @@ class Judged(Result):
         InputError
             For another endpoint, an unknown arm, and where the arm has nobody to analyse (no responder, for DOR).
         """
-        found = self.times(endpoint, arm=self._one(arm))
-        if np.isnan(found.time).all():
-            raise InputError(f"{endpoint} in arm {self._one(arm)}: nobody to analyse")
-        return kaplan_meier(found.time, found.event)
+        arm = self._one(arm)
+        curve = _curve(self.times(endpoint, arm=arm))
+        if curve is None:
+            raise InputError(f"{endpoint} in arm {arm}: nobody to analyse")
+        return curve
 
     def estimates(self) -> pd.DataFrame:
         """A row an endpoint and arm, all times in months.
@@ -147,16 +146,17 @@ class Judged(Result):
         """`compare` of `COMPARED`, those with events, and of PFS in any case."""
         import pandas as pd
 
-        had = self.estimates().groupby("endpoint")["events"].sum()
-        chosen = [name for name in COMPARED if had[name] or name == "PFS"]
+        had = {name for name in COMPARED for arm in self.arms if self.times(name, arm=arm).event.any()}
+        chosen = [name for name in COMPARED if name in {*had, "PFS"}]
         return pd.concat([self.compare(name, reference=reference) for name in chosen], ignore_index=True)
 
     def with_medians(self, table: pd.DataFrame, endpoints: Sequence[str]) -> pd.DataFrame:
         """A table with a row an arm, and columns for the medians of endpoints in months: ``PFS``, ``PFS_low``, ..."""
-        medians = self.estimates().set_index(["endpoint", "arm"])
+        read = [self._read(arm) for arm in self.arms]
         for endpoint in endpoints:
-            for end in ("", "_low", "_high"):
-                table[endpoint + end] = medians.loc[endpoint, f"median{end}_months"].to_numpy()
+            curves = [_curve(time_to_event(own, endpoint)) for own in read]
+            for name, end in _ENDS:
+                table[endpoint + end] = [getattr(curve.median, name) if curve else np.nan for curve in curves]
         return table
 
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -231,18 +231,27 @@ class Judged(Result):
     def judged(self, arm: str, until: float = np.inf) -> Judgement:
         """The arm's assessments up to a day, judged by the rules of the result."""
 
+    def _in(self, arm: str) -> pd.Series:
+        if arm not in self.arms:
+            raise InputError(f"no arm {arm!r} here{choices(arm, self.arms)}")
+        return self.patients["arm"] == arm
+
+    def _read(self, arm: str) -> pd.DataFrame:
+        """What the times of an arm are read off, without the many other columns."""
+        return self.patients.loc[self._in(arm), [name for name in READ if name in self.patients]]
+
     def _one(self, arm: str | None) -> str:
         if arm is None and len(self.arms) > 1:
             raise InputError(f"which arm? give arm=, one of {', '.join(self.arms)}")
         return self.arms[0] if arm is None else arm
 
     def _estimate(self, endpoint: str, arm: str) -> dict[str, object]:
-        time, event, _ = self.times(endpoint, arm=arm)
-        known = ~np.isnan(time)
-        row: dict[str, object] = {"endpoint": endpoint, "arm": arm, "n": int(known.sum()), "events": int(event.sum())}
-        curve = kaplan_meier(time, event) if known.any() else None
+        found = self.times(endpoint, arm=arm)
+        time, event, _ = found
+        curve, n = _curve(found), int((~np.isnan(time)).sum())
+        row: dict[str, object] = {"endpoint": endpoint, "arm": arm, "n": n, "events": int(event.sum())}
         median = curve.median if curve else None
-        for name, end in (("value", ""), ("low", "_low"), ("high", "_high")):
+        for name, end in _ENDS:
             row[f"median{end}_months"] = getattr(median, name) if median else np.nan
         rates = curve.at(RATES) if curve else None
         for k, month in enumerate(RATES):
@@ -253,7 +262,13 @@ class Judged(Result):
         return row
 
 
+_ENDS = (("value", ""), ("low", "_low"), ("high", "_high"))
 _OF_RESPONDERS = ("responders_median_months", "responders_shortest_months", "responders_longest_months")
+
+
+def _curve(found: TimeToEvent) -> KaplanMeier | None:
+    """None where nobody is to be analysed."""
+    return None if np.isnan(found.time).all() else kaplan_meier(found.time, found.event)
 
 
 def _median_and_range(values: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -275,10 +275,8 @@ class TrialPictures(JudgedPictures):
         return next(iter(kept.values())).times, {name: own.values[output] for name, own in kept.items()}
 
     def _seen(self, arm: str | None) -> dict[str, Measurements]:
-        result, arms = self._result, self._arms(arm)
-        if not result.visits:
-            raise InputError("the measurements of this trial were not kept; run it with keep_visits=True")
-        return {name: seen for name, seen in zip(result.arms, result.measurements(), strict=True) if name in arms}
+        arms, measured = self._arms(arm), self._result.measurements()
+        return {seen.arm: seen for seen in measured if seen.arm in arms}
 
     def _held(self, seen: Measurements) -> NDArray[np.int8]:
         """(n, v) Confirmed response at each visit, by the trial's own rules."""

@@ -76,8 +76,6 @@ class TrialResult(Judged):
         """The same measurements judged by other rules, without simulating. Raises `InputError` if none were kept."""
         if not isinstance(rules, Rules):
             raise InputError(f"rules are {rules!r}; give Rules(...), such as Rules(censoring='ema')")
-        if not self.visits:
-            raise InputError("the measurements of this trial were not kept; run it with keep_visits=True")
         readout = Readout(rules, keep_visits=False)
         patients = _stacked([readout(seen).patients for seen in self.measurements()], self.arms)
         return replace(self, protocol=replace(self.protocol, rules=rules), patients=patients)
@@ -101,7 +99,6 @@ class TrialResult(Judged):
         )
 
     def known_by(self, month: float, by: str, arm: str, limit: float) -> pd.Categorical:
-        """The group of each patient of an arm as known at a landmark, see `landmark`."""
         import pandas as pd
 
         if by != "MRD":
@@ -114,8 +111,8 @@ class TrialResult(Judged):
         return pd.Categorical.from_codes(np.where(latest < 0, -1, good[:, 0].astype(int)), NEGATIVE)
 
     def measurements(self) -> list[Measurements]:
-        """What was measured, an entry an arm, as it was judged."""
-        return [measurements_of(self.arm(name), self.visits[name], self.protocol.visits) for name in self.arms]
+        """What was measured, an entry an arm, as it was judged. Raises `InputError` if it was not kept."""
+        return [self._measured(name) for name in self.arms]
 
     def responses(self) -> pd.DataFrame:
         """Rates in percent, a row for each arm, endpoint and category.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from cartsim.endpoints.rules import IMWG2016, SinghLandmark
 from cartsim.errors import InputError
 from cartsim.tables import regular_file
 from cartsim.trial.measurements import Visited
-from cartsim.trial.outcome import TrialResult
+from cartsim.trial.outcome import Readout, TrialResult, gathered
 from cartsim.trial.protocol import Protocol, Rules, Visits
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def read_trial(folder: str | Path) -> TrialResult:
             raise ValueError("there are no patients")
         if patients["arm"].isna().any():
             raise ValueError("there are patients without an arm")
-        for name in ("new_therapy_day", "death_day", "end_day"):
+        for name in ("mrd_lowest", "burden", "new_therapy_day", "death_day", "end_day"):
             _numbers(patients, name)
         for month in protocol.visits.landmarks:
             _numbers(patients, f"change_{month:g}")
@@ -82,9 +83,11 @@ def judge_stored(folder: str | Path, rules: Rules | Sequence[Rules] | Mapping[st
     if not named or len(named) < len(rules):
         raise InputError(f"{len(rules)} rules, {len(named)} of them different; give one or more, each once")
     trial = read_trial(folder)
-    tables = []
+    measured, tables = trial.measurements(), []
     for name, each in named.items():
-        table = trial.judge(each).summary
+        judge = Readout(each, keep_visits=False, columns=())  # what the summary reads
+        judged = gathered([judge(seen) for seen in measured], replace(trial.protocol, rules=each), trial.made_by)
+        table = judged.summary
         table.insert(0, "rules", name)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)

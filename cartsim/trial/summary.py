@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GROUPS = ("PD", "SD", "PR", "CR")  # of Singh 2021, Figure 6: PR holds MR, PR and VGPR
+_MEDIANS = ("Cmax", "Tmax", "AUC0-28")
 
 
 def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFrame:
@@ -20,9 +21,11 @@ def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFr
     import pandas as pd
 
     rows = []
-    for arm, group in patients.groupby("arm", observed=True, sort=False):
+    months = [f"month_{month:g}" for month in landmarks]
+    read = patients[["arm", "status", *_MEDIANS, *months, "best", "pfs_time", "pfs_event"]]  # groups are copies
+    for arm, group in read.groupby("arm", observed=True, sort=False):
         row: dict[str, Any] = {"arm": arm, "n": len(group), "failed": int((group["status"] != "ok").sum())}
-        for name in ("Cmax", "Tmax", "AUC0-28"):
+        for name in _MEDIANS:
             values = group[name].dropna().to_numpy()
             low, middle, high = np.percentile(values, [5, 50, 95]) if values.size else (np.nan,) * 3
             row |= {name: middle, f"{name}_p5": low, f"{name}_p95": high}
@@ -32,8 +35,8 @@ def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFr
         row["ORR"] = 100 * float((group["best"] >= "PR").mean())
         row["CR"] = 100 * float((group["best"] == "CR").mean())
         known = group["pfs_time"].notna()
-        months = group["pfs_time"][known].to_numpy() / MONTH
-        median = kaplan_meier(months, group["pfs_event"][known].to_numpy()).median if known.any() else None
+        times = group["pfs_time"][known].to_numpy() / MONTH
+        median = kaplan_meier(times, group["pfs_event"][known].to_numpy()).median if known.any() else None
         row |= {
             "PFS": median.value if median else np.nan,
             "PFS_low": median.low if median else np.nan,

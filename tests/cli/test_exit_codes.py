@@ -427,6 +427,7 @@ SEEN = pd.DataFrame(
         "time": [0.0, 7.0, 28.0] * 2,
         "mprotein": 30.0,
         "sbcma": -1.0,
+        "mrd": 1e-4,
         "transgene": 9.0,
     }
 )
@@ -444,6 +445,7 @@ TABLES = {
         pd.concat([p, p.assign(arm="b"), p]), pd.concat([v, v.assign(arm="b"), v])),
     "a column less": lambda p, v: (p.drop(columns="end_day"), v),
     "no residual disease": lambda p, v: (p.drop(columns="mrd_lowest"), v),
+    "no residual disease at visits": lambda p, v: (p, v.drop(columns="mrd")),
     "negative": lambda p, v: (p, v.assign(mprotein=-1.0)),
     "infinite": lambda p, v: (p, v.assign(mprotein=float("inf"))),
     "lists": lambda p, v: (p, v.assign(mprotein=[[1.0]] * len(v))),

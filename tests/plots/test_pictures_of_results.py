@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from io import BytesIO
 
 import numpy as np
@@ -21,11 +20,7 @@ DAYS = (0, 1, 3, 7, 14, 21, 28, 60, 120, 180)
 NAMES = ["Kexp_max", "EC50_exp", "K12"]
 
 
-@pytest.fixture(autouse=True)
-def _no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.usefixtures("_no_warnings")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,11 +29,7 @@ VISITS = np.array([28.0, 61, 91, 183, 365])
 ARMS = ("50e6", "450e6")
 
 
-@pytest.fixture(autouse=True)
-def _no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.usefixtures("_no_warnings")
 
 
 def curves(n=40, arms=ARMS, days=DAYS, seed=1):

@@ -37,11 +37,7 @@ BOX = {name: Range("uniform", 0.0, -np.pi, np.pi) for name in ("x1", "x2", "x3")
 A, B = 7.0, 0.1
 
 
-@pytest.fixture(autouse=True)
-def _no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.usefixtures("_no_warnings")
 
 
 @pytest.fixture(scope="module")

@@ -114,24 +114,17 @@ def _number(value: float, digits: int) -> str:
 
 
 def _judged(source: Path, events: Path | None, criteria: list[str] | None, censoring: str) -> Judged:
-    from cartsim.cli.design import check_censoring, settings_of
-    from cartsim.endpoints.respond import respond
-    from cartsim.endpoints.rules import IMWG2016, rules_from
-    from cartsim.observations import read_observations
-    from cartsim.tables import read_table
+    from cartsim.cli.design import check_censoring, judged_file
     from cartsim.trial.stored import read_trial
 
-    check_censoring(censoring)
     if source.is_dir():
+        check_censoring(censoring)
         if events is not None or criteria or censoring != "fda":
             raise InputError(
                 f"{source} is a trial with its own patients and rules; leave out --events, --criteria and --censoring"
             )
         return read_trial(source)
-    rules = rules_from("imwg2016", settings_of(criteria))
-    assert isinstance(rules, IMWG2016)
-    listed = None if events is None else read_table(events)
-    return respond(read_observations(source, name=str(source)), rules, censoring=censoring, patients=listed)
+    return judged_file(source, events, criteria, censoring)
 
 
 def _tables(result: Judged, reference: str | None, month: float, limit: float) -> dict[str, pd.DataFrame]:

@@ -9,7 +9,6 @@ import typer
 
 from cartsim.cli.options import Censoring, Criteria, Events, Horizon, Lloq, Out
 from cartsim.cli.output import check_file, write_table
-from cartsim.tables import read_table
 
 _FILE = "CSV file with columns id, time (days from infusion), value: a row for each measurement."
 
@@ -26,19 +25,10 @@ def respond(
     Best response and its dates by IMWG 2016 from serum M-protein (g/L), with progression-free and overall survival, a
     row for each patient, in days. cartsim survival makes estimates of the same file.
     """
-    from cartsim.cli.design import check_censoring, settings_of
-    from cartsim.endpoints.respond import respond as judged
-    from cartsim.endpoints.rules import IMWG2016, rules_from
-    from cartsim.observations import read_observations
+    from cartsim.cli.design import judged_file
 
     check_file(out)
-    check_censoring(censoring)
-    rules = rules_from("imwg2016", settings_of(criteria))
-    assert isinstance(rules, IMWG2016)
-    listed = None if events is None else read_table(events)
-    observations = read_observations(file, name=str(file))
-    found = judged(observations, rules, censoring=censoring, patients=listed)
-    write_table(found.frame, out)
+    write_table(judged_file(file, events, criteria, censoring).frame, out)
 
 
 def nca(
