@@ -30,10 +30,9 @@ class Uncertainty:
 def uncertainty(evaluator: Evaluator, found: Found) -> Uncertainty:
     """The covariance of the estimates that a search found, the inverse of the information of data and priors.
 
-    Where the search did not converge there is none, since the inverse says how far the truth may lie from the best
-    point and not from any other; what is not identified is still named. Coordinates at a limit or without any influence are left out and the others taken as if these were known.
+    Coordinates at a limit or without any influence are left out and the others taken as if these were known.
     Directions in which the information vanishes have no variance, and neither has a parameter that is part
-    of one.
+    of one. Nothing has where the search did not converge: the information is that about the best point, not any other.
     """
     point, x = found.point, found.x
     d = len(x)
