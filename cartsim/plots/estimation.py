@@ -93,7 +93,8 @@ def predictions(
     label_below(axes, f"Time ({time})")
     shown = [(str(c), ids if len(ids) <= 24 else f"{ids[:22]} ...") for c, ids in conditions.items()]
     handles = [line(ids, color=colors[c], marker="o") for c, ids in shown] if 1 < len(shown) <= LISTED else []
-    return finish(figure, "Fit and observations", handles, ax=ax)
+    limits = "" if np.isfinite(curves["low"]).any() else " without limits"
+    return finish(figure, f"Fit{limits} and observations", handles, ax=ax)
 
 
 def residuals(table: pd.DataFrame, *, time: str = "days", units: Mapping[str, str] | None = None) -> Figure:
@@ -146,7 +147,7 @@ def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
     """Profiles, a panel a parameter: the change of -2 log likelihood, its parts from data and priors, the limits.
 
     The dashed line is the threshold of the level of confidence; a curve that does not cross it on both sides belongs
-    to a parameter that is not identified.
+    to a parameter that is not identified. Crosses are points at which the search did not converge.
 
     Parameters
     ----------
@@ -160,14 +161,17 @@ def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
     for axis, profile in zip(axes, found, strict=True):
         for column, color, _ in parts if profile.with_priors else parts[:1]:
             axis.plot(profile.curve["value"], profile.curve[column], color=color, lw=1.3, marker="o", ms=2.5)
+        lost = profile.failures
+        axis.plot(lost["value"], lost["change"], "x", color=INK, ms=7)
         axis.axhline(profile.threshold, color=FAINT, lw=1, ls="--")
         axis.axvline(profile.estimate, color=FAINT, lw=1)
         axis.set_ylim(min(-0.3, 1.1 * profile.curve["data"].clip(-profile.threshold).min()), 2 * profile.threshold)
         if _wide(profile.curve["value"].to_numpy(float)):
             axis.set_xscale("log")
         axis.set_xlabel(label_with_unit(profile.name, profile.unit), fontsize=9)
-        if not profile.identified:
-            axis.set_title("not identified", fontsize=9, color=COLORS[1])
+        if not (profile.converged and profile.identified):
+            wrong = "not identified" if profile.converged else "not converged"
+            axis.set_title(wrong, fontsize=9, color=COLORS[1])
     for axis in first_column(axes):
         axis.set_ylabel("Change of -2 log L")
     priors = any(profile.with_priors for profile in found)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cartsim.errors import InputError
 from cartsim.plots.pictures import Pictures, chosen
 from cartsim.plots.style import FAINT, INK, finish, outer_labels, panels
@@ -24,7 +26,7 @@ class PopulationFitPictures(Pictures):
     _result: PopulationFit
 
     def trace(self, name: str | None = None, *, ax: Axes | None = None) -> Figure:
-        """Every estimate at every iteration, with the final one and its 95 % limits.
+        """Every estimate at every iteration, with the final one and, of a fit that converged, its 95 % limits.
 
         Parameters
         ----------
@@ -52,5 +54,7 @@ class PopulationFitPictures(Pictures):
             axis.axvline(changed, color=FAINT, lw=0.8, ls=":")
             axis.set_title(row.name, fontsize=9)
         outer_labels(axes, "Iteration", "")
-        note = "Gray: the final estimate with 95 % limits; dotted: averaging begins."
+        limits = np.isfinite(rows[["low", "high"]].to_numpy(float)).any()
+        final = "the final estimate with 95 % limits" if limits else "where it ended, without limits: not converged"
+        note = f"Gray: {final}; dotted: averaging begins."
         return finish(figure, "Estimates along the iterations of SAEM", note=note, ax=ax)
