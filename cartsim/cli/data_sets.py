@@ -85,7 +85,7 @@ def _shared(
     parts: dict[str, dict[str, T]] = {data: {} for data in known}
     for given_name in sorted(given, key=lambda name: "." in name):
         where, _, name = given_name.rpartition(".")
-        _check_name(option, where, known)
+        _check_name(f"{option} {given_name}", where, known)
         takers = [data for data in known if where in ("", data) and name in known[data]]
         if not takers:
             every = {each for data, names in known.items() if where in ("", data) for each in names}
@@ -101,10 +101,10 @@ def _doses(text: str | None, known: Sequence[str]) -> dict[str, float | None]:
         return dict.fromkeys(known, one_dose(text))
     own = parse_assignments(names(text))
     for name in own:
-        _check_name("--dose", name, known)
+        _check_name(f"--dose {name}", name, known)
     return {name: own.get(name) for name in known}
 
 
-def _check_name(option: str, name: str, known: Collection[str]) -> None:
+def _check_name(given: str, name: str, known: Collection[str]) -> None:
     if name and name not in known:
-        raise InputError(f"{option} {name}: there is no data set {name!r}{choices(name, known)}")
+        raise InputError(f"{given}: there is no data set {name!r}{choices(name, known)}")
