@@ -51,6 +51,7 @@ class IMWG2016:
     measurable      least baseline of measurable disease; others are flagged, and judged all the same
     confirm         response and progression need the next assessment to agree
     nadir_confirmed    PD is counted from the lowest confirmed value; False: from the lowest value
+    nadir_lower     of two assessments that confirm a response, the lower value is the confirmed one; False: the higher
     pd_confirmed_by_death, pd_confirmed_by_therapy    what follows PD at the last assessment confirms it
 
     Raises `InputError` for a setting that is not a number, negative or out of order.
@@ -70,6 +71,7 @@ class IMWG2016:
     measurable: float = 10.0
     confirm: bool = True
     nadir_confirmed: bool = True
+    nadir_lower: bool = False
     pd_confirmed_by_death: bool = False
     pd_confirmed_by_therapy: bool = False
 
