@@ -26,7 +26,7 @@ TRANSGENE = "transgene"  # the output that is analyzed where a table holds sever
 R2_TOLERANCE = 1e-4
 # A regression that falls by less than this share from its first sample to its last falls by rounding alone.
 FALL = 1e-9
-AFTER_BLQ = ("lambda_z", "zero")
+AFTER_BLQ = ("lambda_z", "zero")  # what an area to the horizon takes after a last sample below the limit
 # Patients at a time, so that the arrays of one pass stay in the processor's cache.
 BLOCK = 1 << 14
 

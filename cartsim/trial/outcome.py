@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cartsim.endpoints.censoring import progression_free_survival
 from cartsim.endpoints.kinetics import noncompartmental
 from cartsim.endpoints.markers import mrd_per_1e5
 from cartsim.endpoints.rates import wilson
-from cartsim.endpoints.response import Response, figure6, judge, landmark
+from cartsim.endpoints.response import Judgement, Response, judge, landmark
 from cartsim.endpoints.survival import KaplanMeier, kaplan_meier
 from cartsim.errors import InputError
 from cartsim.files import writable_folder, write_whole
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 
     from cartsim.runs import Arrays
 
-SUMMARIZED = ("id", "arm", "status", "Cmax", "Tmax", "AUC0-28", "best", "pfs_time", "pfs_event")
-GROUPS = ("PD", "SD", "PR", "CR")  # of Singh 2021, Figure 6: PR holds MR, PR and VGPR
+SUMMARIZED = ("id", "arm", "status", "Cmax", "Tmax", "AUC0-28", "best", "measurable", "pfs_time", "pfs_event")
+GROUPS = {"NE": ("NE",), "PD": ("PD",), "SD": ("SD",), "MR-VGPR": ("MR", "PR", "VGPR"), "CR": ("CR",)}
+"""Groups of landmark categories: those of Singh 2021, Figure 6, which calls MR, PR and VGPR together PR; and NE."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -44,8 +46,10 @@ class TrialResult(Result):
     protocol
         By which it was carried out and judged.
     patients
-        A row a patient and arm: parameters, kinetics, best response and its dates, progression-free survival, landmark
-        categories. Also ``frame``.
+        A row a patient and arm: parameters, kinetics, best response and its dates, progression-free survival. For each
+        landmark the category as observed (``month_6``: of M-protein as measured at the nearest assessment within half
+        a month, NE without one) and the true state (``true_6``, ``change_6``: as if everybody had been followed).
+        Also ``frame``.
     visits
         Measurements by arm; empty if they were not kept.
     curves
@@ -114,15 +118,19 @@ class TrialResult(Result):
         return [measurements_of(self.arm(name), self.visits[name], self.protocol.visits) for name in self.arms]
 
     def responses(self) -> pd.DataFrame:
-        """Rates with Wilson limits, in percent: a row for each arm, endpoint and category."""
+        """Rates with Wilson limits, in percent: a row for each arm, endpoint and category.
+
+        Landmarks are told as observed ("month 6") and as the true state of all ("month 6, true state").
+        """
         import pandas as pd
 
         rows = []
         for arm, group in self.patients.groupby("arm", observed=True, sort=False):
             for month in self.protocol.visits.landmarks:
-                codes = group[f"month_{month:g}"]
-                for category in ("NE", *GROUPS):
-                    rows.append((arm, f"month {month:g}", category, len(group), int((codes == category).sum())))
+                for column, endpoint in (("month", f"month {month:g}"), ("true", f"month {month:g}, true state")):
+                    codes = group[f"{column}_{month:g}"]
+                    for name, categories in GROUPS.items():
+                        rows.append((arm, endpoint, name, len(group), int(codes.isin(categories).sum())))
             for response in Response:
                 count = int((group["best"] == response.name).sum())
                 rows.append((arm, "best response", response.name, len(group), count))
@@ -159,8 +167,7 @@ class TrialResult(Result):
             "rules": {
                 "response": vars(rules.response),
                 "landmark": vars(rules.landmark),
-                "censoring": rules.censoring,
-                "lloq": rules.lloq,
+                **rules.further(),
             },
             "arms": json.loads(self.summary.to_json(orient="records")),
             "failures": json.loads(self.failures.to_json(orient="records")),
@@ -196,25 +203,22 @@ class Readout:
         from cartsim.engine.rodas import Status
 
         course, rules = seen.course, self.rules
-        judged = judge(
-            seen.mprotein,
-            seen.response_days,
-            seen.baseline,
-            rules.response,
-            new_therapy_day=course.new_therapy_day,
-            death_day=course.death_day,
-            end_day=course.last_day,
-        )
+        judged = _judged(seen, rules, course.new_therapy_day)
+        evaluable, progression_day = judged.evaluable, judged.progression_day
+        if rules.censoring == "ema":  # a new therapy ends the best response, but not the search for progression
+            through = _judged(seen, rules, None)
+            evaluable, progression_day = through.evaluable, np.fmin(progression_day, through.progression_day)
         pfs = progression_free_survival(
-            seen.response_days,
-            judged.evaluable,
-            judged.progression_day,
+            np.insert(seen.response_days, 0, 0.0),
+            np.insert(evaluable, 0, np.isfinite(seen.baseline), axis=1),
+            progression_day,
             death_day=course.death_day,
             new_therapy_day=course.new_therapy_day,
             followup_day=course.last_day,
             rule=rules.censoring,
+            censor_no_baseline=rules.censor_no_baseline,
         )
-        table = judged.patient_table(seen.patients["id"])
+        table = judged.patient_table(seen.patients["id"]).assign(progression_day=progression_day)
         failed = Status.failed(seen.status)
         extra: dict[str, Any] = {
             "status": pd.Categorical.from_codes(seen.status, [status.name for status in Status]),
@@ -227,15 +231,17 @@ class Readout:
         }
         for k, month in enumerate(seen.landmarks):
             change = seen.landmark_change[:, k]
-            codes = figure6(landmark(change, rules.landmark, baseline=seen.baseline))
             extra[f"change_{month:g}"] = change
-            extra[f"month_{month:g}"] = pd.Categorical.from_codes(codes, [r.name for r in Response], ordered=True)
+            for name, known in (("month", _observed_change(seen, judged.evaluable, month)), ("true", change)):
+                codes = landmark(known, rules.landmark, baseline=seen.baseline)
+                extra[f"{name}_{month:g}"] = pd.Categorical.from_codes(codes, [r.name for r in Response], ordered=True)
         sbcma = np.where(np.isnan(seen.sbcma_change), np.inf, seen.sbcma_change)
         lowest = sbcma.min(axis=1)
         extra["sbcma_nadir"] = np.where(np.isfinite(lowest), lowest, np.nan)
         residual = mrd_per_1e5(seen.tumor_relative, seen.patients["burden"].to_numpy()[:, None] / 100)
-        extra["mrd_lowest"] = residual.min(axis=1)
-        kinetics = noncompartmental(seen.kinetic_days, seen.transgene, lloq=rules.lloq)
+        lowest = np.where(judged.evaluable & np.isfinite(residual), residual, np.inf).min(axis=1)
+        extra["mrd_lowest"] = np.where(np.isfinite(lowest), lowest, np.nan)
+        kinetics = noncompartmental(seen.kinetic_days, seen.transgene, lloq=rules.lloq, after_blq=rules.after_blq)
         patients = pd.concat(
             [
                 seen.patients,
@@ -246,7 +252,7 @@ class Readout:
             axis=1,
         )
         if self.columns is not None:
-            landmarks = [f"month_{month:g}" for month in seen.landmarks]
+            landmarks = [f"{name}_{month:g}" for month in seen.landmarks for name in ("month", "true")]
             patients = patients[list(dict.fromkeys([*SUMMARIZED, *landmarks, *self.columns]))].copy()
         visits = None
         if self.keep_visits:
@@ -256,7 +262,7 @@ class Readout:
     def bytes_kept(self, varied: int, visits: Visits) -> int:
         """Least bytes that stay of a patient: its row in the table, and its measurements where they are kept."""
         landmarks = len(visits.landmarks)
-        numbers = varied + 40 + landmarks if self.columns is None else 5 + len({*self.columns} - {*SUMMARIZED})
+        numbers = varied + 40 + 2 * landmarks if self.columns is None else 5 + len({*self.columns} - {*SUMMARIZED})
         if self.keep_visits:
             numbers += 2 + 2 * len(visits.response) + len(visits.kinetics)
         return 8 * numbers
@@ -289,6 +295,27 @@ class Readout:
         return ChunkOutcome(from_bytes(arrays["arm"]), patients, visits, curves)
 
 
+def _judged(seen: Measurements, rules: Rules, new_therapy_day: NDArray[np.float64] | None) -> Judgement:
+    return judge(
+        seen.mprotein,
+        seen.response_days,
+        seen.baseline,
+        rules.response,
+        new_therapy_day=new_therapy_day,
+        death_day=seen.course.death_day,
+        end_day=seen.course.last_day,
+    )
+
+
+def _observed_change(seen: Measurements, evaluable: NDArray[np.bool_], month: float) -> NDArray[np.float64]:
+    """(n,) Percent change as measured at the assessment nearest to a landmark, NaN without one within half a month."""
+    distance = np.where(evaluable, np.abs(seen.response_days - month * MONTH), np.inf)
+    nearest = distance.argmin(axis=1)
+    rows = np.arange(len(nearest))
+    value = np.where(distance[rows, nearest] <= MONTH / 2, seen.mprotein[rows, nearest], np.nan)
+    return 100 * (value / seen.baseline - 1)
+
+
 def gathered(parts: Sequence[ChunkOutcome], protocol: Protocol, made: dict[str, Any]) -> TrialResult:
     """The result of a trial from the outcomes of its chunks, in order; the chunks' tables are given up."""
     names = list(dict.fromkeys(part.arm for part in parts))
@@ -318,7 +345,11 @@ def _stacked(parts: Sequence[pd.DataFrame], arms: Sequence[str]) -> pd.DataFrame
 
 
 def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFrame:
-    """A row an arm: n, failed, medians with 5th and 95th percentile, rates in percent, median PFS in months."""
+    """A row an arm: n, failed, medians with 5th and 95th percentile, rates in percent, median PFS in months.
+
+    Landmark rates (``PD_6``) are of all patients as observed; ``measurable`` is the number with measurable disease, among
+    whom ``ORR_measurable`` and ``CR_measurable`` are.
+    """
     import pandas as pd
 
     rows = []
@@ -330,9 +361,12 @@ def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFr
             row |= {name: middle, f"{name}_p5": low, f"{name}_p95": high}
         for month in landmarks:
             codes = group[f"month_{month:g}"]
-            row |= {f"{category}_{month:g}": 100 * float((codes == category).mean()) for category in GROUPS}
-        row["ORR"] = 100 * float((group["best"] >= "PR").mean())
-        row["CR"] = 100 * float((group["best"] == "CR").mean())
+            row |= {f"{name}_{month:g}": 100 * float(codes.isin(held).mean()) for name, held in GROUPS.items()}
+        measurable = group[group["measurable"]]
+        for end, those in (("", group), ("_measurable", measurable)):
+            row[f"ORR{end}"] = 100 * float((those["best"] >= "PR").mean())
+            row[f"CR{end}"] = 100 * float((those["best"] == "CR").mean())
+        row["measurable"] = len(measurable)
         known = group["pfs_time"].notna()
         months = group["pfs_time"][known].to_numpy() / MONTH
         median = kaplan_meier(months, group["pfs_event"][known].to_numpy()).median if known.any() else None

@@ -64,7 +64,10 @@ def read_trial(folder: str | Path) -> TrialResult:
         trial.measurements()  # whatever judging reads is there
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder} does not hold a whole trial of cartsim ({error}); run the trial again") from None
-    return trial
+    # A trial of an earlier version has no true states: they and the rest are made of its measurements.
+    return trial if all(f"true_{month:g}" in patients for month in protocol.visits.landmarks) else trial.judge(
+        protocol.rules
+    )
 
 
 def judge_stored(folder: str | Path, rules: Rules | Sequence[Rules] | Mapping[str, Rules]) -> pd.DataFrame:
@@ -97,7 +100,8 @@ def _planned(path: Path) -> tuple[Protocol, dict[str, Any]]:
         planned = Visits(**{name: tuple(map(float, days)) for name, days in dict(about["visits"]).items()})
         given = about["rules"]
         response, landmark = IMWG2016(**given["response"]), SinghLandmark(**given["landmark"])
-        rules = Rules(response, landmark, given["censoring"], float(given["lloq"]))
+        further = {name: given[name] for name in Rules().further() if name in given}
+        rules = Rules(response, landmark, **further | {"lloq": float(given["lloq"])})
         made = dict(about["made_by"])
     # RecursionError: brackets within brackets; OverflowError: an integer that no float holds.
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
