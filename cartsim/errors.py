@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, TypeVar
+
+Called = TypeVar("Called", bound=Callable[..., Any])
 
 
 class InputError(ValueError):
@@ -21,6 +25,26 @@ def choices(name: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {' or '.join(spelled[each] for each in close)}?"
     return f"; choose from {', '.join(spelled.values())}" if spelled else ""
+
+
+def elsewhere(**places: str) -> Callable[[Called], Called]:
+    """A decorator: keywords that belong elsewhere are refused with the place where they belong."""
+
+    def decorate(called: Called) -> Called:
+        inner: Any = vars(called)["__init__"] if isinstance(called, type) else called
+
+        @wraps(inner)
+        def checked(*args: Any, **options: Any) -> Any:
+            for name in options.keys() & places.keys():
+                raise InputError(f"{called.__name__} takes no {name}={options[name]!s}; {places[name]}")
+            return inner(*args, **options)
+
+        if isinstance(called, type):
+            called.__init__ = checked  # type: ignore[misc]
+            return called
+        return checked  # type: ignore[return-value]
+
+    return decorate
 
 
 def say(message: str) -> None:

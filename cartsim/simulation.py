@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim import memory
-from cartsim.errors import InputError
+from cartsim.errors import InputError, elsewhere
 from cartsim.model.model import Model, choices
 from cartsim.model.reader import load
 from cartsim.population.patients import Patients
@@ -198,6 +198,7 @@ class Simulation(Result):
         return f"simulation of {self.model.name}: {patients}, {span}"
 
 
+@elsewhere(seed="a seed belongs to the patients: Population(model, seed=...)")
 def simulate(
     who: str | Path | Model | Population | Patients,
     dose: float | Regimen | None = None,

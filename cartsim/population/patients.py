@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, elsewhere
 from cartsim.model.model import Model
 from cartsim.model.reader import load
 from cartsim.tables import WHOLE, read_table
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+@elsewhere(
+    seed="these patients are given, not drawn: Population(model, seed=...) draws them",
+    n="they are as many as the rows of their table",
+)
 @dataclass(frozen=True, eq=False)
 class Patients:
     """A user's own patients, in the place of a `Population` wherever one is asked for.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, elsewhere
 from cartsim.model.model import Model, Variability
 from cartsim.model.reader import load
 from cartsim.population.correlation import correlation_pairs, symmetric_root
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@elsewhere(n="say it where they are simulated: simulate(population, n=...) or Trial(population, arms, n=...)")
 @dataclass(frozen=True, repr=False)
 class Population:
     """The virtual patients of a model, without end: `table` gives any range of them.

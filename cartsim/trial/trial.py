@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError, say
+from cartsim.errors import InputError, elsewhere, say
 from cartsim.model.model import Model
 from cartsim.population.patients import Patients
 from cartsim.population.population import Population
@@ -63,6 +63,7 @@ class Arm:
             object.__setattr__(self, "name", f"{self.dose / 1e6:g}e6" if self.dose is not None else "regimen")
 
 
+@elsewhere(seed="a seed belongs to the patients: Population(model, seed=...)")
 @dataclass(frozen=True)
 class Trial:
     """A virtual trial.

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import cartsim.model.reader
+import cartsim as cs
 from cartsim.errors import InputError
 from cartsim.population.patients import patients_from_table
 from cartsim.population.population import Population
 
-MODEL = cartsim.load("bb2121_clinical")
+MODEL = cs.load("bb2121_clinical")
 
 
 @pytest.fixture
@@ -107,3 +107,18 @@ def test_bad_frames():
     ]:
         with pytest.raises(InputError, match=message):
             patients_from_table(MODEL, frame)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: cs.simulate(MODEL, dose=1e8, times=range(3), seed=5), "simulate takes no seed=5; .* Population"),
+        (lambda: cs.Trial(cs.Population(MODEL), [1e8], n=2, seed=5), "Trial takes no seed=5; .* Population"),
+        (lambda: cs.Population(MODEL, n=5), "Population takes no n=5; .* simulate"),
+        (lambda: cs.Patients(MODEL, pd.DataFrame({"burden": [50.0]}), seed=5), "no seed=5; .* Population"),
+        (lambda: cs.Patients(MODEL, pd.DataFrame({"burden": [50.0]}), n=np.int64(5)), "Patients takes no n=5; .* rows"),
+    ],
+)  # fmt: skip
+def test_a_keyword_that_belongs_elsewhere(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
