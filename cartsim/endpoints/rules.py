@@ -159,15 +159,20 @@ def _choices(given: str, allowed: list[str]) -> str:
     return f"{hint}allowed: {', '.join(allowed)}"
 
 
+def switch(what: str, text: str) -> bool:
+    """True or False of a text such as "true" or "no"; InputError for another."""
+    if text.strip().lower() not in _SWITCH:
+        raise InputError(f"{what} is {text!r}; write true or false")
+    return _SWITCH[text.strip().lower()]
+
+
 def _parsed(what: str, value: Any, default: Any) -> Any:
     """A setting's text as what its default is; values that are not text are left to the rules to check."""
     if not isinstance(value, str):
         return value
     text = value.strip().lower()
     if isinstance(default, bool):
-        if text not in _SWITCH:
-            raise InputError(f"{what} is {value!r}; write true or false")
-        return _SWITCH[text]
+        return switch(what, value)
     if default is None and text == "none":
         return None
     try:

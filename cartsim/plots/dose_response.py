@@ -76,8 +76,9 @@ def response_by_dose(
                 line = line[line["dose"] > 0].sort_values("dose")
                 if category == "NE" and not line["percent"].any():
                     continue
-                seen.add(category)
-                dose, color = line["dose"] / 1e6, CATEGORY_COLORS[category]
+                color_of = "PR" if category == "MR-VGPR" else category
+                seen.add(color_of)
+                dose, color = line["dose"] / 1e6, CATEGORY_COLORS[color_of]
                 axis.fill_between(dose, line["low"], line["high"], color=color, alpha=0.22, lw=0)
                 axis.plot(dose, line["percent"], color=color, marker="o", ms=3.5, lw=1.6)
             if claimed is not None:

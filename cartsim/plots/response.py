@@ -56,7 +56,7 @@ def response_bars(
     landmarks
         {"6 months": {arm: (n,) response categories}}.
     grouped
-        Count MR and VGPR as PR, and PR or CR as a response; else PR, VGPR and CR are responses.
+        Count MR and VGPR as PR, and so MR or better as a response; else PR, VGPR and CR are responses.
     level
         Of the limits.
     ax
@@ -114,7 +114,7 @@ def response_bars(
         axis.set_title(landmark, fontsize=10)
         axis.set_ylabel("Patients (%)")
     shown = [str(arm) for arms in landmarks.values() for arm in arms]
-    response = "PR or CR" if grouped else "PR or better"
+    response = "MR or better" if grouped else "PR or better"
     mark = Line2D([], [], color=INK, marker="o", ms=4, mec="white", label=f"{response}, {100 * level:g} % limits")
     handles = category_handles(seen, FIGURE6_NAMES if grouped else None)
     legend_below(figure, [*handles, mark], ax=ax)

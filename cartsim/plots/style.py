@@ -42,7 +42,7 @@ CATEGORY_NAMES = {
     "VGPR": "very good partial response",
     "CR": "complete response",
 }
-FIGURE6_NAMES = {"PR": "partial response (MR, PR, VGPR)"}
+FIGURE6_NAMES = {"PR": "minor, partial or very good partial response"}  # together PR in Singh 2021
 RESPONDERS = ("PR", "VGPR", "CR")
 INK = "#222222"  # text and single curves
 FAINT = "#8A8A8A"  # reference lines
@@ -297,7 +297,9 @@ def category_handles(names: Iterable[str], meanings: Mapping[str, str] | None = 
 
     meaning = CATEGORY_NAMES | dict(meanings or {})
     shown = [name for name in reversed(CATEGORY_COLORS) if name in set(names)]
-    return [Patch(facecolor=CATEGORY_COLORS[name], label=f"{name}: {meaning[name]}") for name in shown]
+    grouped = {"PR": "MR, PR, VGPR"} if meaning["PR"] == FIGURE6_NAMES["PR"] else {}
+    labels = {name: f"{grouped.get(name, name)}: {meaning[name]}" for name in shown}
+    return [Patch(facecolor=CATEGORY_COLORS[name], label=labels[name]) for name in shown]
 
 
 def say_empty(axis: Axes, message: str = "no values") -> None:

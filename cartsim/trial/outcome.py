@@ -347,8 +347,8 @@ def _stacked(parts: Sequence[pd.DataFrame], arms: Sequence[str]) -> pd.DataFrame
 def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFrame:
     """A row an arm: n, failed, medians with 5th and 95th percentile, rates in percent, median PFS in months.
 
-    Landmark rates (``PD_6``) are of all patients as observed; ``measurable`` is the number with measurable disease, among
-    whom ``ORR_measurable`` and ``CR_measurable`` are.
+    Landmark rates (``PD_6``) are of all patients as observed; ``measurable`` is the number with measurable disease,
+    among whom ``ORR_measurable`` and ``CR_measurable`` are.
     """
     import pandas as pd
 

@@ -22,8 +22,8 @@ CENSORING = ("fda", "ema")
 class Visits:
     """Days after infusion of response assessments and transgene samples; KarMMa's by default.
 
-    ``landmarks`` are the months of the response snapshots, seen at the nearest visit within half a month. Raises `InputError` for times that do not increase from
-    above 0.
+    ``landmarks`` are the months of the response snapshots, seen at the nearest visit within half a month. Raises
+    `InputError` for times that do not increase from above 0.
     """
 
     response: tuple[float, ...] = KARMMA_RESPONSE

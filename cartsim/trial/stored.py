@@ -65,8 +65,10 @@ def read_trial(folder: str | Path) -> TrialResult:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder} does not hold a whole trial of cartsim ({error}); run the trial again") from None
     # A trial of an earlier version has no true states: they and the rest are made of its measurements.
-    return trial if all(f"true_{month:g}" in patients for month in protocol.visits.landmarks) else trial.judge(
-        protocol.rules
+    return (
+        trial
+        if all(f"true_{month:g}" in patients for month in protocol.visits.landmarks)
+        else trial.judge(protocol.rules)
     )
 
 

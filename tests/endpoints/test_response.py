@@ -544,3 +544,13 @@ def test_respond_equals_judging_the_arrays() -> None:
     patients = pd.DataFrame({"id": ["a", "b", "c"], "new_therapy_day": [30, NAN, NAN]})
     table = respond(frame, IMWG2016(), patients=patients).set_index("id")
     assert table["best"].to_dict() == {"a": "SD", "b": "SD", "c": "NE"}
+
+
+def test_the_lower_value_of_a_confirming_pair_may_be_the_nadir() -> None:
+    days = [30, 60, 90, 120, 150]
+    values = [[5.0, 9.0, 12.0, 12.0, 12.0], [5.0, 38.0, 12.0, 12.0, 12.0]]  # 5 confirmed by a response, and not
+    nadirs = {lower: judge(values, days, 40.0, IMWG2016(nadir_lower=lower)).nadir.tolist() for lower in (False, True)}
+    assert nadirs == {False: [9.0, 12.0], True: [5.0, 12.0]}
+    progressed = judge(values, days, 40.0, IMWG2016(nadir_lower=True)).progression_day
+    assert progressed[0] == 90  # 12 is 5 g/L and 25 % above 5, not above 9
+    assert np.isnan(judge(values, days, 40.0, IMWG2016()).progression_day[0])
