@@ -18,7 +18,7 @@ from cartsim.version import __version__
 
 if TYPE_CHECKING:
     from cartsim.endpoints.kinetics import nca as nca
-    from cartsim.endpoints.response import respond as respond
+    from cartsim.endpoints.respond import respond as respond
     from cartsim.endpoints.rules import IMWG2016 as IMWG2016
     from cartsim.endpoints.rules import SinghLandmark as SinghLandmark
     from cartsim.experiments.dose_response import dose_response as dose_response
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "endpoints.kinetics": ("nca",),
-    "endpoints.response": ("respond",),
+    "endpoints.respond": ("respond",),
     "endpoints.rules": ("IMWG2016", "SinghLandmark"),
     "experiments.dose_response": ("dose_response",),
     "experiments.measures": ("Measure", "Reading"),

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 _STAGE = re.compile(r"\.cartsim-[0-9a-f]{16}")
 _INSIDE = {"lock", "files"}
 
+FORMATS = ("png", "svg", "pdf")
+"""What pictures are written as."""
+
+DPI = (10, 2400)
+"""Fewest and most dots per inch of a picture."""
+
 
 def shipped_data() -> Path:
     """The folder of models and examples: inside the package when installed, beside it in a source checkout."""

@@ -19,10 +19,11 @@ A table has a row for each observation; rows of a subject may stand in any order
     In place of a value, an IMWG response: PD, SD, MR, PR, VGPR or CR, or NE for a visit without an assessment.
 
 Further columns are optional: ``unit`` of the value; ``below`` (true: only known to be below ``value``); ``baseline``,
-the value before treatment; ``dose`` (cells infused); ``variant`` (a named variant of the model); ``new_therapy_day``,
-``death_day`` and ``end_day`` (drop-out or data cut-off), empty for none; and columns named as parameters or covariates
-of the model. What belongs to a subject is the same in all its rows; baseline and the three days may be left empty in
-some. In a file, lines that begin with # are comments.
+the value before treatment; ``dose`` (cells infused); ``arm``, a name; ``variant`` (a named variant of the model);
+``new_therapy_day``, ``death_day`` and ``end_day`` (drop-out, data cut-off or last follow-up: nothing later is seen),
+days from the infusion, empty for none; and columns named as parameters or covariates of the model. What belongs to a
+subject is the same in all its rows; baseline and the three days may be left empty in some. In a file, lines that begin
+with # are comments.
 
 What needs no model is checked here; names of outputs and parameters, and their limits, where the model comes in.
 """
@@ -55,7 +56,7 @@ CATEGORIES = ("NE", "PD", "SD", "MR", "PR", "VGPR", "CR")
 """The scale of responses, worst first."""
 
 EVENTS = ("new_therapy_day", "death_day", "end_day")
-COLUMNS = ("id", "time", "output", "value", "category", "below", "unit", "baseline", "dose", "variant", *EVENTS)
+COLUMNS = ("id", "time", "output", "value", "category", "below", "unit", "baseline", "dose", "arm", "variant", *EVENTS)
 """The columns that have a meaning of their own; others are for parameters and covariates."""
 
 
@@ -276,10 +277,11 @@ def _checked(given: pd.DataFrame, name: str) -> Observations:
     for column in ("dose", "baseline", *EVENTS):
         if column in given:
             found.frame[column] = _of_patient(found, column)
-    if "variant" in given:
-        variant = _text(given["variant"])
-        found.refuse(found.differs(variant), "variant", "is not the variant of the patient's other rows; give one")
-        found.frame["variant"] = variant
+    for column in ("arm", "variant"):
+        if column in given:
+            own = _text(given[column])
+            found.refuse(found.differs(own), column, f"is not the {column} of the patient's other rows; give one")
+            found.frame[column] = own
     return found
 
 

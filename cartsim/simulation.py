@@ -39,7 +39,7 @@ class Simulation(Result):
     times
         (m,) in the model's time unit.
     ids, status, steps, retreated
-        (n,) Each patient's id, code of `cartsim.engine.rodas.Status`, integration steps, and time of the first
+        (n,) Each patient's id, code of `cartsim.engine.trajectories.Status`, integration steps, and time of the first
         conditional infusion (NaN for none).
     doses
         (n,) Cells of each patient's first infusion.
@@ -70,7 +70,7 @@ class Simulation(Result):
 
         Of the others, only those that reached a ceiling have NaN, from there on; nothing is infinite.
         """
-        from cartsim.engine.rodas import Status
+        from cartsim.engine.trajectories import Status
 
         failed = Status.failed(self.status)
         return np.where(failed[:, None], np.nan, self[output]) if failed.any() else self[output]
@@ -115,7 +115,7 @@ class Simulation(Result):
         """How each patient went: ``id``, ``status``, ``steps``, ``retreated``, then what it was given."""
         import pandas as pd
 
-        from cartsim.engine.rodas import Status
+        from cartsim.engine.trajectories import Status
 
         names = [Status(code).name for code in self.status]
         went = pd.DataFrame({"id": self.ids, "status": names, "steps": self.steps, "retreated": self.retreated})
@@ -274,27 +274,26 @@ def simulate_rows(
     An empty mapping is the typical patient, for whom nobody waits for pandas.
     """
     from cartsim.engine.ensemble import Ensemble
-    from cartsim.engine.rodas import Trajectories
+    from cartsim.engine.trajectories import Trajectories
 
     names = _outputs(model, outputs)
     regimen = _regimen(model, dose, own_dose)
     ids = np.zeros(1, np.int64) if isinstance(table, Mapping) else table.index.to_numpy()
     n = len(ids)
     parameters = model.values(table, n)
-    dose_times, dose_amounts = _schedule(model, regimen, n, own_dose)
+    _, dose_amounts = _schedule(model, regimen, n, own_dose)
     ensemble = Ensemble(model, regimen, times, names, solver)
     shares = min(max(1, n_jobs if n_jobs > 0 else _cores()), max(1, n // 64))
     edges = np.linspace(0, n, shares + 1).astype(int)
     parts = [slice(a, b) for a, b in pairwise(edges)]
     found = Trajectories.empty(len(names), n, len(times))
     if shares == 1:
-        ensemble.integrate(parameters, dose_times, dose_amounts, found)
+        ensemble.integrate(parameters, dose_amounts, found)
     else:
         from joblib import Parallel, delayed
 
         Parallel(n_jobs=shares, prefer="threads")(
-            delayed(ensemble.integrate)(parameters[part], dose_times, dose_amounts[part], found.part(part))
-            for part in parts
+            delayed(ensemble.integrate)(parameters[part], dose_amounts[part], found.part(part)) for part in parts
         )
     return Simulation(
         model=model,

@@ -1,10 +1,20 @@
-"""Options of the fuzzer and its counts at the end of the run; see ``fuzzing``."""
+"""What several tests share; options of the fuzzer and its counts at the end of the run; see ``fuzzing``."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+
+@pytest.fixture
+def _no_warnings() -> Iterator[None]:
+    """Any warning is a failure."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,8 +11,8 @@ import pytest
 import cartsim as cs
 from cartsim.endpoints.rules import Response
 from cartsim.errors import InputError
-from cartsim.fitting import CategoryRules, Saem, patient_data
-from cartsim.observations import CATEGORIES, COLUMNS, example, padded, read_observations
+from cartsim.fitting import CategoryRules, patient_data
+from cartsim.observations import CATEGORIES, COLUMNS, padded, read_observations
 
 NAN = float("nan")
 MIXED = """# made up
@@ -147,9 +147,9 @@ def test_what_is_no_table_is_refused(tmp_path) -> None:
 def test_events_in_the_table_say_the_same_as_a_second_table() -> None:
     visits = table("id,time,value\na,0,40\na,28,10\na,56,3\na,90,3\nb,0,30\nb,28,3\nb,60,2\n")
     patients = pd.DataFrame({"id": ["a", "b"], "end_day": [60, NAN], "death_day": [NAN, 70]})
-    expected = cs.respond(visits, cs.IMWG2016(), patients=patients)
+    expected = cs.respond(visits, cs.IMWG2016(), patients=patients).frame
     one = visits.merge(patients, on="id")
-    pd.testing.assert_frame_equal(cs.respond(one, cs.IMWG2016()), expected)
+    pd.testing.assert_frame_equal(cs.respond(one, cs.IMWG2016()).frame, expected)
     assert expected["visits"].tolist() == [2, 2]
 
 
@@ -162,7 +162,7 @@ def test_questions_find_their_output_among_several() -> None:
         ignore_index=True,
     )
     observations = read_observations(frame)
-    assert cs.respond(observations, cs.IMWG2016())["best"].tolist() == ["VGPR"]
+    assert cs.respond(observations, cs.IMWG2016()).frame["best"].tolist() == ["VGPR"]
     assert cs.nca(observations).loc[0, ["Cmax", "Tmax"]].tolist() == [900, 9]
     assert cs.nca(observations, output="mprotein_gL", lloq=0)["Tmax"].tolist() == [28]
     with pytest.raises(InputError, match="values of mprotein_gL, blood; say which output is meant"):
@@ -178,28 +178,6 @@ def test_units_are_those_of_the_model() -> None:
     patient_data(table(MIXED), model, CategoryRules())
     with pytest.raises(InputError, match="unit 'copies/mL' is not copies/ug, the unit of transgene in bb2121_clinical"):
         patient_data(table(MIXED.replace("copies/ug", "copies/mL")), model)
-
-
-def test_one_table_for_every_question() -> None:
-    """The lines of the README, as they stand, on a packaged example, which says that it is synthetic."""
-    assert "SYNTHETIC" in example("trial_synthetic").read_text().splitlines()[0]
-    model, observations = cs.load("bb2121_clinical"), cs.read_observations("trial_synthetic")
-    pooled = cs.fit(model, observations, ["Kexp_max"])
-    assert pooled.converged
-    assert pooled.warnings == ()
-    assert pooled.frame["name"].tolist() == ["Kexp_max", "mprotein_gL.log", "transgene.log"]
-    individual = cs.fit_individuals(model, observations)
-    assert len(individual.frame) == 20 * 3
-    population = cs.fit_population(model, observations, ["Kexp_max"], saem=Saem(explore=20, smooth=10))
-    assert population.frame["kind"].tolist() == ["typical", "omega", "sigma", "sigma"]
-    for found in (pooled, individual, population):
-        assert len(repr(found)) < 2500
-        assert len(found._repr_html_()) < 5000
-        assert found.made_by["model"] == "bb2121_clinical"
-        assert set(found.about()) >= {"warnings"} or set(found.about()) >= {"remarks"}
-    responses = cs.respond(observations, cs.IMWG2016())
-    assert len(responses) == len(cs.nca(observations)) == 20
-    assert (responses["best"] >= "PR").mean() > 0.8  # nine in ten respond in this model
 
 
 def test_a_pooled_fit_says_that_it_leaves_categories_out() -> None:

@@ -8,7 +8,7 @@ import pytest
 from reference import STATES, solve
 
 import cartsim
-from cartsim.engine.rodas import Status
+from cartsim.engine.trajectories import Status
 from cartsim.regimen import Infusion, Regimen, Retreatment
 
 CLINICAL = "bb2121_clinical"

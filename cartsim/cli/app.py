@@ -27,10 +27,11 @@ from cartsim.cli.commands.population import population
 from cartsim.cli.commands.regimens import regimens
 from cartsim.cli.commands.sensitivity import sensitivity
 from cartsim.cli.commands.simulate import simulate
+from cartsim.cli.commands.survival import survival
 from cartsim.cli.commands.sweep import sweep
 from cartsim.cli.commands.tables import nca, respond
 from cartsim.cli.commands.trial import trial
-from cartsim.cli.options import checked
+from cartsim.cli.options import command
 from cartsim.cli.process import note
 from cartsim.errors import InputError
 from cartsim.version import __version__
@@ -58,7 +59,7 @@ class _Commands(TyperGroup):
             if hasattr(error, "format_message"):  # a usage error of typer, of whichever click it carries
                 context = getattr(error, "ctx", None)
                 where = context.command_path if context else "cartsim"
-                _stop(2, f"{error.format_message().rstrip('.')}; see {where} --help")
+                _stop(2, f"{_said(error, words)}; see {where} --help")
             if debug:
                 traceback.print_exc()
             _stop(1, _unexpected(error))
@@ -84,6 +85,18 @@ def _refuse_empty(words: Sequence[str]) -> None:
                 raise InputError(f"{option} is empty; give a path")
 
 
+def _said(error: Any, words: Sequence[str]) -> str:
+    """The usage error in typer's words, with the value that was given."""
+    message = str(error.format_message()).rstrip(".")
+    for option in getattr(getattr(error, "param", None), "opts", ()):
+        for word, following in pairwise([*words, ""]):
+            value = following if word == option else word.removeprefix(f"{option}=")
+            if word == option or value != word:
+                said = message.replace(f"Invalid value for '{option}'", f"{option} {value}")
+                return said.replace("Input should be", "it must be")
+    return message
+
+
 def _closed() -> NoReturn:
     """The reader of stdout, such as head, has seen enough."""
     process.discard_output()
@@ -106,7 +119,6 @@ def _unexpected(error: Exception) -> str:
 app = typer.Typer(
     cls=_Commands,
     name="cartsim",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -131,12 +143,13 @@ def _cartsim(
     """Virtual trials of anti-BCMA CAR-T cell therapy: from a model file to responses and survival."""
 
 
-for command in (
+for each in (
     trial,
     simulate,
     models,
     show,
     judge,
+    survival,
     respond,
     nca,
     sweep,
@@ -148,4 +161,4 @@ for command in (
     fit_responses,
     population,
 ):
-    app.command()(checked(command))
+    app.command()(command(each))

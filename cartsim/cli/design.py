@@ -10,31 +10,38 @@ from cartsim.cli.grammar import parse_assignments
 from cartsim.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cartsim.endpoints.respond import Responses
+    from cartsim.fitting.errors import ErrorModel
     from cartsim.model.reader import Model
     from cartsim.population.population import Population
     from cartsim.trial.assay import Assay
     from cartsim.trial.conduct import Followup
     from cartsim.trial.protocol import Rules
 
+_LATEST = 1200  # months: nobody is followed for longer
+
 
 def population(
-    model: Model,
-    seed: int,
-    burden: str | None,
-    omegas: Sequence[str],
-    correlations: Sequence[str],
-    sampler: str,
+    model: Model, seed: int, burden: str | None, omegas: Sequence[str], correlations: Sequence[str], sampler: str
 ) -> Population:
     """The model's virtual patients with another burden, variability or correlations.
 
-    burden: "50" for all, or "10:90" evenly between; omegas: "Kel_e=0.3"; correlations: "K12,K21=0.5".
+    burden: "50" for all, "10:90" evenly between, or a name of `BURDENS`; omegas: "Kel_e=0.3";
+    correlations: "K12,K21=0.5".
     """
+    from cartsim.experiments.dose_response import BURDENS
     from cartsim.population.population import Population
     from cartsim.population.variability import fixed, lognormal, uniform
 
     variability = {}
-    if burden is not None:
+    if burden in BURDENS:
+        variability["burden"] = BURDENS[burden]
+    elif burden is not None:
         low, between, high = burden.partition(":")
+        if not low[:1].isdigit() and not low.startswith(("-", "nan", ".")):
+            raise InputError(f"--burden {burden}: give a percentage, LOW:HIGH, or one of {', '.join(BURDENS)}")
         if between:
             variability["burden"] = uniform(_number("--burden", low), _number("--burden", high))
         else:
@@ -55,6 +62,37 @@ def population(
     return Population(model, seed, variability, pairs, sampler)
 
 
+def doses(text: str | None) -> list[float]:
+    """Doses of "50e6,150e6", or of the grid "50e6:800e6:4"."""
+    from cartsim.cli.grammar import parse_doses, parse_grid
+
+    return list(map(float, parse_grid(text) if ":" in text else parse_doses(text))) if text is not None else []
+
+
+def one_dose(text: str | None) -> float | None:
+    """The dose of "450e6"; None, of which the model has its own, for None."""
+    found = doses(text)
+    if len(found) > 1:
+        raise InputError(f"--dose {text}: one dose is asked for; give a number of cells, such as 450e6")
+    return found[0] if found else None
+
+
+def names(text: str) -> list[str]:
+    """["Kel_e", "Kel_m"] of "Kel_e, Kel_m"."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def landmarks(text: str) -> tuple[float, ...]:
+    """Months of "6,21"."""
+    try:
+        months = tuple(float(month) for month in text.split(","))
+    except ValueError:
+        raise InputError(f"--landmarks {text}: give months with commas between, such as 6,21") from None
+    if not all(0 < month <= _LATEST for month in months):
+        raise InputError(f"--landmarks {text}: give months above 0, at most {_LATEST:,}")
+    return months
+
+
 def assays(texts: Sequence[str]) -> dict[str, Assay]:
     """{"transgene": Assay(cv=0.3, loq=50)} of ["transgene:cv=0.3,loq=50"]."""
     from cartsim.trial.assay import Assay
@@ -73,6 +111,23 @@ def assays(texts: Sequence[str]) -> dict[str, Assay]:
         numbers = {setting: _number(f"--assay {text}", value) for setting, value in settings.items()}
         found[name] = Assay(below=below, **numbers)
     return found
+
+
+def error_models(texts: Sequence[str] | None) -> dict[str, ErrorModel]:
+    """{"category": ErrorModel("lognormal", log=0.1)} of ["category=lognormal:log=0.1"]; "" is of all outputs."""
+    from cartsim.fitting.errors import ErrorModel
+
+    known = [field.name for field in fields(ErrorModel) if field.name != "kind"]
+    models = {}
+    for text in texts or ():
+        head, _, rest = (part.strip() for part in text.partition(":"))
+        output, _, kind = (part.strip() for part in head.rpartition("="))
+        settings = parse_assignments(names(rest))
+        for name in settings:
+            if name not in known:
+                raise InputError(f"--error {text}: no setting {name!r}; choose from {', '.join(known)}")
+        models[output] = ErrorModel(kind, **settings)
+    return models
 
 
 def followup(text: str | None) -> Followup | None:
@@ -107,6 +162,20 @@ def rules(texts: Sequence[str], censoring: str, lloq: float) -> Rules:
     assert isinstance(response, IMWG2016)
     assert isinstance(landmark, SinghLandmark)
     return Rules(response, landmark, censoring, lloq, **further)
+
+
+def judged_file(file: Path, events: Path | None, criteria: Sequence[str] | None, censoring: str) -> Responses:
+    """A user's own M-protein file, with a file of events, judged by IMWG 2016 with settings (ife_limit=0.1)."""
+    from cartsim.endpoints.respond import respond
+    from cartsim.endpoints.rules import IMWG2016, rules_from
+    from cartsim.observations import read_observations
+    from cartsim.tables import read_table
+
+    check_censoring(censoring)
+    response = rules_from("imwg2016", settings_of(criteria))
+    assert isinstance(response, IMWG2016)
+    listed = None if events is None else read_table(events)
+    return respond(read_observations(file, name=str(file)), response, censoring=censoring, patients=listed)
 
 
 def check_censoring(rule: str) -> None:

@@ -118,7 +118,7 @@ def parse_grid(text: str, scale: str = "linear") -> NDArray[np.float64]:
 def _decimal(text: str, where: str, allowed: str) -> Decimal:
     text = text.strip()
     try:
-        number = Decimal(text)
+        number = Decimal(text if "_" not in text else "")  # Decimal reads 1_ and _1 as 1
     except InvalidOperation:
         raise InputError(f"{where}: {text!r} is not a number; {allowed}") from None
     if not (number.is_finite() and math.isfinite(float(number))):

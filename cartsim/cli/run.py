@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cartsim.cli.options import ASKED, REPEAT
 from cartsim.cli.process import note
-from cartsim.files import whole_folder
+from cartsim.files import FORMATS, whole_folder
 
 
 @contextmanager
-def filled(folder: Path, replaces: Sequence[str], *, resume: Path | None = None) -> Iterator[Path]:
+def filled(folder: Path | None, replaces: Sequence[str]) -> Iterator[Path]:
     """A place for the files of a command, which come into ``folder`` together at the end and are listed on stderr.
 
-    replaces: names of files that an earlier run may have left. resume: the checkpoint folder, if there is one; whoever
-    interrupts the work is told how it goes on.
+    replaces: names of files that an earlier run may have left. A JSON file is told how the command is repeated.
+    Whoever interrupts the work is told how it goes on.
     """
+    folder = folder or Path(".")
+    pictures = [name.removesuffix("png") for name in replaces if name.endswith(".png")]
+    replaces = [*replaces, *(name + each for name in pictures for each in FORMATS if each != "png")]
     try:
         with whole_folder(folder, replaces) as stage:
             yield stage
+            for path in stage.glob("*.json"):
+                path.write_text(json.dumps(REPEAT.get() | json.loads(path.read_text()), indent=2) + "\n")
             written = sorted(path.name for path in stage.iterdir())
     except KeyboardInterrupt:
-        if resume is not None:
-            note(f"finished parts are in {resume}; the same command goes on from there")
+        _say_how_to_go_on(ASKED.get())
         raise
     note(f"in {folder}: {', '.join(written)}")
 
 
-def save_pictures(pictures: dict[str, Callable[[], Any]], stage: Path) -> None:
-    """Draw each figure and write it under its name."""
-    from cartsim.plots.style import save
-
-    for name, draw in pictures.items():
-        save(draw(), stage / name)
+def _say_how_to_go_on(options: dict[str, Any]) -> None:
+    if "checkpoint" not in options:
+        note("nothing was kept; the same command begins anew")
+    elif options["checkpoint"] is None:
+        note("nothing was kept; with --checkpoint FOLDER the next run can be interrupted and go on")
+    else:
+        note(f"finished parts are in {options['checkpoint']}; the same command goes on from there")

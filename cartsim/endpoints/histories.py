@@ -25,17 +25,19 @@ UNIT = "g/L"
 class Histories:
     """Assessments of n patients, v the most visits any has; NaN pads patients with fewer.
 
-    ids (n,); baseline (n,); days, values (n, v) after day 0; new_therapy_day, death_day, end_day (n,), NaN
-    for none.
+    ids (n,); arm (n,) its name; baseline (n,); days, values (n, v) after day 0; new_therapy_day, death_day, end_day
+    (n,), NaN for none; seen_day (n,), of the last row of any kind, NaN without one from day 0 on.
     """
 
     ids: NDArray[Any]
+    arm: NDArray[Any]
     baseline: NDArray[np.float64]
     days: NDArray[np.float64]
     values: NDArray[np.float64]
     new_therapy_day: NDArray[np.float64]
     death_day: NDArray[np.float64]
     end_day: NDArray[np.float64]
+    seen_day: NDArray[np.float64]
 
 
 def lay_out(
@@ -56,8 +58,8 @@ def lay_out(
         Which values, where there are several outputs; by default those of "mprotein_gL".
     patients
         Optional second table, a row a patient: ``id`` and optionally ``baseline`` (used before all others),
-        ``new_therapy_day``, ``death_day``, ``end_day``, in place of columns of that name. Patients of it without
-        assessments are kept, with NaN for a baseline that is nowhere given.
+        ``new_therapy_day``, ``death_day``, ``end_day``, ``arm``, in place of columns of that name. Patients of it
+        without assessments are kept, with NaN for a baseline that is nowhere given.
 
     Raises
     ------
@@ -66,7 +68,8 @@ def lay_out(
         limit, unsorted or repeated visits, another unit, an id that `patients` does not list, and a patient with
         assessments whose baseline is missing or 0.
     """
-    found = read_observations(observations).quantity(output, MPROTEIN)
+    everything = read_observations(observations)
+    found = everything.quantity(output, MPROTEIN)
     time, value = (found.frame[name].to_numpy() for name in ("time", "value"))
     below = found.frame["below"].to_numpy()
     found.refuse(below, "value", "is not a number; write what the assay reports below its limit, usually 0")
@@ -92,7 +95,34 @@ def lay_out(
 
     after = time > 0
     days, values = padded(code[after], len(known), (time[after], value[after]))
-    return Histories(ids=np.asarray(known), days=days, values=values, **own)
+    arm = _arms(found, code, known, patients)
+    return Histories(ids=np.asarray(known), arm=arm, days=days, values=values, seen_day=_seen(everything, known), **own)
+
+
+def _seen(everything: Observations, known: NDArray[Any]) -> NDArray[np.float64]:
+    """(n,) The last time of each patient in any row."""
+    last = everything.frame.groupby(everything.frame["id"].astype(str))["time"].max()
+    seen = last.reindex(np.asarray(known).astype(str)).to_numpy(float)
+    return np.where(seen >= 0, seen, np.nan)
+
+
+def _arms(
+    found: Observations, code: NDArray[np.intp], known: NDArray[Any], patients: pd.DataFrame | None
+) -> NDArray[Any]:
+    """(n,) The name of each patient's arm; "all" where none is given."""
+    arm = np.full(len(known), "all", object)
+    if "arm" in found.frame:
+        arm[:] = ""
+        arm[code] = found.frame["arm"].to_numpy()
+    if patients is not None and "arm" in patients:
+        table = patients.reset_index(drop=True)
+        given = table["arm"].isna() | (table["arm"].astype(str).str.strip() == "")
+        refuse(given.to_numpy(), table, "arm", "is missing; give each patient an arm", row="patients row")
+        arm = table["arm"].astype(str).str.strip().to_numpy()
+    without = np.flatnonzero(arm == "")
+    if without.size:
+        raise InputError(f"id {known[without[0]]} has no arm; give each patient one")
+    return arm
 
 
 def _each(found: Observations, name: str, code: NDArray[np.intp], n: int) -> NDArray[np.float64]:

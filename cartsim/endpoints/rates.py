@@ -16,3 +16,13 @@ def wilson(
 
     low, high = proportion_confint(count, n, alpha=1 - level, method="wilson")
     return low, high
+
+
+def clopper_pearson(
+    count: NDArray[Any], n: NDArray[Any], level: float = 0.95
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Exact limits of proportions by Clopper and Pearson (statsmodels)."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(count, n, alpha=1 - level, method="beta")
+    return low, high

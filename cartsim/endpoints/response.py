@@ -26,16 +26,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.endpoints.histories import lay_out
 from cartsim.endpoints.rules import IMWG2016, Response, SinghLandmark, label
 from cartsim.errors import InputError
-from cartsim.observations import Observations
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -405,53 +402,6 @@ def judge_each(
     return pd.concat(tables, ignore_index=True)
 
 
-def respond(
-    observations: Observations | pd.DataFrame | str | Path,
-    rules: IMWG2016,
-    *,
-    output: str | None = None,
-    patients: pd.DataFrame | None = None,
-) -> pd.DataFrame:
-    """Responses judged from a user's own M-protein (g/L): a row a patient, see `Judgement`.
-
-    Parameters
-    ----------
-    observations
-        See `cartsim.observations`; what else is asked of them is said at `cartsim.endpoints.histories.lay_out`. Columns
-        ``new_therapy_day``, ``death_day`` and ``end_day`` end a patient's assessments.
-    rules
-        Of response and progression.
-    output
-        Which values, where there are several outputs; by default those of "mprotein_gL".
-    patients
-        A second table with baselines and events, a row a patient; those without assessments are NE.
-
-    Raises
-    ------
-    InputError
-        As `lay_out`.
-
-    Examples
-    --------
-    >>> import cartsim as cs
-    >>> import pandas as pd
-    >>> visits = pd.DataFrame({"id": 1, "time": [0, 28, 56, 91], "value": [40, 10, 3, 3]})
-    >>> cs.respond(visits, cs.IMWG2016())["best"].tolist()
-    ['VGPR']
-    """
-    history = lay_out(observations, output=output, patients=patients)
-    found = judge(
-        history.values,
-        history.days,
-        history.baseline,
-        rules,
-        new_therapy_day=history.new_therapy_day,
-        death_day=history.death_day,
-        end_day=history.end_day,
-    )
-    return found.patient_table(history.ids)
-
-
 def landmark(change: ArrayLike, rules: SinghLandmark, *, baseline: ArrayLike | None = None) -> NDArray[np.int8]:
     """Codes of the bins that hold `change`, percent from baseline at the landmark, any shape; NaN is NE.
 
@@ -479,10 +429,3 @@ def landmark(change: ArrayLike, rules: SinghLandmark, *, baseline: ArrayLike | N
     code[complete] = Response.CR
     code[np.isnan(ratio)] = Response.NE
     return code
-
-
-def figure6(codes: ArrayLike) -> NDArray[np.int8]:
-    """Codes in the groups of Singh 2021, Figure 6: MR, PR and VGPR together as PR; the rest as they are."""
-    code = np.asarray(codes)
-    partial = (code >= Response.MR) & (code <= Response.VGPR)
-    return np.where(partial, Response.PR, code).astype(np.int8)

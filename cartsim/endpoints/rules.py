@@ -1,7 +1,7 @@
 """Response categories, and the rules they are judged by: frozen objects with named settings.
 
 * `IMWG2016`: the serum M-protein part of the IMWG criteria (Kumar 2016, doi:10.1016/S1470-2045(16)30206-6),
-  with confirmation; for `judge`, `judge_each` and `respond` of `cartsim.endpoints.response`.
+  with confirmation; for `judge` and `judge_each` of `cartsim.endpoints.response` and for `cartsim.respond`.
 * `SinghLandmark`: the snapshot of Singh 2021 (doi:10.1002/psp4.12598, Figure 6) against baseline, without
   confirmation; for `landmark` of the same file.
 """

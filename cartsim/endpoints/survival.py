@@ -160,6 +160,15 @@ class KaplanMeier:
         return pd.DataFrame({"time": self.times} | {name: getattr(self, name) for name in names})
 
 
+def largest_distance(first: KaplanMeier, second: KaplanMeier) -> tuple[float, float]:
+    """The most by which two curves differ while both are known, as a fraction, and the first time at which they do."""
+    times = np.union1d(first.times, second.times)
+    one, two = (curve.at(times)["survival"].to_numpy() for curve in (first, second))
+    apart = np.nan_to_num(np.abs(one - two))
+    where = int(np.argmax(apart > apart.max() - 1e-12))  # curves that are as far apart twice: the first
+    return float(apart[where]), float(times[where])
+
+
 def kaplan_meier(time: ArrayLike, event: ArrayLike, *, level: float = 0.95) -> KaplanMeier:
     """Kaplan-Meier estimate (scipy.stats.ecdf) with log-log limits.
 
@@ -315,7 +324,7 @@ def cox(
     ties: str = "efron",
     level: float = 0.95,
 ) -> Cox:
-    """Cox regression (statsmodels PHReg).
+    """Cox regression (statsmodels PHReg; counts suffice for a single covariate of 0 and 1).
 
     ``time`` and ``event`` as in `kaplan_meier`; ``covariates`` numeric columns of n values; ``ties`` "efron"
     (as R) or "breslow" (as SAS PHREG). The unit of a covariate changes nothing but that of its coefficient. No
@@ -334,14 +343,22 @@ def cox(
     # Centered and scaled, so that the unit of a covariate changes nothing.
     spread = exog.std(axis=0)
     scaled = (exog - exog.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    coef, std_error, log_likelihood = np.full(len(terms), np.nan), np.full(len(terms), np.nan), np.nan
+    coef, std_error, log_likelihood, note = np.full(len(terms), np.nan), np.full(len(terms), np.nan), np.nan, ""
     if not events.any():
         note = "no events"
     elif np.linalg.matrix_rank(scaled) < len(terms):
         note = "a covariate is constant or a combination of others"
     else:
-        coef, std_error, log_likelihood, note = _proportional_hazards(t, events, scaled, stratum, ties)
-        coef, std_error = coef / spread, std_error / spread
+        try:
+            if stratum is None and exog.shape[1] == 1 and np.isin(exog, (0, 1)).all():
+                coef, std_error, log_likelihood = _cox_of_two_groups(t, events, exog[:, 0] == 1, ties)
+            else:
+                coef, std_error, log_likelihood = _proportional_hazards(t, events, scaled, stratum, ties)
+                coef, std_error = coef / spread, std_error / spread
+            if not np.isfinite(std_error).all():
+                note = "did not converge, infinite: a hazard ratio runs to 0 or infinity, as when a group has no events"
+        except np.linalg.LinAlgError:
+            note = "the information matrix is singular: some covariate does not vary among those at risk"
     return Cox(terms, coef, std_error, log_likelihood, t.size, int(events.sum()), ties, level, not note, note)
 
 
@@ -351,11 +368,12 @@ def _proportional_hazards(
     exog: NDArray[np.float64],
     stratum: NDArray[np.int64] | None,
     ties: str,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float, str]:
-    """Coefficients, standard errors, log likelihood and a note for covariates of mean 0 and SD 1.
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Coefficients, standard errors (NaN without an optimum), log likelihood for covariates of mean 0 and SD 1.
 
     The fit stands only if it is an optimum: score 0 and information well above 0. Where a hazard ratio runs to 0 or
-    infinity both vanish together, and each of Newton's steps stays as long as the last.
+    infinity both vanish together, and each of Newton's steps stays as long as the last. Raises LinAlgError where the
+    covariates do not vary among those at risk.
     """
     from statsmodels.duration.hazard_regression import PHReg
 
@@ -364,8 +382,7 @@ def _proportional_hazards(
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # what it would say of a fit is judged below
         if np.linalg.eigvalsh(-model.hessian(np.zeros(exog.shape[1])))[0] <= enough:
-            note = "the information matrix is singular: some covariate does not vary among those at risk"
-            return unknown, unknown, np.nan, note
+            raise np.linalg.LinAlgError
         try:
             coef = np.asarray(model.fit().params, dtype=np.float64)
             score, information = model.score(coef), -model.hessian(coef)
@@ -375,9 +392,45 @@ def _proportional_hazards(
         except np.linalg.LinAlgError:
             coef, usable = unknown, False
     if not usable:
-        infinite = "infinite: a hazard ratio runs to 0 or infinity, as when a group has no events; did not converge"
-        return coef, unknown, np.nan, infinite
-    return coef, np.sqrt(np.diag(np.linalg.inv(information))), float(model.loglike(coef)), ""
+        return coef, unknown, np.nan
+    return coef, np.sqrt(np.diag(np.linalg.inv(information))), float(model.loglike(coef))
+
+
+def _cox_of_two_groups(
+    t: NDArray[np.float64], events: NDArray[np.bool_], second: NDArray[np.bool_], ties: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Coefficient (infinite where it runs away), its standard error and the log likelihood, by Newton's method.
+
+    Two groups need counts alone, which takes a fiftieth of the seconds of PHReg. Raises LinAlgError where the two are
+    never at risk together.
+    """
+    times, place = np.unique(t, return_inverse=True)
+
+    def counts(rows: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        left = np.bincount(place[rows], minlength=times.size)
+        died = np.bincount(place[rows & events], minlength=times.size)
+        return left[::-1].cumsum()[::-1].astype(float), died.astype(float)
+
+    (risk0, died0), (risk1, died1) = counts(~second), counts(second)
+    died = (died0 + died1).astype(int)
+    row = np.repeat(np.arange(times.size), died)  # an entry an event
+    earlier = np.arange(row.size) - np.repeat(np.cumsum(died) - died, died)  # events before it at the same time
+    share = earlier / died[row] if ties == "efron" else np.zeros(row.size)
+    a, b = risk0[row] - share * died0[row], risk1[row] - share * died1[row]
+    if not ((a > 0) & (b > 0)).any():
+        raise np.linalg.LinAlgError
+    beta, observed = 0.0, died1.sum()
+    for _ in range(50):
+        p = b * np.exp(beta) / (a + b * np.exp(beta))
+        information = float((p * (1 - p)).sum())
+        step = float(observed - p.sum()) / information
+        beta += np.clip(step, -1, 1)
+        if abs(step) < 1e-10 or abs(beta) > 20:
+            break
+    if abs(beta) > 20:
+        return np.array([np.copysign(np.inf, beta)]), np.array([np.nan]), float("nan")
+    likelihood = observed * beta - float(np.log(a + b * np.exp(beta)).sum())
+    return np.array([beta]), np.array([information**-0.5]), likelihood
 
 
 def hazard_ratio(

@@ -5,9 +5,6 @@ from __future__ import annotations
 LANES = 16
 """Patients side by side: two packed registers of eight doubles, or four of four."""
 
-EMPTY_BELOW = -625.0
-"""ln of a pool that is empty, as the integrator marks it, lies below this."""
-
 
 class Rows:
     """First index of each block of the flat array; a block has a row of ``LANES`` numbers for each state.

@@ -11,7 +11,8 @@ from sympy.printing.pycode import PythonCodePrinter
 from cartsim.engine import symbols, tableau
 from cartsim.engine.check import checked
 from cartsim.engine.elimination import Elimination
-from cartsim.engine.layout import EMPTY_BELOW, LANES, Rows
+from cartsim.engine.layout import LANES, Rows
+from cartsim.engine.scale import EMPTY_BELOW
 from cartsim.engine.size import Budget, number
 from cartsim.errors import InputError
 from cartsim.model.model import shown

@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cartsim.endpoints.paired import bootstrap, difference_of_means, difference_of_rates, ratio_of_means
+from cartsim.endpoints.comparison import Sample, restricted_mean_difference
+from cartsim.endpoints.paired import difference_of_means, difference_of_rates, ratio_of_means
 from cartsim.endpoints.survival import Estimate
 from cartsim.errors import InputError
 from cartsim.regimen import Regimen
@@ -20,8 +18,6 @@ from cartsim.trial.trial import Trial
 
 if TYPE_CHECKING:
     import pandas as pd
-
-RESAMPLES = 500  # bootstrap samples behind the limits of progression-free months
 
 
 def common(dose: float) -> dict[str, Regimen]:
@@ -93,10 +89,10 @@ def compare(
     """Run a trial whose arms are regimens, and compare them in the same patients.
 
     Endpoints: MR or better and CR at the landmarks (the true state of all patients), confirmed best response (PR or
-    better) and CR, M-protein change at the landmarks, progression-free months up to the last visit (area under the
-    Kaplan-Meier curve), Cmax and AUC0-28. Limits: `cartsim.endpoints.paired`; those of progression-free months by
-    bootstrap over patients. Transgene is not sampled on days on which any of the regimens infuses, since the cells
-    just infused would be measured.
+    better) and CR, M-protein change at the landmarks, progression-free months up to the last that both curves are known
+    to (restricted mean), Cmax and AUC0-28. Limits know that the patients are the same, see `cartsim.endpoints.paired`
+    and, for months, `cartsim.endpoints.comparison.restricted_mean_difference`. Transgene is not sampled on days on
+    which any of the regimens infuses, since the cells just infused would be measured.
 
     Parameters
     ----------
@@ -129,9 +125,7 @@ def compare(
     sampled = replace(visits, kinetics=tuple(day for day in visits.kinetics if day not in infused))
     trial = replace(trial, protocol=replace(trial.protocol, visits=sampled), curves=0)
     judged = trial.run(n_jobs=n_jobs, progress=progress, checkpoint=checkpoint, keep_visits=False)
-    seed = trial.population.seed
     groups = {name: rows.reset_index(drop=True) for name, rows in judged.patients.groupby("arm", observed=True)}
-    tau = visits.response[-1]
     base = groups[reference]
     rows: list[tuple[Any, ...]] = []
     for name in names:
@@ -151,7 +145,8 @@ def compare(
             add(f"M-protein change at month {month:g}", "points", change)
         add("best response PR or better", "points", difference_of_rates(arm["best"] >= "PR", base["best"] >= "PR"))
         add("best response CR", "points", difference_of_rates(arm["best"] == "CR", base["best"] == "CR"))
-        add(f"progression-free time to month {tau / MONTH:g}", "months", _months_gained(arm, base, tau, seed))
+        gained, last = restricted_mean_difference(_progression(arm), _progression(base), paired=True)
+        add(f"progression-free time to month {last:g}", "months", gained)
         for measure in ("Cmax", "AUC0-28"):
             add(measure, "ratio", ratio_of_means(arm[measure], base[measure]))
     table = pd.DataFrame(rows, columns=["regimen", "endpoint", "unit", "difference", "low", "high"])
@@ -159,26 +154,5 @@ def compare(
     return Comparison(judged, reference, table)
 
 
-def _months_gained(arm: pd.DataFrame, base: pd.DataFrame, tau: float, seed: int) -> Estimate:
-    """Difference of the areas under the two Kaplan-Meier curves up to tau, in months."""
-    known = (arm["pfs_time"].notna() & base["pfs_time"].notna()).to_numpy()
-    times = [group["pfs_time"].to_numpy()[known] for group in (arm, base)]
-    events = [group["pfs_event"].to_numpy()[known] for group in (arm, base)]
-
-    def gained(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        areas = [area_under_survival(t[rows], e[rows], tau) for t, e in zip(times, events, strict=True)]
-        return np.array((areas[0] - areas[1]) / MONTH)
-
-    value, low, high = bootstrap(gained, int(known.sum()), times=RESAMPLES, seed=seed)
-    return Estimate(float(value), float(low), float(high))
-
-
-def area_under_survival(time: NDArray[np.float64], event: NDArray[np.bool_], tau: float) -> float:
-    """Restricted mean up to tau of times (n,) with events; after the last time the curve is taken to stay."""
-    ends, place = np.unique(np.minimum(time, tau), return_inverse=True)
-    total = np.bincount(place)
-    events = np.bincount(place, weights=event & (time <= tau))
-    at_risk = total[::-1].cumsum()[::-1]
-    survival = np.cumprod(1 - events / at_risk)
-    edges = np.concatenate([[0.0], ends, [tau]])
-    return float(np.diff(edges) @ np.concatenate([[1.0], survival]))
+def _progression(patients: pd.DataFrame) -> Sample:
+    return patients["pfs_time"].to_numpy() / MONTH, patients["pfs_event"].to_numpy()

@@ -161,9 +161,9 @@ def select(
         own stream, so that the same candidates always give the same choice.
     dose, reading, solver, n_jobs: as in `cartsim.experiments.sweep.sweep`.
 
-    Patients that failed (see `cartsim.engine.rodas.Status`) are never kept. Raises InputError, before any work, for
-    names and ranges that cannot be; and afterwards if nobody is plausible, or the weights are not finite numbers of 0
-    or more.
+    Patients that failed (see `cartsim.engine.trajectories.Status`) are never kept. Raises InputError, before any work,
+    for names and ranges that cannot be; and afterwards if nobody is plausible, or the weights are not finite numbers of
+    0 or more.
     """
     model = population.model
     measures, horizon = reading.of(model)
@@ -213,7 +213,7 @@ class _Candidates:
     solver: Solver
 
     def __call__(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
-        from cartsim.engine.rodas import Status
+        from cartsim.engine.trajectories import Status
 
         times = reading_times(self.measures, self.horizon)
         outputs = sorted({measure.output for measure in self.measures.values()})

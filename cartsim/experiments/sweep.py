@@ -28,7 +28,8 @@ from cartsim.results import Result
 from cartsim.runs import ArrayWork, Kept, check_size, joined, run_pieces
 from cartsim.simulation import simulate
 from cartsim.solver import Solver
-from cartsim.trial.outcome import Readout, summarize
+from cartsim.trial.outcome import Readout
+from cartsim.trial.summary import summarize
 from cartsim.trial.trial import Arm, Trial
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def sweep_trials(
     Returns
     -------
     Sweep
-        Its columns are those of `cartsim.trial.outcome.summarize`: ``ORR`` (confirmed partial response or better,
+        Its columns are those of `cartsim.trial.summary.summarize`: ``ORR`` (confirmed partial response or better,
         percent) and ``CR`` with Wilson limits ``_low`` and ``_high``, median ``PFS`` in months with limits (NaN where
         not reached), landmark rates, medians and percentiles of kinetics, ``failed``.
 
@@ -365,7 +366,7 @@ class _Typical(ArrayWork):
     solver: Solver
 
     def __call__(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
-        from cartsim.engine.rodas import Status
+        from cartsim.engine.trajectories import Status
 
         times = reading_times(self.measures, self.horizon)
         outputs = sorted({measure.output for measure in self.measures.values()})

@@ -17,10 +17,11 @@ from cartsim.errors import InputError
 from cartsim.paper.culture import figure_2a
 from cartsim.paper.dose import figure_4, figure_6b
 from cartsim.paper.drawn import Drawn
-from cartsim.paper.individuals import figure_5a, figure_5b
+from cartsim.paper.individuals import figure_5a, figure_5b, figure_s2
 from cartsim.paper.influence import figure_s1
 from cartsim.paper.mouse import figure_2b
-from cartsim.paper.patients import figure_3, figure_6a
+from cartsim.paper.patients import figure_3, figure_6a, figure_s3
+from cartsim.paper.schematic import figure_1
 
 __all__ = ["FIGURES", "Drawn", "Entry", "check", "figure"]
 
@@ -34,15 +35,22 @@ class Entry(NamedTuple):
 
 
 FIGURES = {
+    "1": Entry(figure_1, "the three models as graphs of states and processes, drawn from their files"),
     "2a": Entry(figure_2a, "viability of six cell lines against effector to target ratio", "line, ET, viability"),
     "2b": Entry(figure_2b, "tumor volume and blood CAR-T cells of mice", "series, day, value"),
-    "3": Entry(figure_3, "transgene, soluble BCMA and M-protein of the typical patient at four doses"),
+    "3": Entry(
+        figure_3,
+        "transgene, soluble BCMA and M-protein of the typical patient at four doses",
+        "series, dose, day, value, sd (may be left out)",
+    ),
     "4": Entry(figure_4, "peak, its day and falls of both biomarkers over dose and tumor burden"),
-    "5a": Entry(figure_5a, "M-protein of patients fitted to response categories", "id, dose, day, category"),
-    "5b": Entry(figure_5b, "progression-free survival, observed and of these fits", "id, dose, day, category"),
+    "5a": Entry(figure_5a, "M-protein of patients fitted to response categories", "id, dose, time, category"),
+    "5b": Entry(figure_5b, "progression-free survival, observed and of these fits", "id, dose, time, category"),
     "6a": Entry(figure_6a, "M-protein of virtual patients at four doses"),
     "6b": Entry(figure_6b, "response of virtual patients at 6 and 21 months against dose"),
     "S1": Entry(figure_s1, "sensitivity of the transgene along time to the parameters of cell kinetics"),
+    "S2": Entry(figure_s2, "M-protein of all patients fitted to response categories", "id, dose, time, category"),
+    "S3": Entry(figure_s3, "M-protein of all virtual patients at four doses"),
 }
 
 

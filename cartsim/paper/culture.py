@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cartsim.model.reader import load
-from cartsim.paper.drawn import Drawn, observations, paragraphs
-from cartsim.plots.style import INK, heading, legend_below, outer_labels, panels
+from cartsim.paper.drawn import Drawn, art, observations, paragraphs
+from cartsim.plots.style import INK, legend_below, outer_labels, panels
 from cartsim.population.patients import Patients
 from cartsim.simulation import simulate
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HOURS = 4.0
-RATIOS = np.unique(np.round(np.concatenate([np.geomspace(0.1, 10, 41), [1, 2, 4, 10]]), 6))
+RATIOS = np.unique(np.round(np.concatenate([np.geomspace(1, 10, 41), [1, 2, 4, 10]]), 6))  # those of the assay
 WELLS = (50.0, 100.0, 200.0)  # uL: usual in 96-well plates, the middle one the model's own
 LEVELS = (5, 25, 50, 75, 95)
 COLOR = "#0072B2"
@@ -78,7 +78,7 @@ def _picture(table: pd.DataFrame, seen: pd.DataFrame | None, antigen: dict[str, 
     from matplotlib.patches import Patch
 
     figure, axes = panels(len(antigen), columns=3, height=2.6, sharex=True, sharey=True)
-    for i, (axis, (line, receptors)) in enumerate(zip(axes, antigen.items(), strict=True)):
+    for axis, (line, receptors) in zip(axes, antigen.items(), strict=True):
         rows = table[table["line"] == line]
 
         def curve(volume: float, level: int, rows: pd.DataFrame = rows) -> Any:
@@ -93,11 +93,12 @@ def _picture(table: pd.DataFrame, seen: pd.DataFrame | None, antigen: dict[str, 
         if seen is not None:
             points = seen[seen["line"] == line]
             axis.plot(points["ET"], points["viability"], "o", color=INK, ms=4, mec="white", mew=0.5)
-        axis.set_title(f"a{i + 1}  {line}, {receptors:,.0f} BCMA/cell", fontsize=10)
+        axis.set_title(f"{line}, {receptors:,.0f} BCMA/cell", fontsize=10)
     axes[0].set_xscale("log")
-    axes[0].set_xticks([0.1, 0.3, 1, 3, 10], ["0.1", "0.3", "1", "3", "10"])
+    axes[0].set_xticks([1, 2, 4, 10], ["1:1", "2:1", "4:1", "10:1"])
     axes[0].minorticks_off()
-    axes[0].set_xlim(RATIOS[0], RATIOS[-1])
+    given = RATIOS if seen is None else np.append(RATIOS, seen["ET"])
+    axes[0].set_xlim(given.min() / 1.04, given.max() * 1.04)
     axes[0].set_ylim(0, 103)
     outer_labels(axes, "Effector to target ratio (E:T)", "Viability at 4 h\n(% of cells alone)")
     handles: list[Any] = [
@@ -110,19 +111,16 @@ def _picture(table: pd.DataFrame, seen: pd.DataFrame | None, antigen: dict[str, 
     if seen is not None:
         handles.append(Line2D([], [], color=INK, ls="", marker="o", ms=4, label="observed"))
     legend_below(figure, handles)
-    heading(figure, "Viability of BCMA-expressing cell lines after 4 hours with CAR-T cells")
-    return figure
+    return art(figure, [f"a{i + 1}" for i in range(len(axes))])
 
 
 def _caption(table: pd.DataFrame, omega: float) -> str:
     typical = table[table["percentile"] == 50].pivot(index=["line", "ET"], columns="MV", values="cytolysis")
     small, own, large = (typical[volume].unstack("ET") for volume in WELLS)
-    whole = (large.columns >= 1).nonzero()[0]  # the ratios of the published experiment
     spread = []
     for line in table["line"].unique():
-        gain, loss = ((x.loc[line] - y.loc[line]).iloc[whole].max() for x, y in ((small, own), (own, large)))
+        gain, loss = ((x.loc[line] - y.loc[line]).max() for x, y in ((small, own), (own, large)))
         spread.append(f"{line} +{gain:.1f}/−{loss:.1f}")
-    low = (own - large).loc["K562-BCMA"].max()
     return paragraphs(
         f"""Figure 2a. Tumor cells alive after {HOURS:g} hours with CAR-T cells, as percent of those in a well
         without CAR-T cells (cytolysis is 100 minus that), by effector to target ratio and cell line, in order of
@@ -133,6 +131,5 @@ def _caption(table: pd.DataFrame, omega: float) -> str:
         f"""Well volume: not published. The lines are for {WELLS[1]:g} µL, dotted for {WELLS[0]:g} and dashed for
         {WELLS[-1]:g} µL; only cells per volume matters. From E:T 1 to 10, {WELLS[0]:g} µL in place of
         {WELLS[1]:g} µL raises and {WELLS[-1]:g} µL lowers cytolysis by at most (percentage points):
-        {"; ".join(spread)}. Below E:T 1 even the line with most receptors depends on it (K562-BCMA up to
-        −{low:.0f}).""",
+        {"; ".join(spread)}.""",
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from cartsim.experiments.dose_response import dose_response, with_burden
 from cartsim.experiments.sweep import Sweep, expansion_note, sweep
-from cartsim.paper.drawn import Drawn, paragraphs
+from cartsim.paper.drawn import Drawn, art, paragraphs
 from cartsim.paper.patients import progressed_with_extinction
 from cartsim.plots.dose_response import response_by_dose
 from cartsim.plots.sweep import FIGURE4, contours
@@ -28,8 +28,8 @@ def figure_4() -> Drawn:
     The frame holds a row for each dose (cells) and burden (percent), with these four.
     """
     found = sweep("bb2121_clinical", {"dose": DOSES, "burden": BURDENS})
-    figure = contours(found.table, "dose", "burden", FIGURE4, title="Dose and tumor burden, typical patient")
-    return Drawn(figure, found.table[["dose", "burden", *FIGURE4]], _contours_caption(found))
+    figure = contours(found.table, "dose", "burden", FIGURE4)
+    return Drawn(art(figure, "abcd"), found.table[["dose", "burden", *FIGURE4]], _contours_caption(found))
 
 
 def _contours_caption(found: Sweep) -> str:
@@ -65,7 +65,9 @@ def figure_6b(seed: int = 2021) -> Drawn:
     responses = {shown: each.responses for shown, each in found.items()}
     table = pd.concat(responses, names=["population"]).reset_index("population").reset_index(drop=True)
     said = [f"With {shown}: {each.threshold()}." for shown, each in found.items()]
-    return Drawn(response_by_dose(responses), table, _response_caption(table, said, seed))
+    return Drawn(
+        art(response_by_dose(responses), ("b1", "b2", "b3", "b4")), table, _response_caption(table, said, seed)
+    )
 
 
 def _response_caption(table: pd.DataFrame, said: list[str], seed: int) -> str:
@@ -76,8 +78,9 @@ def _response_caption(table: pd.DataFrame, said: list[str], seed: int) -> str:
         f"""Figure 6b. Shares of {PATIENTS} virtual patients by M-protein against baseline at 6 and 21 months, with 95 %
         limits: progressive disease (above +25 %), stable disease, response (MR, PR or VGPR), complete response (below
         −99 %). Model bb2121_clinical with its published variability, seed {seed}; the same patients at every dose.
-        Above, 50 % plasma cells in the marrow of everybody; below, a burden that differs as in KarMMa (its median is
-        published, its spread assumed). Dashed line: the threshold dose that the paper names.""",
+        Above (b1, b2), 50 % plasma cells in the marrow of everybody; below (b3, b4), a burden that differs as in
+        KarMMa (its median is published, its spread assumed). Categories are drawn side by side at each
+        dose, so that equal shares can both be seen. Dashed line: the threshold dose that the paper names.""",
         "Where the model differs from the paper's account.",
         *said,
         f"""Progressive disease: {most} at most; the paper has it in more patients at 21 than at 6 months. In the

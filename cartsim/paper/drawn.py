@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +18,7 @@ from cartsim.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -38,17 +40,17 @@ class Drawn:
     frame: pd.DataFrame
     caption: str
 
-    def save(self, folder: str | Path, name: str) -> list[Path]:
-        """Write name.png, name.csv and name.txt, each whole, and return their paths.
+    def save(self, folder: str | Path, name: str, *, formats: Sequence[str] = ("png",), dpi: float = 150) -> list[Path]:
+        """Write name.csv, name.txt, and the picture in each of the ``formats`` (png, svg, pdf), and return their paths.
 
         Raises
         ------
         InputError
-            Where nothing can be written.
+            For another format or dpi, and where nothing can be written.
         """
         folder = writable_folder(folder)
         return [
-            save(self.figure, folder / f"{name}.png"),
+            *(save(self.figure, folder / f"{name}.{suffix}", dpi=dpi) for suffix in formats),
             write_whole(folder / f"{name}.csv", lambda path: self.frame.to_csv(path, index=False, float_format="%.6g")),
             write_whole(folder / f"{name}.txt", lambda path: path.write_text(self.caption + "\n", "utf-8")),
         ]
@@ -62,12 +64,22 @@ class Drawn:
         return picture.getvalue()
 
 
+def art(figure: Figure, letters: Sequence[str] = (), axes: Sequence[Axes] | None = None) -> Figure:
+    """The figure without its title, which is the caption's, and with a letter at each panel that has one."""
+    figure.suptitle("")
+    for axis, letter in zip(figure.axes if axes is None else axes, letters, strict=False):
+        axis.set_title(letter, loc="left", fontweight="bold", fontsize=11)
+    return figure
+
+
 def paragraphs(*texts: str) -> str:
     """Each text as a paragraph of lines of up to 100 characters."""
     return "\n\n".join(textwrap.fill(" ".join(text.split()), 100, break_long_words=False) for text in texts if text)
 
 
-def observations(path: str | Path, names: dict[str, tuple[str, ...]], numbers: tuple[str, ...]) -> pd.DataFrame:
+def observations(
+    path: str | Path, names: dict[str, tuple[str, ...]], numbers: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> pd.DataFrame:
     """Points to draw beside the curves, from a CSV file.
 
     Parameters
@@ -78,6 +90,8 @@ def observations(path: str | Path, names: dict[str, tuple[str, ...]], numbers: t
         Columns of text with what each may say.
     numbers
         Columns of finite numbers.
+    optional
+        Columns of numbers that may be left out or blank, which is NaN.
 
     Raises
     ------
@@ -89,10 +103,11 @@ def observations(path: str | Path, names: dict[str, tuple[str, ...]], numbers: t
     table = read_table(path)
     wanted = [*names, *numbers]
     missing = [name for name in wanted if name not in table]
+    spare = [name for name in optional if name in table]
     if missing or table.empty:
         lack = f"no column {missing[0]!r}" if missing else "no rows"
         raise InputError(f"{path}: {lack}; give the columns {', '.join(wanted)} and a row for each point")
-    table = table[wanted].copy()
+    table = table[wanted + spare].copy()
     for name, known in names.items():
         table[name] = table[name].str.strip()
         unknown = ~table[name].isin(known)
@@ -101,11 +116,12 @@ def observations(path: str | Path, names: dict[str, tuple[str, ...]], numbers: t
             raise InputError(
                 f"{path}, line {line}: {name} {table[name].iloc[line - 2]!r} is not one of {', '.join(known)}"
             )
-    for name in numbers:
+    for name in [*numbers, *spare]:
         values = pd.to_numeric(table[name], errors="coerce")
-        wrong = ~np.isfinite(values)
+        blank = (table[name].isna() | (table[name].astype(str).str.strip() == "")) & (name in spare)
+        wrong = ~np.isfinite(values) & ~blank
         if wrong.any():
             line = int(np.argmax(wrong)) + 2
             raise InputError(f"{path}, line {line}: {name} is {table[name].iloc[line - 2]!r}; give a number")
         table[name] = values
-    return table
+    return table.reindex(columns=[*wanted, *optional])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cartsim.model.reader import load
-from cartsim.paper.drawn import Drawn, paragraphs
+from cartsim.paper.drawn import Drawn, art, paragraphs
 from cartsim.plots.kinetics import TRANSGENE
 from cartsim.plots.sensitivity import indices_over_time
 from cartsim.sensitivity.endpoint import endpoint
@@ -36,7 +36,7 @@ def figure_s1(seed: int = 2021) -> Drawn:
     days, curve = typical(model)
     marked = phases(days, curve)
     figure = indices_over_time(found.table, days, curve, marked, endpoint=TRANSGENE, named=KINETIC)
-    return Drawn(figure, found.table, _caption(by_phase(found.table, marked), marked, len(found.samples), seed))
+    return Drawn(art(figure), found.table, _caption(by_phase(found.table, marked), marked, len(found.samples), seed))
 
 
 def _caption(means: pd.DataFrame, marked: dict[str, tuple[float, float]], runs: int, seed: int) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 
 from cartsim.errors import InputError
 from cartsim.model.reader import load
-from cartsim.paper.drawn import Drawn, observations, paragraphs
-from cartsim.plots.style import INK, heading, legend_below, panels
+from cartsim.paper.drawn import Drawn, art, observations, paragraphs
+from cartsim.plots.style import INK, legend_below, panels
 from cartsim.population.patients import Patients
 from cartsim.simulation import simulate
 
@@ -69,27 +69,26 @@ def _picture(days: NDArray[np.float64], curves: dict[tuple[str, str], Any], seen
     figure, axes = panels(4, columns=2, width=4.8, height=3.0)
     for axis, name in zip(axes, ("tumor_volume", "tumor_volume", "blood_cart", "blood_cart"), strict=True):
         _draw(axis, name, days, curves, seen)
-    _frame(axes[0], "b1  tumor volume", "Tumor volume (mm³)", (0, 70), (-120, 3500))
-    _frame(axes[1], "b1  the same, first 30 days", "Tumor volume (mm³)", (0, 30), (-25, 400))
-    _frame(axes[2], "b2  CAR-T cells in blood", "CAR-T cells in blood\n(cells/µL)", (0, 30), (-20, 550))
-    _frame(axes[3], "b2  the same, logarithmic", "CAR-T cells in blood\n(cells/µL)", (0, 30), (0.1, 1e5))
+    _frame(axes[0], "Tumor volume", "Tumor volume (mm³)", (0, 70), (-120, 3500))
+    _frame(axes[1], "Tumor volume, first 30 days", "Tumor volume (mm³)", (0, 30), (-25, 400))
+    _frame(axes[2], "CAR-T cells in blood", "CAR-T cells in blood\n(cells/µL)", (0, 30), (-20, 550))
+    _frame(axes[3], "CAR-T cells in blood, logarithmic", "CAR-T cells in blood\n(cells/µL)", (0, 30), (0.1, 1e5))
     axes[3].set_yscale("log")
     axes[3].minorticks_off()
     handles = [
         Line2D([], [], color=BLUE, lw=1.8, label="vehicle"),
         Line2D([], [], color=RED, lw=1.8, label="5 × 10⁶ CAR-T cells"),
-        Line2D([], [], color=RED, lw=1.2, ls="--", label="the same in a fixed tissue volume"),
+        Line2D([], [], color=INK, lw=1.2, ls="--", label="the same in a fixed tissue volume"),
     ]
     if seen is not None:
         handles.append(Line2D([], [], color=INK, ls="", marker="o", ms=4, label="observed"))
     legend_below(figure, handles)
-    heading(figure, "Mice with an RPMI-8226 tumor: tumor volume and CAR-T cells in blood")
-    return figure
+    return art(figure, ("b1", "", "b2", ""))
 
 
 def _draw(axis: Axes, name: str, days: Any, curves: dict[tuple[str, str], Any], seen: pd.DataFrame | None) -> None:
     shown = days > 0  # on day 0 the whole dose is in blood, for seconds
-    for arm, color in zip(ARMS, (BLUE, RED, RED), strict=True):
+    for arm, color in zip(ARMS, (BLUE, RED, INK), strict=True):
         values = curves[name, arm]
         fixed = arm == FIXED
         axis.plot(days[shown], values[shown], color=color, lw=1.2 if fixed else 1.8, ls="--" if fixed else "-")
@@ -117,14 +116,14 @@ def _caption(days: NDArray[np.float64], curves: dict[tuple[str, str], Any], seen
 
     fall = np.log(at(blood, 22) / at(blood, 29)) / 7
     return paragraphs(
-        """Figure 2b. Tumor volume (b1, twice) and CAR-T cells in blood (b2, linear and logarithmic) of mice with an
-        RPMI-8226 tumor after vehicle (blue) and 5 × 10⁶ CAR-T cells (red). Model bb2121_xenograft with the published
-        values, nothing fitted.""",
+        """Figure 2b. Tumor volume (b1) and CAR-T cells in blood (b2) of mice with an
+        RPMI-8226 tumor after vehicle (blue) and 5 × 10⁶ CAR-T cells (red), each in two ways.
+        Model bb2121_xenograft with the published values, nothing fitted.""",
         f"""Solid: CAR-T cells enter the living tumor, whose volume shrinks as it is killed. That is deduced, the paper
         does not say which volume it uses. Blood peaks at {blood[peak]:.0f} cells/µL on day {days[peak]:.1f} and then
         contracts. Dashed: the same in a fixed volume. Blood then never contracts and reaches {at(fixed, 29):,.0f}
-        cells/µL on day 29, outside the linear panel; the tumor shrinks all the same, so that its two lines cannot be
-        told apart.""",
+        cells/µL on day 29, outside the linear panel; the tumor shrinks all the same, so that its two lines lie on
+        each other.""",
         f"""Where the model misses. Days 1 to 4: {at(blood, 1):.1f} to {at(blood, 4):.1f} cells/µL in blood, a
         fraction of what was observed; on day 8 it has {at(blood, 8):.0f}, more than was observed, whose rise is later
         and steeper. Late slope: from day 22 to 29 blood falls by {fall:.2f} /day, the observed cells several times

@@ -1,21 +1,23 @@
-"""Figures 3 and 6a: the typical patient at four doses, and virtual patients around it."""
+"""Figures 3, 6a and S3: the typical patient at four doses, and virtual patients around it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cartsim.errors import InputError
 from cartsim.model.reader import load
-from cartsim.paper.drawn import Drawn, paragraphs
+from cartsim.paper.drawn import Drawn, art, observations, paragraphs
 from cartsim.plots.kinetics import TRANSGENE
 from cartsim.plots.patients import spider
 from cartsim.plots.style import (
     FAINT,
+    INK,
     arm_colors,
     arm_title,
-    heading,
     legend_below,
     panels,
     time_axis,
@@ -31,50 +33,80 @@ from cartsim.trial.trial import Arm, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 DOSES = (50e6, 150e6, 450e6, 800e6)  # cells
+WIDTHS = (4.8, 3.4, 2.2, 0.9)  # of their lines
 EXPANSION = 12.0  # days, of the paper's insert
 DAYS = np.unique(np.round(np.concatenate([np.arange(0, 30, 0.1), np.arange(30, 365.5, 1)]), 6))
-MARKERS = {"sbcma_change": "b  soluble BCMA", "mprotein_change": "c  serum M-protein"}
+MARKERS = {"sbcma_change": "Soluble BCMA", "mprotein_change": "Serum M-protein"}
 PATIENTS, SHOWN = 1000, 250
 
 
-def figure_3() -> Drawn:
+def figure_3(data: str | Path | None = None) -> Drawn:
     """Transgene, soluble BCMA and M-protein of the typical patient at four doses, over a year.
 
-    The frame holds a row for each dose (cells) and day: transgene (copies/ug) and percent changes.
+    ``data`` is a CSV file of observed means, columns series (transgene in copies/ug, sbcma_change, mprotein_change in
+    percent), dose (cells, one of the four), day, value, and sd where it is known.
+
+    The frame holds a row for each dose (cells) and day: transgene (copies/ug) and percent changes. Observed means are
+    in rows of their own, with ``source`` "observed", series, value, sd and the model's value in ``predicted``.
     """
+    import pandas as pd
+
+    seen = None if data is None else _means(data)
+    days = DAYS if seen is None else np.union1d(DAYS, seen["day"])
     outputs = ["transgene", *MARKERS]
-    run = simulate(Patients(load("bb2121_clinical"), {"dose": DOSES}), times=DAYS, outputs=outputs)
+    run = simulate(Patients(load("bb2121_clinical"), {"dose": DOSES}), times=days, outputs=outputs)
     table = run.frame.rename(columns={"time": "day"})[["dose", "day", *outputs]]
-    return Drawn(_courses(run.values), table, _courses_caption(run.values))
+    if seen is not None:
+        at = zip(seen["series"], seen["dose"], seen["day"], strict=True)
+        seen["predicted"] = [run[name][DOSES.index(dose), np.searchsorted(days, day)] for name, dose, day in at]
+        table = pd.concat([table.assign(source="simulated"), seen.assign(source="observed")], ignore_index=True)
+    return Drawn(_courses(days, run.values, seen), table, _courses_caption(days, run.values, seen))
 
 
-def _courses(values: dict[str, NDArray[np.float64]]) -> Figure:
+def _means(path: str | Path) -> pd.DataFrame:
+    seen = observations(path, {"series": ("transgene", *MARKERS)}, ("dose", "day", "value"), ("sd",))
+    wrong = ~seen["dose"].isin(DOSES)
+    if wrong.any():
+        shown = ", ".join(f"{dose:g}" for dose in DOSES)
+        raise InputError(
+            f"{path}: dose {seen['dose'][wrong].iloc[0]:g} is not in the figure; give one of {shown} cells"
+        )
+    if not seen["day"].between(0, DAYS[-1]).all():
+        raise InputError(f"{path}: days must lie from 0 to {DAYS[-1]:g}, which is what the figure shows")
+    if (seen["sd"] < 0).any() or (seen.loc[seen["series"] == "transgene", "value"] <= 0).any():
+        raise InputError(f"{path}: an sd is negative, or a transgene not above 0; leave such an sd or row out")
+    return seen
+
+
+def _courses(days: NDArray[np.float64], values: dict[str, NDArray[np.float64]], seen: pd.DataFrame | None) -> Figure:
     from matplotlib.lines import Line2D
 
-    names = [f"{dose / 1e6:g}e6" for dose in DOSES]
-    colors = arm_colors(names)
+    colors = arm_colors([f"{dose / 1e6:g}e6" for dose in DOSES])
+    # Nested, the lowest dose broadest: where curves coincide all can be seen.
+    pens = [{"color": color, "lw": width} for color, width in zip(colors.values(), WIDTHS, strict=True)]
     per, unit = time_unit(DAYS[-1])
     figure, axes = panels(3, width=4.2, height=3.7)
-    insert = axes[0].inset_axes((0.56, 0.62, 0.44, 0.38))
-    after = DAYS > 0  # on day 0 the whole dose is in blood
-    for k, name in enumerate(names):
+    insert = axes[0].inset_axes((0.62, 0.58, 0.38, 0.36))
+    after = days > 0  # on day 0 the whole dose is in blood
+    for k, pen in enumerate(pens):
         curve = values["transgene"][k][after]
-        axes[0].plot(DAYS[after] / per, curve, color=colors[name], lw=1.8)
-        insert.plot(DAYS[after], curve, color=colors[name], lw=1.5)
+        axes[0].plot(days[after] / per, curve, **pen)
+        insert.plot(days[after], curve, **pen)
         for axis, marker in zip(axes[1:], MARKERS, strict=True):
-            axis.plot(DAYS / per, values[marker][k], color=colors[name], lw=1.8)
-    axes[0].set_title("a  blood transgene", fontsize=10)
+            axis.plot(days / per, values[marker][k], **pen)
+    axes[0].set_title("Blood transgene", fontsize=10)
     axes[0].set_ylabel(TRANSGENE)
     axes[0].set_ylim(0.4, 1e6)
     insert.set_xlim(0, EXPANSION)
     insert.set_ylim(0.1, 1e5)
     insert.set_xticks([0, 4, 8, 12])
     insert.tick_params(labelsize=8)
-    insert.set_xlabel(f"first {EXPANSION:g} days", fontsize=8)
+    insert.set_xlabel("days", fontsize=8)
     for axis in (axes[0], insert):
         axis.set_yscale("log")
         axis.minorticks_off()
@@ -86,27 +118,50 @@ def _courses(values: dict[str, NDArray[np.float64]]) -> Figure:
     for axis in axes:
         time_axis(axis, DAYS[-1] / per, unit, root=True)  # else the doses cannot be told apart
         axis.set_xlabel(time_label(unit, root=True))
-    legend_below(figure, [Line2D([], [], color=colors[name], lw=1.8, label=arm_title(name)) for name in names])
-    heading(figure, "Typical patient: CAR-T kinetics, soluble BCMA and M-protein by dose")
-    return figure
+    handles = [Line2D([], [], label=arm_title(name), **pen) for name, pen in zip(colors, pens, strict=True)]
+    if seen is not None:
+        _draw_means(dict(zip(("transgene", *MARKERS), axes, strict=True)), insert, seen, per)
+        handles.append(Line2D([], [], color=INK, ls="", marker="o", ms=5, label="observed mean, SD where given"))
+    legend_below(figure, handles)
+    return art(figure, "abc", axes)
 
 
-def _courses_caption(values: dict[str, NDArray[np.float64]]) -> str:
-    expanding = DAYS >= 1
-    late = np.searchsorted(DAYS, 180)
+def _draw_means(axes: dict[str, Axes], insert: Axes, seen: pd.DataFrame, per: float) -> None:
+    colors = list(arm_colors([f"{dose:g}" for dose in DOSES]).values())
+    for (name, dose), rows in seen.groupby(["series", "dose"]):
+        log = name == "transgene"
+        style: dict[str, Any] = {"fmt": "o", "ms": 5, "mec": "white", "mew": 0.6, "capsize": 2, "lw": 1.0, "zorder": 4}
+        value, sd = rows[["value", "sd"]].to_numpy(float).T
+        low = np.minimum(sd, 0.9 * value) if log else sd  # a bar on a log axis ends above 0
+        color = colors[DOSES.index(dose)]
+        for axis, scale in ((axes[name], per), (insert, 1.0)) if log else ((axes[name], per),):
+            axis.errorbar(rows["day"] / scale, value, yerr=[low, sd], color=color, **style)
+    for name in MARKERS:
+        shown = seen[seen["series"] == name]
+        if len(shown):
+            low, high = axes[name].get_ylim()
+            top = (shown["value"] + shown["sd"].fillna(0)).max()
+            axes[name].set_ylim(low, max(high, 1.05 * top))
+
+
+def _courses_caption(
+    days: NDArray[np.float64], values: dict[str, NDArray[np.float64]], seen: pd.DataFrame | None
+) -> str:
+    expanding = days >= 1
+    late = np.searchsorted(days, 180)
     said = []
     for dose, transgene, mprotein in zip(DOSES, values["transgene"], values["mprotein_change"], strict=True):
         highest = int(np.argmax(np.where(expanding, transgene, 0)))
         lowest = int(np.argmin(mprotein))
         said.append(
-            f"{dose / 1e6:g}: {transgene[highest]:,.0f}, {DAYS[highest]:.1f}, {transgene[late]:.1f}, "
-            f"{mprotein[lowest]:.1f} % ({DAYS[lowest]:.0f})".replace("-", "−")
+            f"{dose / 1e6:g}: {transgene[highest]:,.0f}, {days[highest]:.1f}, {transgene[late]:.1f}, "
+            f"{mprotein[lowest]:.1f} % ({days[lowest]:.0f})".replace("-", "−")
         )
     return paragraphs(
-        """Figure 3. Transgene in blood with an insert of the expansion (a), and change from baseline of soluble BCMA
+        f"""Figure 3. Transgene in blood with an insert of the expansion (a), and change from baseline of soluble BCMA
         (b) and serum M-protein (c) after one infusion. Model bb2121_clinical, the typical patient with 50 % plasma
-        cells in the marrow and the published values, nothing fitted. Observed means are not drawn: they are published
-        as a picture only.""",
+        cells in the marrow and the published values, nothing fitted. Lines are nested, the lowest dose broadest, so
+        that all can be seen where they coincide. {_observed(seen)}""",
         f"""Dose (10⁶ cells): Cmax (copies/µg), Tmax (days), transgene on day 180, lowest M-protein (its day):
         {"; ".join(said)}.""",
         """Where the model differs from the paper's account: the paper reports the lowest peak, poor persistence and the
@@ -116,12 +171,33 @@ def _courses_caption(values: dict[str, NDArray[np.float64]]) -> str:
     )
 
 
+def _observed(seen: pd.DataFrame | None) -> str:
+    if seen is None:
+        return "Observed means are published as a picture only; --data draws those of a file."
+    units = {"transgene": "log10 copies/µg", **dict.fromkeys(MARKERS, "points")}
+    said = []
+    for name, rows in seen.groupby("series", sort=False):
+        pair = rows[["predicted", "value"]].to_numpy()
+        one, two = np.log10(pair).T if name == "transgene" else pair.T
+        said.append(f"{name} {np.sqrt(np.mean((one - two) ** 2)):.2g} {units[str(name)]} (n = {len(rows)})")
+    return f"Points: observed means, bars their SD. Root mean square distance from the lines: {'; '.join(said)}."
+
+
 def figure_6a(seed: int = 2021) -> Drawn:
     """M-protein of the first 250 of 1000 virtual patients at each of four doses.
 
     The frame holds a row for each dose (cells), patient and day drawn: percent change of M-protein and the
     patient's best response.
     """
+    return _spiders("6a", ("a1", "a2", "a3", "a4"), SHOWN, seed)
+
+
+def figure_s3(seed: int = 2021) -> Drawn:
+    """M-protein of all 1000 virtual patients at each of four doses; frame as of `figure_6a`."""
+    return _spiders("S3", "abcd", PATIENTS, seed)
+
+
+def _spiders(name: str, letters: Sequence[str], shown: int, seed: int) -> Drawn:
     import pandas as pd
 
     population = Population(load("bb2121_clinical"), seed)
@@ -134,29 +210,31 @@ def figure_6a(seed: int = 2021) -> Drawn:
             pd.DataFrame(
                 {
                     "dose": dose,
-                    "id": np.repeat(np.arange(SHOWN), len(days)),
-                    "day": np.tile(days, SHOWN),
-                    "mprotein_change": curves[arm][:SHOWN].ravel(),
-                    "best": np.repeat(best[arm][:SHOWN], len(days)),
+                    "id": np.repeat(np.arange(shown), len(days)),
+                    "day": np.tile(days, shown),
+                    "mprotein_change": curves[arm][:shown].ravel(),
+                    "best": np.repeat(best[arm][:shown], len(days)),
                 }
             )
             for dose, arm in zip(DOSES, curves, strict=True)
         ],
         ignore_index=True,
     )
-    figure = spider(days, curves, best, first=SHOWN)
-    return Drawn(figure, table, _spider_caption(found.summary, table["mprotein_change"].max(), seed))
+    figure = art(spider(days, curves, best, first=shown, columns=2), letters)
+    of = f"all {shown}" if shown == PATIENTS else f"the first {shown} of {PATIENTS}"
+    who = f"Figure {name}. Serum M-protein of {of} virtual patients"
+    return Drawn(figure, table, _spider_caption(who, letters, found.summary, table["mprotein_change"].max(), seed))
 
 
-def _spider_caption(summary: pd.DataFrame, highest: float, seed: int) -> str:
+def _spider_caption(who: str, letters: Sequence[str], summary: pd.DataFrame, highest: float, seed: int) -> str:
     def rates(name: str) -> str:
         return "/".join(f"{rate:.0f}" for rate in summary[name])
 
     doses = "/".join(f"{dose / 1e6:g}" for dose in DOSES)
     extinct = "/".join(f"{rate:.1f}" for rate in progressed_with_extinction(DOSES, seed, PATIENTS))
     return paragraphs(
-        f"""Figure 6a. Serum M-protein of the first {SHOWN} of {PATIENTS} virtual patients at {doses} × 10⁶ cells (a1 to
-        a4), colored by best response (IMWG 2016, confirmed). Model bb2121_clinical with its published variability,
+        f"""{who} at {doses} × 10⁶ cells ({letters[0]} to {letters[-1]}),
+        colored by best response (IMWG 2016, confirmed). Model bb2121_clinical with its published variability,
         50 % plasma cells in the marrow, no measurement error, seed {seed}; the same patients at every dose. Dotted
         lines are the limits of the response categories.""",
         f"""Of all {PATIENTS} at {doses} × 10⁶ cells, percent with partial response or better: {rates("ORR")}; with

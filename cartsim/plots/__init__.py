@@ -6,11 +6,13 @@
     >>> figure.axes[0].get_ylabel()
     'Progression-free survival (%)'
     >>> dir(trial.plot)[:4]
-    ['biomarkers', 'by_response', 'exposure', 'kinetics']
+    ['biomarkers', 'by_response', 'exposure', 'incidence']
 
 Every function returns a `matplotlib.figure.Figure` of its own, or that of the axes given as ``ax``: nothing is shown,
 no global state is touched, so that pictures can be drawn in threads and without a display. `save` writes one to a
-file. matplotlib is imported when the first picture is drawn.
+file. matplotlib is imported when the first picture is drawn. ``ax`` takes one panel; where there are several,
+other arguments choose one. What cannot be drawn is refused with `InputError`: shapes that do not fit, tables without
+the columns that are needed, names that are not there, and nothing at all.
 
 Arms are mappings from the arm's name to its data, in the order in which they are to be drawn; a name that is a number,
 such as "450e6", is a dose in cells. Times are days after infusion unless said otherwise, and are shown in months of
@@ -26,12 +28,15 @@ from cartsim.errors import InputError
 from cartsim.plots.dose_response import DoseResponsePictures, exposure_by_dose, response_by_dose
 from cartsim.plots.estimation import FitPictures, predictions, profiles, residuals
 from cartsim.plots.exposure import exposure_quartiles
+from cartsim.plots.incidence import cumulative_incidence
 from cartsim.plots.individual import IndividualPictures, fitted_survival, response_fits
+from cartsim.plots.judged import JudgedPictures
 from cartsim.plots.kinetics import by_response, marker_change, transgene, visual_predictive_check
 from cartsim.plots.patients import spider, swimmer, waterfall
 from cartsim.plots.pictures import Pictures
 from cartsim.plots.population import PopulationFitPictures, trace
 from cartsim.plots.regimens import ComparisonPictures, RetreatedPictures, differences, second_responses
+from cartsim.plots.residual import negative_over_time
 from cartsim.plots.response import response_bars, response_over_time
 from cartsim.plots.selection import SelectionPictures, before_and_after
 from cartsim.plots.sensitivity import (
@@ -58,6 +63,7 @@ __all__ = [
     "by_response",
     "contours",
     "convergence",
+    "cumulative_incidence",
     "differences",
     "elasticity_bars",
     "elasticity_map",
@@ -68,6 +74,7 @@ __all__ = [
     "indices_over_time",
     "kaplan_meier",
     "marker_change",
+    "negative_over_time",
     "over_time",
     "pictures_of",
     "predictions",
@@ -100,6 +107,7 @@ _PICTURES: dict[str, type[Pictures]] = {
     "IndividualFits": IndividualPictures,
     "PopulationFit": PopulationFitPictures,
     "Responders": RespondersPictures,
+    "Responses": JudgedPictures,
     "Retreated": RetreatedPictures,
     "Selection": SelectionPictures,
     "Simulation": SimulationPictures,

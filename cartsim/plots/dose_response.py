@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from cartsim.errors import InputError
 from cartsim.plots.pictures import Pictures
 from cartsim.plots.style import (
     CATEGORY_COLORS,
+    CATEGORY_LABELS,
     COLORS,
     FAINT,
-    FIGURE6_NAMES,
+    FIGURE6_LABELS,
     caption,
-    category_handles,
     heading,
-    legend_right,
+    legend_below,
     panels,
     plain_log,
     quantity_title,
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cartsim.experiments.dose_response import DoseResponse
+
+
+MARKS = {"NE": "x", "PD": "v", "SD": "s", "MR": "D", "PR": "o", "VGPR": "P", "CR": "^"}
+DODGE = 1.06  # between neighboring categories, of the dose
 
 
 def response_by_dose(
@@ -49,14 +55,9 @@ def response_by_dose(
         A threshold dose to mark with a dashed line.
     title, note
         Above and below.
-    ax
-        Axes to draw one population and landmark in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        Where nothing is given.
     """
+    from matplotlib.lines import Line2D
+
     if not responses or not all(len(table) for table in responses.values()):
         raise InputError("response_by_dose: nothing is given; give at least one population with one landmark")
     landmarks = sorted({month for table in responses.values() for month in table["landmark"]})
@@ -64,6 +65,10 @@ def response_by_dose(
     figure, axes = panels(
         rows * len(landmarks), ax=ax, width=4.6, height=3.1, columns=len(landmarks), sharex=True, sharey=True
     )
+    # The color and mark of PR stand for the group that Singh 2021 calls so.
+    responses = {k: table.replace({"category": {"MR-VGPR": "PR"}}) for k, table in responses.items()}
+    drawn = {c for table in responses.values() for c in table.loc[table["percent"] > 0, "category"]}
+    order = [name for name in CATEGORY_COLORS if name in drawn | {"PD", "SD", "PR", "CR"}]
     seen = set()
     for i, (population, table) in enumerate(responses.items()):
         for j, month in enumerate(landmarks):
@@ -76,11 +81,17 @@ def response_by_dose(
                 line = line[line["dose"] > 0].sort_values("dose")
                 if category == "NE" and not line["percent"].any():
                     continue
-                color_of = "PR" if category == "MR-VGPR" else category
-                seen.add(color_of)
-                dose, color = line["dose"] / 1e6, CATEGORY_COLORS[color_of]
-                axis.fill_between(dose, line["low"], line["high"], color=color, alpha=0.22, lw=0)
-                axis.plot(dose, line["percent"], color=color, marker="o", ms=3.5, lw=1.6)
+                seen.add(category)
+                # Side by side, so that categories with the same share can both be seen.
+                place = line["dose"] / 1e6 * DODGE ** (order.index(category) - (len(order) - 1) / 2)
+                limits = np.maximum([line["percent"] - line["low"], line["high"] - line["percent"]], 0)
+                style: dict[str, Any] = {
+                    "color": CATEGORY_COLORS[category],
+                    "fmt": MARKS[category],
+                    "ms": 3.5,
+                    "capsize": 1.5,
+                }
+                axis.errorbar(place, line["percent"], yerr=limits, ls="-", lw=1.0, **style)
             if claimed is not None:
                 axis.axvline(claimed / 1e6, color=FAINT, ls="--", lw=1)
             axis.set_xscale("log")
@@ -91,13 +102,16 @@ def response_by_dose(
                 axis.set_ylabel("Patients (%)")
             if i == rows - 1:
                 axis.set_xlabel("Dose (10⁶ CAR-T cells)")
-    handles = category_handles(seen, FIGURE6_NAMES)
+    labels = CATEGORY_LABELS | FIGURE6_LABELS
+    handles = [
+        Line2D([], [], color=CATEGORY_COLORS[name], marker=MARKS[name], ms=5, lw=1.0, label=labels[name])
+        for name in reversed(CATEGORY_COLORS)
+        if name in seen
+    ]
     if claimed is not None:
-        from matplotlib.lines import Line2D
-
         label = f"threshold claimed in the paper, {claimed / 1e6:g} × 10⁶"
         handles.append(Line2D([], [], color=FAINT, ls="--", lw=1, label=label))
-    legend_right(figure, handles, ax=ax)
+    legend_below(figure, handles, ax=ax)
     heading(figure, title or "Response against dose", ax=ax)
     if ax is None:
         caption(figure, note)
@@ -113,16 +127,9 @@ def exposure_by_dose(
     ----------
     exposures
         By population, a table with columns dose (cells), measure, p5, p25, p50, p75, p95, such as
-        `DoseResponse.exposure`; a row of panels a population.
+        `DoseResponse.exposure`; a row of panels a population. Of Tmax the mean is drawn, from mean_log.
     title, note
         Above and below.
-    ax
-        Axes to draw one population and measure in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        Where nothing is given.
     """
     if not exposures or not all(len(table) for table in exposures.values()):
         raise InputError("exposure_by_dose: nothing is given; give at least one population")
@@ -136,10 +143,16 @@ def exposure_by_dose(
         at = table[(table["measure"] == name) & (table["dose"] > 0)].sort_values("dose")
         log = name != "Tmax"
         dose = at["dose"] / 1e6
-        floor = at.loc[at["p5"] > 0, "p5"].min() / 2 if log else 0.0
-        for low, high, alpha in (("p5", "p95", 0.15), ("p25", "p75", 0.3)):
-            axis.fill_between(dose, at[low].clip(lower=floor), at[high], color=color, alpha=alpha, lw=0)
-        axis.plot(dose, at["p50"], color=color, marker="o", ms=3.5, lw=1.6)
+        if log:
+            floor = at.loc[at["p5"] > 0, "p5"].min() / 2
+            for low, high, alpha in (("p5", "p95", 0.15), ("p25", "p75", 0.3)):
+                axis.fill_between(dose, at[low].clip(lower=floor), at[high], color=color, alpha=alpha, lw=0)
+            axis.plot(dose, at["p50"], color=color, marker="o", ms=3.5, lw=1.6)
+        else:
+            # Days of visits: percentiles jump from one to the next, so that lines through them would zigzag.
+            for low, high, width in (("p5", "p95", 1.2), ("p25", "p75", 4.0)):
+                axis.vlines(dose, at[low], at[high], color=color, alpha=0.45, lw=width)
+            axis.plot(dose, np.exp(at["mean_log"]), color=color, marker="o", ms=3.5, lw=1.6)
         axis.set_xscale("log")
         plain_log(axis.xaxis)
         if log:
@@ -151,7 +164,10 @@ def exposure_by_dose(
     if ax is not None:
         return figure
     heading(figure, title or "Exposure against dose")
-    caption(figure, f"Line: median; bands: the middle half and nine tenths of the patients. {note}")
+    said = (
+        "Line: median (of Tmax, a day of sampling, the geometric mean); bands or bars: the middle half and nine tenths"
+    )
+    caption(figure, f"{said} of the patients. {note}")
     return figure
 
 
@@ -172,13 +188,6 @@ class DoseResponsePictures(Pictures):
             Its month; by default all.
         claimed
             A threshold dose to mark with a dashed line.
-        ax
-            Axes to draw one landmark in.
-
-        Raises
-        ------
-        InputError
-            For a month that is no landmark.
         """
         found = self._result
         table = found.responses
@@ -197,13 +206,6 @@ class DoseResponsePictures(Pictures):
         ----------
         measure
             "Cmax", "Tmax" or "AUC0-28"; by default all.
-        ax
-            Axes to draw one measure in.
-
-        Raises
-        ------
-        InputError
-            For another measure.
         """
         found = self._result
         table = found.exposure if measure is None else _chosen(found.exposure, "measure", measure)

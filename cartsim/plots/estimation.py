@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cartsim.errors import InputError
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.style import COLORS, FAINT, INK, arm_colors, heading, legend_below, outer_labels, panels
+from cartsim.plots.style import (
+    COLORS,
+    FAINT,
+    INK,
+    arm_colors,
+    first_column,
+    heading,
+    label_below,
+    label_with_unit,
+    legend_below,
+    need,
+    panels,
+    times_called,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,12 +31,20 @@ if TYPE_CHECKING:
 
     from cartsim.fitting import Profile
     from cartsim.fitting.pooled.fitting import Fit
+    from cartsim.model.model import Model
 
 WIDE = 30.0  # ratio of largest to smallest from which an axis is logarithmic
 LISTED = 12  # conditions named in a legend
 
 
-def predictions(curves: pd.DataFrame, residuals: pd.DataFrame, *, time: str = "days", ax: Axes | None = None) -> Figure:
+def predictions(
+    curves: pd.DataFrame,
+    residuals: pd.DataFrame,
+    *,
+    time: str = "days",
+    units: Mapping[str, str] | None = None,
+    ax: Axes | None = None,
+) -> Figure:
     """The fitted curves with their limits over the observations, a panel an output, a color a condition.
 
     Observations only known to be below a value are drawn open. Values are on a logarithmic axis where all are above 0
@@ -37,18 +58,13 @@ def predictions(curves: pd.DataFrame, residuals: pd.DataFrame, *, time: str = "d
         Of `Fit.residuals`.
     time
         Unit of the axis.
-    ax
-        Axes to draw one output in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For tables without the columns that are needed.
+    units
+        By output, as model files write them, such as `units_of` finds.
     """
     from matplotlib.lines import Line2D
 
-    _need("predictions", curves, ("data", "condition", "ids", "output", "time", "predicted", "low", "high"))
-    _need("predictions", residuals, ("data", "id", "output", "time", "observed", "below"))
+    need("predictions", curves, ("data", "condition", "ids", "output", "time", "predicted", "low", "high"))
+    need("predictions", residuals, ("data", "id", "output", "time", "observed", "below"))
     residuals = residuals[residuals["data"].isin(curves["data"])]
     outputs = list(dict.fromkeys(curves["output"]))
     conditions = dict(curves.drop_duplicates("condition")[["condition", "ids"]].to_numpy())
@@ -75,8 +91,8 @@ def predictions(curves: pd.DataFrame, residuals: pd.DataFrame, *, time: str = "d
         else:
             margin = 0.15 * (high - low) or 1.0
             axis.set_ylim(low - margin, high + margin)
-        axis.set_title(output, fontsize=10)
-    outer_labels(axes, f"Time ({time})", "Value")
+        axis.set_ylabel(_labelled(output, units))
+    label_below(axes, f"Time ({time})")
     shown = [(str(c), ids if len(ids) <= 24 else f"{ids[:22]} ...") for c, ids in conditions.items()]
     if 1 < len(shown) <= LISTED:
         legend_below(figure, [Line2D([], [], color=colors[c], marker="o", label=ids) for c, ids in shown], ax=ax)
@@ -84,7 +100,7 @@ def predictions(curves: pd.DataFrame, residuals: pd.DataFrame, *, time: str = "d
     return figure
 
 
-def residuals(table: pd.DataFrame) -> Figure:
+def residuals(table: pd.DataFrame, *, time: str = "days", units: Mapping[str, str] | None = None) -> Figure:
     """Observed against predicted, and weighted residuals over prediction and time, a row an output.
 
     Weighted residuals of a good model scatter about 0, one in twenty beyond 2.
@@ -93,13 +109,15 @@ def residuals(table: pd.DataFrame) -> Figure:
     ----------
     table
         Of `Fit.residuals`.
+    time, units
+        As for `predictions`.
 
     Raises
     ------
     InputError
         For a table without the columns that are needed, or without a measured value.
     """
-    _need("residuals", table, ("output", "time", "observed", "below", "predicted", "weighted"))
+    need("residuals", table, ("output", "time", "observed", "below", "predicted", "weighted"))
     table = table[~table["below"].astype(bool)]
     outputs = list(dict.fromkeys(table["output"]))
     if not outputs:
@@ -116,14 +134,15 @@ def residuals(table: pd.DataFrame) -> Figure:
             second.set_xscale("log")
         ends = [both.min(), both.max()]
         first.plot(ends, ends, color=FAINT, lw=1)
-        first.set_xlabel(f"Predicted {output}")
-        first.set_ylabel("Observed")
-        for axis, x, label in ((second, "predicted", f"Predicted {output}"), (third, "time", "Time")):
+        shown = _labelled(output, units)
+        first.set_xlabel(f"Predicted {shown}")
+        first.set_ylabel(f"Observed {shown}")
+        for axis, x, label in ((second, "predicted", f"Predicted {shown}"), (third, "time", f"Time ({time})")):
             _points(axis, own[x], own["weighted"])
             for level, style in ((0, "-"), (-2, ":"), (2, ":")):
                 axis.axhline(level, color=FAINT, lw=1, ls=style)
             axis.set_xlabel(label)
-            axis.set_ylabel("Weighted residual")
+            axis.set_ylabel("Weighted residual (SDs)")
     heading(figure, "Residuals")
     return figure
 
@@ -138,13 +157,6 @@ def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
     ----------
     found
         Of `Fit.profiles`.
-    ax
-        Axes to draw one profile in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        Where none is given.
     """
     from matplotlib.lines import Line2D
 
@@ -161,17 +173,24 @@ def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
         axis.set_ylim(min(-0.3, 1.1 * profile.curve["data"].clip(-profile.threshold).min()), 2 * profile.threshold)
         if _wide(profile.curve["value"].to_numpy(float)):
             axis.set_xscale("log")
-        unit = "" if profile.unit == "1" else f" ({profile.unit})"
-        axis.set_xlabel(f"{profile.name}{unit}", fontsize=9)
+        axis.set_xlabel(label_with_unit(profile.name, profile.unit), fontsize=9)
         if not profile.identified:
             axis.set_title("not identified", fontsize=9, color=COLORS[1])
-    across = 1 if ax is not None else axes[0].get_gridspec().ncols  # type: ignore[union-attr]
-    for axis in axes[::across]:
+    for axis in first_column(axes):
         axis.set_ylabel("Change of -2 log L")
     if priors:
         legend_below(figure, [Line2D([], [], color=color, label=label) for _, color, label in parts], ax=ax)
     heading(figure, f"Likelihood profiles, {100 * found[0].level:g} % threshold dashed", ax=ax)
     return figure
+
+
+def units_of(model: Model) -> dict[str, str]:
+    """Units of a model's outputs and states, by name."""
+    return {name: each.unit for name, each in (model.outputs | model.states).items()}
+
+
+def _labelled(output: str, units: Mapping[str, str] | None) -> str:
+    return label_with_unit(output, (units or {}).get(output, "1"))
 
 
 def _points(axis: Axes, x: Any, y: Any) -> None:
@@ -182,12 +201,6 @@ def _wide(values: Any) -> bool:
     """Whether values are all above 0 and span so far that a logarithmic axis shows them better."""
     values = np.asarray(values, float)
     return bool(values.size and values.min() > 0 and values.max() > WIDE * values.min())
-
-
-def _need(what: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise InputError(f"{what}: the table has no column {', '.join(missing)}")
 
 
 class FitPictures(Pictures):
@@ -205,13 +218,6 @@ class FitPictures(Pictures):
             Name of the data set, of the only one by default.
         output
             One output; by default all.
-        ax
-            Axes to draw one output in.
-
-        Raises
-        ------
-        InputError
-            For a data set or an output that is not there.
         """
         fit = self._result
         curves, seen = fit.predict(data=data), fit.residuals()
@@ -219,8 +225,8 @@ class FitPictures(Pictures):
             if output not in set(curves["output"]):
                 raise InputError(f"no output {output!r}; choose one of {', '.join(dict.fromkeys(curves['output']))}")
             curves, seen = curves[curves["output"] == output], seen[seen["output"] == output]
-        unit = fit.model(data).time
-        return predictions(curves, seen, time={"day": "days", "h": "hours"}.get(unit, unit), ax=ax)
+        model = fit.model(data)
+        return predictions(curves, seen, time=times_called(model.time), units=units_of(model), ax=ax)
 
     def residuals(self) -> Figure:
         """Observed against predicted, and weighted residuals over prediction and time, a row an output.
@@ -230,7 +236,11 @@ class FitPictures(Pictures):
         InputError
             Where every value is only known to be below a limit.
         """
-        return residuals(self._result.residuals())
+        fit = self._result
+        models = [fit.model(each.name) for each in fit.problem.data]
+        units = {name: unit for model in models for name, unit in units_of(model).items()}
+        time = " or ".join(dict.fromkeys(times_called(model.time) for model in models))
+        return residuals(fit.residuals(), time=time, units=units)
 
     def profiles(self, names: str | Sequence[str] | None = None, *, n_jobs: int = 1, ax: Axes | None = None) -> Figure:
         """Likelihood profiles, a panel a parameter; they are computed now, which takes a search a point.
@@ -241,13 +251,6 @@ class FitPictures(Pictures):
             Parameters; by default all that are estimated.
         n_jobs
             Processes.
-        ax
-            Axes to draw one profile in.
-
-        Raises
-        ------
-        InputError
-            For a name that is not estimated.
         """
         chosen = [names] if isinstance(names, str) else names
         return profiles(list(self._result.profiles(chosen, n_jobs=n_jobs).values()), ax=ax)

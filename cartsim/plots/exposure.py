@@ -38,13 +38,6 @@ def exposure_quartiles(
         4 for quartiles; ties are kept in one group, so that there can be fewer.
     level
         Of the limits.
-    ax
-        Axes to draw one exposure in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For shapes that do not fit.
     """
     import pandas as pd
     from matplotlib.lines import Line2D

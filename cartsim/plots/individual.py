@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cartsim.endpoints.survival import largest_distance
 from cartsim.errors import InputError
 from cartsim.plots.pictures import Pictures
 from cartsim.plots.style import (
@@ -17,14 +18,17 @@ from cartsim.plots.style import (
     arm_colors,
     arm_title,
     category_handles,
+    clean,
     heading,
     legend_below,
     matrices,
     outer_labels,
     panels,
     time_axis,
+    time_label,
     time_unit,
 )
+from cartsim.plots.survival import numbers_at_risk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +49,7 @@ def response_fits(
     *,
     doses: ArrayLike | None = None,
     shown: Sequence[Any] | None = None,
+    columns: int = 6,
     ax: Axes | None = None,
 ) -> Figure:
     """Fitted M-protein of patients over what their observed categories stand for, as Figure 5a of Singh 2021, but in
@@ -65,13 +70,8 @@ def response_fits(
         (n,) cells, for the titles.
     shown
         Ids to draw, by default all.
-    ax
-        Axes to draw one patient in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For an id that is not there.
+    columns
+        Panels beside each other.
     """
     t, values = matrices("response_fits", times, {"fits": curves})
     known = list(np.asarray(ids))
@@ -80,10 +80,9 @@ def response_fits(
         if each not in known:
             raise InputError(f"response_fits: there is no patient {each!r}")
     per, unit = time_unit(t[-1])
-    columns = min(6, max(2, len(chosen)))
     if not chosen:
         raise InputError("response_fits: no patients are given; give at least one id")
-    figure, axes = panels(len(chosen), ax=ax, width=2.6, height=2.0, columns=columns, sharex=True, sharey=True)
+    figure, axes = panels(len(chosen), ax=ax, width=2.6, height=2.1, columns=columns, sharex=True, sharey=True)
     for axis, each in zip(axes, chosen, strict=True):
         own = categories[categories["id"] == each]
         low, high = (np.clip(own[name].to_numpy(float) + 100, LOWEST, HIGHEST) for name in ("low", "high"))
@@ -100,7 +99,7 @@ def response_fits(
         axis.set_ylim(LOWEST, HIGHEST)
         axis.set_yticks([1, 10, 100], ["1", "10", "100"])
         time_axis(axis, 1.03 * t[-1] / per, unit)
-    outer_labels(axes, f"Time ({unit})", "M-protein\n(% of baseline)")
+    outer_labels(axes, time_label(unit), "M-protein\n(% of baseline)")
     legend_below(figure, category_handles(set(categories["observed"])), ax=ax)
     heading(figure, "Fitted M-protein (lines) and what the observed categories stand for (bars)", ax=ax)
     return figure
@@ -112,7 +111,10 @@ def fitted_survival(
     what: str = "Progression-free survival",
     ax: Axes | None = None,
 ) -> Figure:
-    """Observed (solid) and fitted (dashed) survival by group, months, as Figure 5b of Singh 2021.
+    """Observed and fitted survival by group, months, as Figure 5b of Singh 2021, with the numbers at risk beneath.
+
+    Observed curves are broad and pale and fitted ones thin and dashed upon them, so that both are seen where they
+    coincide; the gaps of one group's dashes are filled by the next group's.
 
     Parameters
     ----------
@@ -120,32 +122,48 @@ def fitted_survival(
         By group and "observed" or "fitted".
     what
         The endpoint, for the axis and the title.
-    ax
-        Axes to draw in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        Without any curve.
     """
+    from matplotlib.figure import Figure
+
     if not curves:
         raise InputError("fitted_survival: no curves are given; give at least one group")
-    colors = arm_colors(dict.fromkeys(group for group, _ in curves))
-    figure, (axis,) = panels(1, ax=ax, width=7.0, height=4.6, extra=0.0)
+    groups = list(dict.fromkeys(group for group, _ in curves))
+    shades = arm_colors(groups)
+    if ax is None:
+        table = 0.35 + 0.19 * len(curves)
+        figure = Figure(figsize=(8.6, 5.2 + table), layout="constrained")
+        axis, risk = figure.subplots(2, 1, sharex=True, height_ratios=(4.4, table))
+        clean(axis)
+    else:
+        figure, (axis,) = panels(1, ax=ax)
+    lines = []
     for (group, kind), curve in curves.items():
-        median = "not reached" if np.isnan(curve.median.value) else f"{curve.median.value:.1f}"
-        label = f"{_dose_group(group)}, {kind}: median {median}, {curve.events}/{curve.n}"
-        dash = "-" if kind == "observed" else (0, (4, 2))
-        axis.step(curve.times, curve.survival, where="post", color=colors[group], ls=dash, lw=1.8, label=label)
-        if kind == "observed":
+        color, observed = shades[group], kind == "observed"
+        median = "not reached" if np.isnan(curve.median.value) else f"{curve.median.value:.1f} months"
+        said = f"{_dose_group(group)}, {kind}: median {median}, {curve.events}/{curve.n} events"
+        if not observed and (group, "observed") in curves:
+            apart, month = largest_distance(curves[group, "observed"], curve)
+            said += f", at most {100 * apart:.0f} points apart (month {month:.0f})" if apart else ", the same curve"
+        style: dict[str, Any] = (
+            {"lw": 5, "alpha": 0.4} if observed else {"lw": 1.6, "ls": (4 * groups.index(group), (4, 4)), "zorder": 3}
+        )
+        lines += axis.step(curve.times, curve.survival, where="post", color=color, label=said, **style)
+        if observed:
             marked = curve.n_censored > 0
-            axis.plot(curve.times[marked], curve.survival[marked], ls="", marker="|", ms=7, color=colors[group])
-    axis.set_ylim(0, 1.02)
+            axis.plot(curve.times[marked], curve.survival[marked], ls="", marker="|", ms=9, mew=1.4, color=color)
+    axis.set_ylim(-0.01, 1.03)
     axis.set_yticks(np.linspace(0, 1, 6), [f"{p:.0f}" for p in np.linspace(0, 100, 6)])
     axis.set_ylabel(f"{what} (%)")
     axis.set_xlabel("Time since infusion (months)")
+    axis.tick_params(labelbottom=True)
     time_axis(axis, 1.03 * max(float(curve.times[-1]) for curve in curves.values()) or 1.0, "months")
-    axis.legend(fontsize=9, frameon=False, title="Months, events/n", title_fontsize=9, alignment="left")
+    if ax is None:
+        rows = {
+            f"{_dose_group(group).removesuffix(' × 10⁶ cells')}, {kind}": curve
+            for (group, kind), curve in curves.items()
+        }
+        numbers_at_risk(risk, axis.get_xticks(), rows, [shades[group] for group, _ in curves])
+    legend_below(figure, lines, ax=ax)
     heading(figure, f"{what}, observed and of the individual fits", ax=ax)
     return figure
 
@@ -168,8 +186,6 @@ class IndividualPictures(Pictures):
         ----------
         shown
             Ids; by default one patient for each best response.
-        ax
-            Axes to draw one patient in.
 
         Raises
         ------
@@ -193,8 +209,6 @@ class IndividualPictures(Pictures):
         ----------
         split
             Cells that part the two groups.
-        ax
-            Axes to draw in.
 
         Raises
         ------

@@ -15,6 +15,7 @@ from cartsim.plots.style import (
     DOTTED,
     FAINT,
     INK,
+    LEVELS,
     arm_colors,
     arm_dashes,
     arm_title,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 TRANSGENE = "Transgene (copies/µg DNA)"
 EXPANSION = 28.0  # days: expansion, peak and first contraction
-LEVELS = (5, 25, 50, 75, 95)
 OTHERS = "#CFCFCF"  # curves to compare with
 
 
@@ -59,13 +59,6 @@ def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = 
         By arm (n, m), copies/µg DNA, NaN where unknown.
     lloq
         Limit of quantification, copies/µg DNA.
-    ax
-        Axes to draw the medians over the whole time in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For shapes that do not fit.
     """
     from matplotlib.figure import Figure
 
@@ -141,13 +134,6 @@ def marker_change(
         {"Serum M-protein": {arm: (n, m) percent}}, the same arms for each marker.
     highest
         Percent at which the axis ends where values go beyond.
-    ax
-        Axes to draw the medians of one marker in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For shapes that do not fit.
     """
     from matplotlib.figure import Figure
 
@@ -216,11 +202,6 @@ def by_response(
         What lies below it is drawn in a strip under that limit.
     log
         Draw on a logarithmic axis; else it is linear, as for percent change, and has no strip.
-
-    Raises
-    ------
-    InputError
-        For shapes that do not fit.
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -291,11 +272,6 @@ def visual_predictive_check(
         Percentiles, the middle one drawn solid.
     level
         Share of replicates within a band.
-
-    Raises
-    ------
-    InputError
-        For shapes that do not fit.
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch

@@ -12,7 +12,7 @@ from cartsim.errors import InputError
 from cartsim.plots.style import (
     CATEGORY_COLORS,
     FAINT,
-    FIGURE6_NAMES,
+    FIGURE6_LABELS,
     INK,
     arm_title,
     categories,
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+HIGHEST = 100.0  # percent at which lines leave the panel
 REFERENCES = (25, -25, -50, -90)  # percent change: limits of PD, MR, PR, VGPR
+RASTERIZED = 100  # lines from which a panel is drawn as dots in a PDF, which would else take minutes to open
 MARKS = ("X", "D", "s", "^", "o", "*")
 
 
@@ -45,7 +47,7 @@ def spider(
     first: int = 250,
     colored_by: str = "best response",
     grouped: bool = False,
-    highest: float = 100.0,
+    columns: int = 4,
     ax: Axes | None = None,
 ) -> Figure:
     """M-protein of each of the first patients, a panel an arm, as Figure 6a of Singh 2021.
@@ -64,24 +66,18 @@ def spider(
         What the categories are.
     grouped
         Count MR and VGPR as PR.
-    highest
-        Percent at which lines leave the panel.
-    ax
-        Axes to draw one arm in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For shapes that do not fit.
+    columns
+        Panels beside each other.
     """
     from matplotlib.collections import LineCollection
 
     t, values = matrices("spider", times, arms)
     per, unit = time_unit(t[-1])
-    figure, axes = panels(len(values), ax=ax, height=3.4, sharex=True, sharey=True)
+    width = 3.1 if columns > 2 else 4.2
+    figure, axes = panels(len(values), ax=ax, width=width, height=3.4, columns=columns, sharex=True, sharey=True)
     seen: set[str] = set()
     top = 30.0
-    for i, (axis, (arm, rows)) in enumerate(zip(axes, values.items(), strict=True)):
+    for axis, (arm, rows) in zip(axes, values.items(), strict=True):
         group = _group("spider", arm, groups, len(rows))[:first]
         group = figure6(group) if grouped else group
         shown = np.where(np.isfinite(rows[:first]), rows[:first], np.nan)
@@ -91,20 +87,20 @@ def spider(
         for name in names:
             lines = [np.column_stack([t / per, row]) for row in shown[group == name]]
             color = CATEGORY_COLORS[name]
-            axis.add_collection(LineCollection(lines, colors=color, lw=0.7, alpha=0.75, label=name))
+            many = len(shown) > RASTERIZED
+            axis.add_collection(LineCollection(lines, colors=color, lw=0.7, alpha=0.75, label=name, rasterized=many))
         seen |= set(group)
         axis.axhline(0, color=INK, lw=0.8)
         for level in REFERENCES:
             axis.axhline(level, color=FAINT, lw=0.6, ls=":")
         time_axis(axis, t[-1] / per, unit)
         of = f"first {len(shown)} of {len(rows)}" if len(shown) < len(rows) else f"n = {len(rows)}"
-        letter = f"a{i + 1}  " if len(values) > 1 else ""
-        axis.set_title(f"{letter}{arm_title(arm)}, {of}", fontsize=10)
+        axis.set_title(f"{arm_title(arm)}, {of}", fontsize=10)
         if not np.isfinite(shown).any():
             say_empty(axis)
-    axes[0].set_ylim(-104, min(1.05 * top, highest))
-    outer_labels(axes, time_label(unit), "Serum M-protein (% change from baseline)")
-    legend_below(figure, category_handles(seen, FIGURE6_NAMES if grouped else None), ax=ax)
+    axes[0].set_ylim(-104, min(1.05 * top, HIGHEST))
+    outer_labels(axes, time_label(unit), "Serum M-protein\n(% change from baseline)")
+    legend_below(figure, category_handles(seen, FIGURE6_LABELS if grouped else None), ax=ax)
     heading(figure, f"M-protein of each virtual patient, colored by {colored_by}", ax=ax)
     return figure
 
@@ -122,13 +118,6 @@ def waterfall(
         By arm (n,), response categories.
     highest
         Percent at which bars end.
-    ax
-        Axes to draw one arm in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For shapes that do not fit.
     """
     from matplotlib.collections import PolyCollection
 
@@ -209,13 +198,6 @@ def swimmer(
         Patients drawn.
     title
         Name of the arm.
-    ax
-        Axes to draw in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For shapes that do not fit.
     """
     from matplotlib.lines import Line2D
 

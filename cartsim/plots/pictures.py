@@ -12,7 +12,7 @@ class Pictures:
     """The pictures of a result: called, it draws the usual one; each method draws another.
 
     Every picture is a matplotlib Figure of its own. Where one axes suffices, ``ax`` takes the caller's: the picture is
-    drawn there and the figure of that axes returned.
+    drawn there and the figure of that axes returned. A name that the result does not know is an `InputError`.
     """
 
     usual: str
@@ -26,7 +26,9 @@ class Pictures:
         return figure
 
     def __dir__(self) -> list[str]:
-        return [name for name in vars(type(self)) if not name.startswith("_") and name != "usual"]
+        kinds = [kind for kind in type(self).__mro__ if kind not in (Pictures, object)]
+        names = dict.fromkeys(name for kind in kinds for name in vars(kind))
+        return [name for name in names if not name.startswith("_") and name != "usual"]
 
     def __repr__(self) -> str:
         said = {name: (getattr(type(self), name).__doc__ or "").split("\n")[0] for name in dir(self)}

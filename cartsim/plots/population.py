@@ -25,8 +25,6 @@ def trace(iterations: pd.DataFrame, estimates: pd.DataFrame, *, ax: Axes | None 
     ----------
     iterations, estimates
         `PopulationFit.trace` and `PopulationFit.estimates`.
-    ax
-        Axes to draw one estimate in; by default a figure of its own.
 
     Raises
     ------
@@ -69,13 +67,6 @@ class PopulationFitPictures(Pictures):
         ----------
         name
             Of a parameter; by default all.
-        ax
-            Axes to draw one estimate in.
-
-        Raises
-        ------
-        InputError
-            For a name that is not estimated.
         """
         fit = self._result
         table = fit.estimates

@@ -10,7 +10,7 @@ from cartsim.endpoints.rates import wilson
 from cartsim.errors import InputError
 from cartsim.experiments.retreatment import KARMMA_RESPONDED, KARMMA_RETREATED
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.style import COLORS, FAINT, caption, clean, dose_axis, heading, legend_right, panels
+from cartsim.plots.style import COLORS, FAINT, caption, clean, dose_axis, heading, legend_below, panels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,13 +31,6 @@ def differences(table: pd.DataFrame, *, title: str = "", note: str = "", ax: Axe
         `Comparison.differences`.
     title, note
         Above and below.
-    ax
-        Axes to draw one unit in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        Where nothing is given.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -78,7 +71,7 @@ def differences(table: pd.DataFrame, *, title: str = "", note: str = "", ax: Axe
             f"Difference to {reference} ({said[unit]})" if unit != "ratio" else f"{reference} = 1, {said[unit]}"
         )
         axis.margins(x=0.08)
-    legend_right(
+    legend_below(
         figure,
         [
             Line2D([], [], color=COLORS[k % len(COLORS)], marker="o", ms=4.5, lw=1.3, label=regimen)
@@ -103,13 +96,6 @@ def second_responses(
         Columns second_dose (cells), n, percent, low, high, such as `Retreated.by_dose`.
     observed
         Responses and patients of a trial to compare with, drawn as a line and a band of its limits.
-    ax
-        Axes to draw in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        Where nobody was retreated.
     """
     if not len(by_dose):
         raise InputError("second_responses: nobody was retreated; give a trial in which some progress")
@@ -146,19 +132,12 @@ class ComparisonPictures(Pictures):
         ----------
         unit
             "points", "months" or "ratio"; by default all.
-        ax
-            Axes to draw one unit in.
-
-        Raises
-        ------
-        InputError
-            For another unit.
         """
         table = self._result.differences
         if unit is not None and unit not in set(table["unit"]):
             raise InputError(f"no differences in {unit!r}; choose one of {', '.join(dict.fromkeys(table['unit']))}")
         n = self._result.outcome.arm(self._result.reference).shape[0]
-        note = f"{n:,} patients. Limits: Bonett and Price for rates, Student for means, bootstrap for months."
+        note = f"{n:,} patients. Limits: Bonett and Price for rates, Student for means, Greenwood for months."
         return differences(table if unit is None else table[table["unit"] == unit], note=note, ax=ax)
 
 
@@ -169,17 +148,6 @@ class RetreatedPictures(Pictures):
     _result: Retreated
 
     def second_responses(self, *, ax: Axes | None = None) -> Figure:
-        """Response rates to the second infusion by its dose, beside KarMMa's.
-
-        Parameters
-        ----------
-        ax
-            Axes to draw in.
-
-        Raises
-        ------
-        InputError
-            Where nobody was retreated.
-        """
+        """Response rates to the second infusion by its dose, beside KarMMa's."""
         observed = (KARMMA_RESPONDED, KARMMA_RETREATED)
         return second_responses(self._result.by_dose, observed=observed, ax=ax)

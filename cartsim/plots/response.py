@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from cartsim.errors import InputError
 from cartsim.plots.style import (
     CATEGORY_COLORS,
-    FIGURE6_NAMES,
+    FIGURE6_LABELS,
     INK,
     RESPONDERS,
     arm_title,
@@ -59,13 +59,6 @@ def response_bars(
         Count MR and VGPR as PR, and so MR or better as a response; else PR, VGPR and CR are responses.
     level
         Of the limits.
-    ax
-        Axes to draw one landmark in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        Where nothing is given.
     """
     from matplotlib.lines import Line2D
 
@@ -116,7 +109,7 @@ def response_bars(
     shown = [str(arm) for arms in landmarks.values() for arm in arms]
     response = "MR or better" if grouped else "PR or better"
     mark = Line2D([], [], color=INK, marker="o", ms=4, mec="white", label=f"{response}, {100 * level:g} % limits")
-    handles = category_handles(seen, FIGURE6_NAMES if grouped else None)
+    handles = category_handles(seen, FIGURE6_LABELS if grouped else None)
     legend_below(figure, [*handles, mark], ax=ax)
     heading(figure, f"Response {by_arm(shown)}; above the bars the share with {response}", ax=ax)
     return figure
@@ -139,13 +132,6 @@ def response_over_time(
         By arm (n, v), the category held from each visit to the next, such as `Judgement.confirmed`.
     last_day
         By arm (n,), the last assessment, after which a patient is not evaluable, also if progressed.
-    ax
-        Axes to draw one arm in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For shapes that do not fit.
     """
     named = {str(arm): categories(status) for arm, status in arms.items()}
     shapes = {arm: np.zeros(status.shape) for arm, status in named.items()}
@@ -168,6 +154,6 @@ def response_over_time(
             say_empty(axis, "no patients")
     outer_labels(axes, time_label(unit), "Patients (%)")
     seen = {name for status in named.values() for name in status.ravel()}
-    legend_below(figure, category_handles(seen, {"NE": "not evaluable or not followed"}), ax=ax)
+    legend_below(figure, category_handles(seen, {"NE": "NE: not evaluable or not followed"}), ax=ax)
     heading(figure, "Response held over time", ax=ax)
     return figure

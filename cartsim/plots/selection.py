@@ -52,13 +52,6 @@ def before_and_after(
         Ranges by name, dashed.
     labels
         Of the axes, for names that are not known here.
-    ax
-        Axes to draw one quantity in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For no names, and columns that are not there.
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -115,13 +108,6 @@ class SelectionPictures(Pictures):
         names
             Of quantities that vary or measures; by default the constrained measures and all that varies by more than
             one percent.
-        ax
-            Axes to draw one quantity in.
-
-        Raises
-        ------
-        InputError
-            For a name that is not there.
         """
         found = self._result
         shown = [names] if isinstance(names, str) else names

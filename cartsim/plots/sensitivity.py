@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.style import FAINT, INK, clean, grid, heading, label_with_unit, legend_below, panels
+from cartsim.plots.style import (
+    FAINT,
+    INK,
+    caption,
+    clean,
+    grid,
+    heading,
+    label_with_unit,
+    legend_below,
+    need,
+    panels,
+    say_empty,
+    times_called,
+)
 from cartsim.sensitivity.phases import phases as phases_of
 
 if TYPE_CHECKING:
@@ -47,13 +59,6 @@ def tornado(table: pd.DataFrame, *, endpoint: str, log: bool = False, note: str 
         Draw on a logarithmic axis.
     note
         What the reader must know of the ranges.
-    ax
-        Axes to draw in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For a table that is another.
     """
     from matplotlib.patches import Patch
 
@@ -80,7 +85,7 @@ def tornado(table: pd.DataFrame, *, endpoint: str, log: bool = False, note: str 
     )
     heading(figure, f"One parameter at a time: {endpoint.split(' (')[0]}", ax=ax)
     if ax is None:
-        _caption(figure, note)
+        caption(figure, note)
     return figure
 
 
@@ -95,13 +100,6 @@ def index_bars(table: pd.DataFrame, *, endpoint: str, note: str = "", ax: Axes |
         Its name with unit.
     note
         What the reader must know.
-    ax
-        Axes to draw in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For a table that is another.
     """
     from matplotlib.patches import Patch
 
@@ -128,7 +126,7 @@ def index_bars(table: pd.DataFrame, *, endpoint: str, note: str = "", ax: Axes |
     )
     heading(figure, f"Sensitivity indices: {endpoint.split(' (')[0]}", ax=ax)
     if ax is None:
-        _caption(figure, note)
+        caption(figure, note)
     return figure
 
 
@@ -160,13 +158,6 @@ def elasticity_map(
         First and last time by name, marked.
     note
         What the reader must know.
-    ax
-        Axes to draw in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For a table that is not along time.
     """
     _need(table, "elasticity_map", ("parameter", "time", "elasticity", "slope"))
     wide = table.pivot(index="parameter", columns="time", values="slope" if slopes else "elasticity")
@@ -204,7 +195,7 @@ def elasticity_map(
     kind = "sensitivities" if slopes else "elasticities"
     heading(figure, f"Local {kind} along time: {endpoint.split(' (')[0]}", ax=ax)
     if ax is None:
-        _caption(figure, note)
+        caption(figure, note)
     return figure
 
 
@@ -217,13 +208,6 @@ def elasticity_bars(table: pd.DataFrame, *, endpoint: str, ax: Axes | None = Non
         ``frame`` of `cartsim.local` for an endpoint that is not a curve.
     endpoint
         Its name with unit.
-    ax
-        Axes to draw in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For a table that is another.
     """
     _need(table, "elasticity_bars", ("parameter", "elasticity"), without="time")
     table = table.sort_values("elasticity", key=np.abs, ascending=False, kind="stable")
@@ -274,14 +258,7 @@ def indices_over_time(
         Parameters drawn in color even if their indices stay below 0.02.
     note
         What the reader must know.
-
-    Raises
-    ------
-    InputError
-        For a table that is not along time.
     """
-    from matplotlib.lines import Line2D
-
     _need(table, "indices_over_time", ("parameter", "time", "first", "total", "total_low", "total_high"))
     if not phases:
         raise InputError("indices_over_time: give at least one phase, its name with its first and last time")
@@ -314,17 +291,9 @@ def indices_over_time(
     axes[0][0].set_ylabel(f"{whose}\n{endpoint}")
     axes[1][0].set_ylabel("First order index\n(share of variance, alone)")
     axes[2][0].set_ylabel("Total order index\n(with interactions)")
-    handles: list[Any] = [
-        Line2D([], [], color=color, ls=style, lw=2, label=name)
-        for name, (color, style, _) in styles.items()
-        if color != FAINT
-    ]
-    gray = [name for name, (color, _, _) in styles.items() if color == FAINT]
-    if gray:
-        handles.append(Line2D([], [], color=FAINT, lw=1, label=f"others: {', '.join(gray)}"))
-    legend_below(figure, handles)
+    legend_below(figure, _named(styles))
     heading(figure, f"Sensitivity along time: {endpoint.split(' (')[0]}")
-    _caption(figure, note)
+    caption(figure, note)
     return figure
 
 
@@ -337,14 +306,8 @@ def convergence(table: pd.DataFrame, *, endpoint: str, named: Sequence[str] = ()
         Of `Indices.convergence`.
     endpoint, named, note
         As for `indices_over_time`.
-
-    Raises
-    ------
-    InputError
-        For a table that is another.
     """
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
     _need(table, "convergence", ("n", "parameter", "first_low", "first_high", "total_low", "total_high"))
     styles = _styles(table[table["n"] == table["n"].max()], named)
@@ -366,17 +329,9 @@ def convergence(table: pd.DataFrame, *, endpoint: str, named: Sequence[str] = ()
     low, high = table[["first_low", "total_low"]].min().min(), table[["first_high", "total_high"]].max().max()
     figure.axes[0].set_ylim(max(-0.4, low - 0.02), min(1.4, high + 0.02))
     figure.axes[0].set_ylabel("Share of the variance\n(bands: limits)")
-    handles: list[Any] = [
-        Line2D([], [], color=color, ls=style, lw=2, label=name)
-        for name, (color, style, _) in styles.items()
-        if color != FAINT
-    ]
-    gray = [name for name, (color, _, _) in styles.items() if color == FAINT]
-    if gray:
-        handles.append(Line2D([], [], color=FAINT, lw=1, label=f"others: {', '.join(gray)}"))
-    legend_below(figure, handles)
+    legend_below(figure, _named(styles))
     heading(figure, f"Convergence of Sobol indices: {endpoint.split(' (')[0]}")
-    _caption(figure, note)
+    caption(figure, note)
     return figure
 
 
@@ -393,11 +348,6 @@ def responders(table: pd.DataFrame, *, response: str, n: tuple[int, int], auc: f
         Numbers of responders and others.
     note
         What the reader must know.
-
-    Raises
-    ------
-    InputError
-        For a table that is another.
     """
     from matplotlib.figure import Figure
 
@@ -419,11 +369,12 @@ def responders(table: pd.DataFrame, *, response: str, n: tuple[int, int], auc: f
         odds.set_xlabel("Odds ratio of response for one SD,\nothers held (95 % limits)")
         odds.set_title(f"Logistic regression, area under the ROC curve {auc:.3f}", fontsize=10)
     else:
-        odds.text(0.5, 0.5, "no finite odds ratios", transform=odds.transAxes, ha="center", color=FAINT)
+        say_empty(odds, "no finite odds ratios")
+        odds.set_xticks([])
     for axis in (apart, odds):
         axis.tick_params(axis="y", length=0)
     heading(figure, f"{response}: {n[0]:,} against {n[1]:,} others")
-    _caption(figure, note)
+    caption(figure, note)
     return figure
 
 
@@ -444,8 +395,6 @@ class IndicesPictures(Pictures):
         ----------
         note
             Below; by default how the indices were computed.
-        ax
-            Axes to draw in.
 
         Raises
         ------
@@ -486,7 +435,6 @@ class IndicesPictures(Pictures):
         if function.times is None:
             raise InputError(f"{function.name} is one number, which has no course along time; draw bars")
         curve, whose = _typical_curve(found)
-        unit = "days" if function.model is None or function.model.time == "day" else function.model.time
         if phases is None:
             phases = _phases(function, curve)
         return indices_over_time(
@@ -496,7 +444,7 @@ class IndicesPictures(Pictures):
             phases,
             endpoint=_endpoint(function),
             whose=whose,
-            unit=unit,
+            unit=_unit(function),
             named=named,
             note=_how(found) if note is None else note,
         )
@@ -538,11 +486,6 @@ class ElasticitiesPictures(Pictures):
     def bars(self, *, ax: Axes | None = None) -> Figure:
         """Elasticities of one number, the largest at the top.
 
-        Parameters
-        ----------
-        ax
-            Axes to draw in.
-
         Raises
         ------
         InputError
@@ -570,8 +513,6 @@ class ElasticitiesPictures(Pictures):
             First and last time by name, marked.
         note
             What the reader must know.
-        ax
-            Axes to draw in.
 
         Raises
         ------
@@ -582,9 +523,7 @@ class ElasticitiesPictures(Pictures):
         if found.function.times is None:
             raise InputError(f"{found.function.name} is one number, which has no course along time; draw bars")
         slopes = found.function.scale == "linear" if slopes is None else slopes
-        model = found.function.model
-        unit = "days" if model is None or model.time == "day" else model.time
-        endpoint = _endpoint(found.function)
+        endpoint, unit = _endpoint(found.function), _unit(found.function)
         return elasticity_map(found.frame, endpoint=endpoint, unit=unit, slopes=slopes, phases=phases, note=note, ax=ax)
 
 
@@ -601,8 +540,6 @@ class TornadoPictures(Pictures):
         ----------
         note
             What the reader must know of the ranges.
-        ax
-            Axes to draw in.
         """
         function = self._result.function
         log = function.scale == "log"
@@ -664,19 +601,6 @@ def _phases(function: Function, curve: NDArray[np.float64]) -> dict[str, tuple[f
     return {"whole time": (float(times[0]), float(times[-1]))}
 
 
-def _caption(figure: Figure, note: str) -> None:
-    """What the reader must know, in small type above the legend, or under the axis where there is none."""
-    if not note:
-        return
-    from matplotlib.font_manager import FontProperties
-
-    text = textwrap.fill(note, int(14 * figure.get_figwidth()))
-    if figure.legends:
-        figure.legends[0].set_title(text, prop=FontProperties(size=8.5))
-    else:
-        figure.supxlabel(text, fontsize=8.5, color=INK)
-
-
 def _phase_grid(names: Sequence[str]) -> tuple[Figure, list[list[Axes]]]:
     from matplotlib.figure import Figure
 
@@ -703,6 +627,22 @@ def _styles(table: pd.DataFrame, named: Sequence[str]) -> dict[str, tuple[str, s
     return styles
 
 
+def _named(styles: Mapping[str, tuple[str, str, float]]) -> list[Any]:
+    """Legend entries of `_styles`: the colored ones, and the gray ones in one."""
+    from matplotlib.lines import Line2D
+
+    colored = {name: style for name, style in styles.items() if style[0] != FAINT}
+    handles = [Line2D([], [], color=color, ls=dash, lw=2, label=name) for name, (color, dash, _) in colored.items()]
+    gray = [name for name in styles if name not in colored]
+    if gray:
+        handles.append(Line2D([], [], color=FAINT, lw=1, label=f"others: {', '.join(gray)}"))
+    return handles
+
+
+def _unit(function: Function) -> str:
+    return "days" if function.model is None else times_called(function.model.time)
+
+
 def _short(x: float) -> str:
     return f"{x:.3g}".replace("e+0", "e").replace("e-0", "e-")
 
@@ -712,8 +652,6 @@ def _even(count: int, most: int) -> NDArray[np.int64]:
 
 
 def _need(table: pd.DataFrame, what: str, columns: Sequence[str], without: str = "") -> None:
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise InputError(f"{what}: the table has no {', '.join(missing)}; give the result of the analysis")
+    need(what, table, columns)
     if without and without in table:
         raise InputError(f"{what}: this result is along time; see indices_over_time")

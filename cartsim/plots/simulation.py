@@ -12,6 +12,7 @@ from cartsim.errors import InputError
 from cartsim.plots.pictures import Pictures
 from cartsim.plots.style import (
     COLORS,
+    LEVELS,
     arm_colors,
     arm_dashes,
     arm_title,
@@ -27,6 +28,7 @@ from cartsim.plots.style import (
     percentiles,
     time_axis,
     time_unit,
+    times_called,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
 FEW = 8  # patients, or groups of them, that are drawn as lines
 SPAN = 50.0  # ratio of highest to lowest from which an axis is logarithmic
 DEEPEST = 1e-9  # of the highest value: a logarithmic axis does not go below
-LEVELS = (5, 25, 50, 75, 95)
 
 
 def over_time(
@@ -69,8 +70,6 @@ def over_time(
         Of the times; days are shown in months beyond three of them.
     title
         Of the figure.
-    ax
-        Axes to draw one output in; by default a figure of its own.
 
     Raises
     ------
@@ -84,7 +83,7 @@ def over_time(
     if any(len(rows) != n for rows in values.values()) or any(g is not None and len(g) != n for g in (names, groups)):
         raise InputError("over_time: outputs, names and groups are of different numbers of patients; give all the same")
     members = _members(n, names, groups)
-    per, shown = time_unit(t[-1]) if unit == "day" else (1.0, {"h": "hours"}.get(unit, unit))
+    per, shown = time_unit(t[-1]) if unit == "day" else (1.0, times_called(unit))
     root = shown == "months"
     colors, dashes = arm_colors(members), arm_dashes(members)
     figure, axes = panels(len(values), ax=ax, width=3.9, height=2.9, columns=3, sharex=True)
@@ -137,13 +136,6 @@ class SimulationPictures(Pictures):
             Names of one or more; by default all that were read.
         by
             A column of `Simulation.patients`, such as "dose": medians of its groups, up to eight.
-        ax
-            Axes to draw one output in.
-
-        Raises
-        ------
-        InputError
-            For names that the simulation does not hold.
         """
         run = self._result
         chosen = [outputs] if isinstance(outputs, str) else list(run.keys() if outputs is None else outputs)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.rules import Response
 from cartsim.errors import InputError
-from cartsim.files import write_whole
+from cartsim.files import DPI, FORMATS, write_whole
 from cartsim.schedule import MONTH
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, FigureBase
 
@@ -33,21 +36,22 @@ CATEGORY_COLORS = {
     "VGPR": "#0072B2",
     "CR": "#00274D",
 }
-CATEGORY_NAMES = {
-    "NE": "not evaluable",
-    "PD": "progressive disease",
-    "SD": "stable disease",
-    "MR": "minor response",
-    "PR": "partial response",
-    "VGPR": "very good partial response",
-    "CR": "complete response",
+CATEGORY_LABELS = {
+    "NE": "NE: not evaluable",
+    "PD": "PD: progressive disease",
+    "SD": "SD: stable disease",
+    "MR": "MR: minor response",
+    "PR": "PR: partial response",
+    "VGPR": "VGPR: very good partial response",
+    "CR": "CR: complete response",
 }
-FIGURE6_NAMES = {"PR": "minor, partial or very good partial response"}  # together PR in Singh 2021
+FIGURE6_LABELS = {"PR": "MR, PR, VGPR: minor, partial or very good partial response"}  # together PR in Singh 2021
 RESPONDERS = ("PR", "VGPR", "CR")
 INK = "#222222"  # text and single curves
 FAINT = "#8A8A8A"  # reference lines
+LEVELS = (5, 25, 50, 75, 95)  # percentiles of a band
 DOTTED = 30  # times up to which each has a mark
-FORMATS = (".png", ".pdf", ".svg")
+_WRITING = Lock()
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9")  # after Okabe and Ito
 
 # Titles of what is found, by the pattern of the column's name.
@@ -242,8 +246,13 @@ def _shape(n: int, columns: int) -> tuple[int, int]:
 def outer_labels(axes: Sequence[Axes], x: str, y: str) -> None:
     """Label x where no panel of the `grid` is below, and y at its left edge."""
     label_below(axes, x)
-    for axis in axes[:: _across(axes)]:
+    for axis in first_column(axes):
         axis.set_ylabel(y)
+
+
+def first_column(axes: Sequence[Axes]) -> Sequence[Axes]:
+    """The panels at the left edge of the `grid`."""
+    return axes[:: _across(axes)]
 
 
 def label_below(axes: Sequence[Axes], x: str) -> None:
@@ -291,15 +300,13 @@ def _legend_beside(ax: Axes, handles: Sequence[Any]) -> None:
     )
 
 
-def category_handles(names: Iterable[str], meanings: Mapping[str, str] | None = None) -> list[Any]:
-    """Legend entries of response categories, best first, with other ``meanings`` where given."""
+def category_handles(names: Iterable[str], labels: Mapping[str, str] | None = None) -> list[Any]:
+    """Legend entries of response categories, best first, with other ``labels`` where given."""
     from matplotlib.patches import Patch
 
-    meaning = CATEGORY_NAMES | dict(meanings or {})
+    label = CATEGORY_LABELS | dict(labels or {})
     shown = [name for name in reversed(CATEGORY_COLORS) if name in set(names)]
-    grouped = {"PR": "MR, PR, VGPR"} if meaning["PR"] == FIGURE6_NAMES["PR"] else {}
-    labels = {name: f"{grouped.get(name, name)}: {meaning[name]}" for name in shown}
-    return [Patch(facecolor=CATEGORY_COLORS[name], label=labels[name]) for name in shown]
+    return [Patch(facecolor=CATEGORY_COLORS[name], label=label[name]) for name in shown]
 
 
 def say_empty(axis: Axes, message: str = "no values") -> None:
@@ -348,13 +355,16 @@ def dose_axis(axis: Axes, arms: Sequence[str], n: Sequence[int] | NDArray[np.int
     axis.set_xlabel("Dose (10⁶ CAR-T cells)" if doses else "Arm")
 
 
-def legend_right(figure: Figure, handles: Sequence[Any], *, ax: Axes | None = None) -> None:
-    """A legend on the right, for figures with a caption below, and room for it; or beside the caller's axes."""
-    if ax is not None:
-        _legend_beside(ax, handles)
-        return
-    figure.set_figwidth(figure.get_figwidth() + 0.6 + 0.062 * max(len(handle.get_label()) for handle in handles))
-    figure.legend(handles=list(handles), loc="outside right upper", frameon=False, fontsize=9)
+def need(what: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise `InputError` unless the table has these columns."""
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise InputError(f"{what}: the table has no column {', '.join(missing)}; give the table of the result")
+
+
+def times_called(unit: str) -> str:
+    """A model's unit of time in the plural: days, hours."""
+    return {"day": "days", "h": "hours"}.get(unit, unit)
 
 
 def plain_log(axis: Any) -> None:
@@ -367,10 +377,16 @@ def plain_log(axis: Any) -> None:
 
 
 def caption(figure: Figure, note: str) -> None:
-    """What the reader must know, in small type at the bottom."""
-    if note:
-        width = int(figure.get_figwidth() * 15)
-        figure.supxlabel(textwrap.fill(note, width), x=0.01, ha="left", fontsize=8.5, color=INK)
+    """What the reader must know, in small type: above the legend, or at the bottom where there is none."""
+    if not note:
+        return
+    text = textwrap.fill(note, int(14 * figure.get_figwidth()))
+    if figure.legends:
+        from matplotlib.font_manager import FontProperties
+
+        figure.legends[0].set_title(text, prop=FontProperties(size=8.5))
+    else:
+        figure.supxlabel(text, x=0.01, ha="left", fontsize=8.5, color=INK)
 
 
 def quantity_title(name: str, labels: Mapping[str, str] | None = None) -> str:
@@ -381,19 +397,59 @@ def quantity_title(name: str, labels: Mapping[str, str] | None = None) -> str:
     return next((match.expand(title) for match, title in found if match), name)
 
 
-def save(figure: Figure, path: str | Path, *, dpi: int = 150) -> Path:
+def save(figure: Figure, path: str | Path, *, dpi: float = 150, title: bool = True) -> Path:
     """Write a figure as .png, .pdf or .svg, by the suffix, and return the path.
 
-    The file is written beside its place and renamed, so that no half of one is ever seen. Raises `InputError`
-    for another suffix or a place that cannot be written.
+    Fonts are embedded in a PDF as such (type 42), and drawn as outlines in an SVG unless your matplotlib's
+    ``svg.fonttype`` is "none", which leaves text to edit. The figure's title is always among the file's metadata.
+
+    Parameters
+    ----------
+    figure
+        Of this package.
+    path
+        Where to; the file is written beside its place and renamed, so that no half of one is ever seen.
+    dpi
+        Dots per inch of a PNG, and of what is no line in the others; from 10 to 2400.
+    title
+        False leaves the figure's title out of the picture, as journals want it.
+
+    Raises
+    ------
+    InputError
+        For another suffix or dpi, and a place that cannot be written.
     """
+    import matplotlib
+
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise InputError(f"{path.name}: pictures are written as {', '.join(FORMATS)}; choose one of these suffixes")
-    # No date in the file: the same picture is the same file.
-    undated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix)
+    if suffix[1:] not in FORMATS:
+        known = ", ".join(f".{each}" for each in FORMATS)
+        raise InputError(f"{path.name}: pictures are written as {known}; choose one of these suffixes")
+    if not DPI[0] <= dpi <= DPI[1]:
+        raise InputError(f"dpi is {dpi!r}; give dots per inch from {DPI[0]} to {DPI[1]}, such as 300 for print")
+    # No date in the file, and the same names within: the same picture is the same file.
+    metadata = {"Title": figure.get_suptitle()} | {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(
+        suffix, {}
+    )
+    fonts: dict[Any, Any] = {"pdf.fonttype": 42, "svg.hashsalt": "cartsim"}
+    options: dict[str, Any] = {"dpi": dpi, "format": suffix[1:], "metadata": metadata}
     try:
-        return write_whole(path, lambda beside: figure.savefig(beside, dpi=dpi, format=suffix[1:], metadata=undated))
+        # One at a time: matplotlib knows of fonts by settings of the whole process only.
+        with _WRITING, matplotlib.rc_context(fonts), _titled(figure, title):
+            return write_whole(path, lambda beside: figure.savefig(beside, **options))
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from None
+
+
+@contextmanager
+def _titled(figure: Figure, title: bool) -> Iterator[None]:
+    words = figure.get_suptitle()
+    if title or not words:
+        yield
+        return
+    heading(figure, "")
+    try:
+        yield
+    finally:
+        heading(figure, words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError
 from cartsim.plots.style import (
+    CATEGORY_COLORS,
     FAINT,
     INK,
+    RESPONDERS,
     arm_colors,
     arm_dashes,
     arm_title,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
     from cartsim.endpoints.survival import KaplanMeier
 
+LEVEL_COLORS = {"below PR": CATEGORY_COLORS["PD"]} | {name: CATEGORY_COLORS[name] for name in RESPONDERS}
+
 
 def kaplan_meier(
     curves: Mapping[str, KaplanMeier],
@@ -35,6 +39,8 @@ def kaplan_meier(
     what: str = "Progression-free survival",
     unit: str = "months",
     since: str = "infusion",
+    by: str | None = None,
+    scale: str | None = None,
     last: float | None = None,
     ax: Axes | None = None,
 ) -> Figure:
@@ -48,22 +54,20 @@ def kaplan_meier(
         The endpoint, for the axis and the title.
     unit, since
         Of the curves' times: "months" or "days", and from when they count.
+    by
+        What divides the patients, for the title; by default the arms.
+    scale
+        What the axis gives in percent, by default the endpoint.
     last
         Where the axis ends, by default the last observed time.
-    ax
-        Axes to draw the curves in, without the numbers at risk; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        Without any curve.
     """
     from matplotlib.figure import Figure
 
     if not curves:
         raise InputError("kaplan_meier: no curves are given; give at least one arm")
     named = {str(arm): curve for arm, curve in curves.items()}
-    colors, dashes = arm_colors(named), arm_dashes(named)
+    colors = LEVEL_COLORS if set(named) <= set(LEVEL_COLORS) else arm_colors(named)
+    dashes = arm_dashes(named)
     end = last if last is not None else max(float(curve.times[-1]) for curve in named.values()) or 1.0
     table = 0.35 + 0.19 * len(named)
     if ax is None:
@@ -84,7 +88,7 @@ def kaplan_meier(
     axis.axhline(0.5, color=FAINT, lw=0.8, ls=":")
     axis.set_ylim(0, 1.02)
     axis.set_yticks(np.linspace(0, 1, 6), [f"{p:.0f}" for p in np.linspace(0, 100, 6)])
-    axis.set_ylabel(f"{what} (%)")
+    axis.set_ylabel(f"{scale or what} (%)")
     axis.set_xlabel(f"Time since {since} ({unit})")
     level = next(iter(named.values())).level
     unknown = any(np.isnan([c.median.value, c.median.low, c.median.high]).any() for c in named.values())
@@ -99,19 +103,21 @@ def kaplan_meier(
     )
     time_axis(axis, end, unit)
     if ax is None:
-        _numbers_at_risk(risk, axis.get_xticks(), named, colors)
-    heading(figure, f"{what} {by_arm(named)}" if len(named) > 1 else what, ax=ax)
+        titled = {arm_title(arm): curve for arm, curve in named.items()}
+        numbers_at_risk(risk, axis.get_xticks(), titled, [colors[arm] for arm in named])
+    divided = by or (by_arm(named) if len(named) > 1 else "")
+    heading(figure, f"{what} {divided}".rstrip(), ax=ax)
     return figure
 
 
-def _numbers_at_risk(
-    risk: Axes, ticks: ArrayLike, curves: Mapping[str, KaplanMeier], colors: Mapping[str, Any]
-) -> None:
-    for row, (arm, curve) in enumerate(curves.items()):
+def numbers_at_risk(risk: Axes, ticks: ArrayLike, curves: Mapping[str, KaplanMeier], colors: Iterable[Any]) -> None:
+    """A row of numbers for each curve, under the ticks of the axes above."""
+    shades = list(colors)
+    for row, (curve, color) in enumerate(zip(curves.values(), shades, strict=True)):
         for x, n in zip(np.asarray(ticks), curve.at_risk(ticks), strict=True):
-            risk.text(x, row, str(n), ha="center", va="center", fontsize=9, color=colors[arm])
-    risk.set_yticks(range(len(curves)), [arm_title(arm) for arm in curves], fontsize=9)
-    for label, color in zip(risk.get_yticklabels(), colors.values(), strict=True):
+            risk.text(x, row, str(n), ha="center", va="center", fontsize=9, color=color)
+    risk.set_yticks(range(len(curves)), list(curves), fontsize=9)
+    for label, color in zip(risk.get_yticklabels(), shades, strict=True):
         label.set_color(color)
     risk.set_ylim(len(curves) - 0.4, -0.6)
     risk.set_title("Numbers at risk (censoring marks: |)", fontsize=9, loc="left", color=INK)

@@ -51,13 +51,6 @@ def contours(
         Of axes and panels, for names that are not known here.
     title, note
         Above and below.
-    ax
-        Axes to draw one column in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For columns that are not there or cells that make no full grid.
     """
     across, up, _ = _grid(grid, x, y, x)
     if names is None:
@@ -66,12 +59,10 @@ def contours(
     if not len(names):
         raise InputError("contours: the grid has no column of numbers to show")
     figure, axes = panels(len(names), ax=ax, width=4.9, height=4.0, columns=2)
-    letters = "abcdefghijklmnopqrstuvwxyz" if len(names) > 1 else ""
-    for k, (axis, name) in enumerate(zip(axes, names, strict=True)):
+    for axis, name in zip(axes, names, strict=True):
         values = _grid(grid, x, y, name)[2]
-        letter = f"({letters[k]}) " if letters else ""
         hatched = "" if np.isfinite(values).all() else "; hatched: no value"
-        axis.set_title(f"{letter}{quantity_title(name, labels)}{hatched}", fontsize=10, loc="left")
+        axis.set_title(f"{quantity_title(name, labels)}{hatched}", fontsize=10)
         _filled(figure, axis, across, up, values, "% of baseline" in quantity_title(name, labels))
         _scale(axis, x, across, "x", labels)
         _scale(axis, y, up, "y", labels)
@@ -240,13 +231,6 @@ class SweepPictures(Pictures):
             Of axes and panels, such as {"Kexp_max": "Kexp_max (1/day)"}.
         title, note
             Above and below.
-        ax
-            Axes to draw one quantity in.
-
-        Raises
-        ------
-        InputError
-            For columns that are not there.
         """
         found = self._result
         x, y = found.axes

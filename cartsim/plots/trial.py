@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cartsim.endpoints.response import judge
 from cartsim.errors import InputError
 from cartsim.model.model import choices
 from cartsim.plots.exposure import exposure_quartiles
+from cartsim.plots.judged import JudgedPictures
 from cartsim.plots.kinetics import TRANSGENE, by_response, marker_change, transgene
 from cartsim.plots.patients import spider, swimmer, waterfall
-from cartsim.plots.pictures import Pictures
+from cartsim.plots.residual import negative_over_time
 from cartsim.plots.response import response_bars, response_over_time
 from cartsim.plots.style import heading
-from cartsim.plots.survival import kaplan_meier
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +29,7 @@ MARKERS = {"mprotein": ("Serum M-protein", "mprotein_change"), "sbcma": ("Solubl
 EXPOSURES = {"Cmax": TRANSGENE.replace("Transgene", "Cmax"), "AUC0-28": "AUC0–28 (day × copies/µg DNA)"}
 
 
-class TrialPictures(Pictures):
+class TrialPictures(JudgedPictures):
     """Pictures of a trial."""
 
     usual = "overview"
@@ -57,19 +56,6 @@ class TrialPictures(Pictures):
         heading(figure, f"Trial of {self._result.made_by.get('model', 'a model')}, {n:,} patients in all arms")
         return figure
 
-    def survival(self, *, last: float | None = None, ax: Axes | None = None) -> Figure:
-        """Progression-free survival of every arm, Kaplan-Meier, with medians and numbers at risk.
-
-        Parameters
-        ----------
-        last
-            Month at which the axis ends.
-        ax
-            Axes to draw the curves in, without the numbers at risk.
-        """
-        result = self._result
-        return kaplan_meier({arm: result.survival(arm=arm) for arm in result.arms}, last=last, ax=ax)
-
     def responses(
         self,
         at: float | str | None = None,
@@ -88,13 +74,6 @@ class TrialPictures(Pictures):
             Count MR and VGPR as PR, as Figure 6b of Singh 2021 does; by default at landmarks only.
         true_state
             At landmarks show all patients as if they had been followed, in place of what was observed.
-        ax
-            Axes to draw one of them in.
-
-        Raises
-        ------
-        InputError
-            For a month that is no landmark.
         """
         months = self._result.protocol.visits.landmarks
         if at is not None and at != "best" and at not in months:
@@ -114,8 +93,6 @@ class TrialPictures(Pictures):
         ----------
         arm
             Its name; by default all.
-        ax
-            Axes to draw one arm in.
 
         Raises
         ------
@@ -129,11 +106,6 @@ class TrialPictures(Pictures):
 
     def kinetics(self, *, ax: Axes | None = None) -> Figure:
         """Transgene in blood by arm: medians, and percentile bands of each arm; without assay error.
-
-        Parameters
-        ----------
-        ax
-            Axes to draw the medians in.
 
         Raises
         ------
@@ -150,8 +122,6 @@ class TrialPictures(Pictures):
         ----------
         marker
             "mprotein" or "sbcma"; by default both.
-        ax
-            Axes to draw the medians of one marker in.
 
         Raises
         ------
@@ -199,8 +169,6 @@ class TrialPictures(Pictures):
             Its name; by default all.
         first
             Patients drawn of each arm.
-        ax
-            Axes to draw one arm in.
 
         Raises
         ------
@@ -218,8 +186,6 @@ class TrialPictures(Pictures):
         ----------
         arm
             Its name; by default all.
-        ax
-            Axes to draw one arm in.
         """
         return waterfall(self._by_arm("change", arm), self._by_arm("best", arm), ax=ax)
 
@@ -232,8 +198,6 @@ class TrialPictures(Pictures):
             Its name; by default the first.
         first
             Patients drawn.
-        ax
-            Axes to draw in.
 
         Raises
         ------
@@ -264,13 +228,6 @@ class TrialPictures(Pictures):
             "Cmax" or "AUC0-28"; by default both.
         groups
             4 for quartiles.
-        ax
-            Axes to draw one measure in.
-
-        Raises
-        ------
-        InputError
-            For another measure.
         """
         if measure is not None and measure not in EXPOSURES:
             raise InputError(f"no exposure {measure!r}; give {' or '.join(EXPOSURES)}")
@@ -282,6 +239,24 @@ class TrialPictures(Pictures):
             groups=groups,
             ax=ax,
         )
+
+    def residual(self, *, limit: float = 1e-5, ax: Axes | None = None) -> Figure:
+        """Share of patients MRD-negative in complete response from visit to visit, by arm.
+
+        Parameters
+        ----------
+        limit
+            Share of nucleated marrow cells below which residual disease is negative.
+        ax
+            Axes to draw in.
+
+        Raises
+        ------
+        InputError
+            Where measurements were not kept.
+        """
+        result = self._result
+        return negative_over_time({arm: result.residual(arm, limit=limit) for arm in result.arms}, limit=limit, ax=ax)
 
     # --- what the pictures read ----------------------------------------------------------------------------
 
@@ -308,21 +283,9 @@ class TrialPictures(Pictures):
         return next(iter(kept.values())).times, {name: own.values[output] for name, own in kept.items()}
 
     def _seen(self, arm: str | None) -> dict[str, Measurements]:
-        result, arms = self._result, self._arms(arm)
-        if not result.visits:
-            raise InputError("the measurements of this trial were not kept; run it with keep_visits=True")
-        return {name: seen for name, seen in zip(result.arms, result.measurements(), strict=True) if name in arms}
+        arms, measured = self._arms(arm), self._result.measurements()
+        return {seen.arm: seen for seen in measured if seen.arm in arms}
 
     def _held(self, seen: Measurements) -> NDArray[np.int8]:
         """(n, v) Confirmed response at each visit, by the trial's own rules."""
-        course = seen.course
-        judged = judge(
-            seen.mprotein,
-            seen.response_days,
-            seen.baseline,
-            self._result.protocol.rules.response,
-            new_therapy_day=course.new_therapy_day,
-            death_day=course.death_day,
-            end_day=course.last_day,
-        )
-        return judged.confirmed
+        return self._result.judged(seen.arm).confirmed

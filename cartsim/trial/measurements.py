@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+COLUMNS = ("mprotein", "sbcma", "mrd", "transgene")
+"""What is kept of a visit, in g/L, percent change, cells per 1e5 and copies/ug."""
+
+
 @dataclass(frozen=True)
 class Curves:
     """True trajectories kept for pictures: ``values[output]`` is (patients, times), in the model's units."""
@@ -37,8 +41,8 @@ class Measurements:
         (n,) and (n, v) M-protein in g/L as measured, NaN where a visit was missed.
     sbcma_change
         (n, v) Percent change as measured.
-    tumor_relative
-        (n, v) True tumor over its baseline, for residual disease.
+    mrd
+        (n, v) True myeloma cells per 1e5 nucleated marrow cells, also where a visit was missed.
     transgene
         (n, k) copies/ug as measured.
     landmark_change
@@ -57,7 +61,7 @@ class Measurements:
     baseline: NDArray[np.float64]
     mprotein: NDArray[np.float64]
     sbcma_change: NDArray[np.float64]
-    tumor_relative: NDArray[np.float64]
+    mrd: NDArray[np.float64]
     kinetic_days: NDArray[np.float64]
     transgene: NDArray[np.float64]
     landmarks: tuple[float, ...]
@@ -69,13 +73,17 @@ class Measurements:
 
 @dataclass(frozen=True)
 class Visited:
-    """The measurements of n patients that are kept: g/L, percent change and copies/ug, NaN where a visit was missed."""
+    """The measurements of n patients that are kept: g/L, percent change and copies/ug, NaN where a visit was missed.
+
+    ``mrd`` is the truth, cells per 1e5, and known at every visit.
+    """
 
     ids: NDArray[np.generic]
     days: NDArray[np.float64]
     baseline: NDArray[np.float64]
     mprotein: NDArray[np.float64]
     sbcma: NDArray[np.float64]
+    mrd: NDArray[np.float64]
     kinetic_days: NDArray[np.float64]
     transgene: NDArray[np.float64]
 
@@ -88,6 +96,7 @@ class Visited:
             baseline=seen.baseline,
             mprotein=seen.mprotein,
             sbcma=seen.sbcma_change,
+            mrd=seen.mrd,
             kinetic_days=seen.kinetic_days,
             transgene=seen.transgene,
         )
@@ -100,15 +109,16 @@ class Visited:
         return cls(**shared, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in own})
 
     def frame(self) -> pd.DataFrame:
-        """In long form: ``id``, ``time``, ``mprotein`` (g/L), ``sbcma`` (%), ``transgene``; day 0 is the baseline."""
+        """In long form: ``id``, ``time``, and the measurements in the order of `COLUMNS`; day 0 is the baseline."""
         import pandas as pd
 
         days = np.union1d([0.0], np.union1d(self.days, self.kinetic_days))
         n = len(self.ids)
-        columns = {name: np.full((n, len(days)), np.nan) for name in ("mprotein", "sbcma", "transgene")}
+        columns = {name: np.full((n, len(days)), np.nan) for name in COLUMNS}
         columns["mprotein"][:, 0] = self.baseline
         columns["mprotein"][:, np.searchsorted(days, self.days)] = self.mprotein
         columns["sbcma"][:, np.searchsorted(days, self.days)] = self.sbcma
+        columns["mrd"][:, np.searchsorted(days, self.days)] = self.mrd
         columns["transgene"][:, np.searchsorted(days, self.kinetic_days)] = self.transgene
         return pd.DataFrame(
             {"id": np.repeat(self.ids, len(days)), "time": np.tile(days, n)}

@@ -12,33 +12,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.endpoints.censoring import progression_free_survival
+from cartsim.endpoints.judged import Judged
 from cartsim.endpoints.kinetics import noncompartmental
-from cartsim.endpoints.markers import mrd_per_1e5
-from cartsim.endpoints.rates import wilson
+from cartsim.endpoints.markers import mrd_negative
+from cartsim.endpoints.outcomes import outcomes
+from cartsim.endpoints.rates import clopper_pearson, wilson
+from cartsim.endpoints.residual import ResidualDisease, residual_disease
 from cartsim.endpoints.response import Judgement, Response, judge, landmark
-from cartsim.endpoints.survival import KaplanMeier, kaplan_meier
+from cartsim.endpoints.times import READ
 from cartsim.errors import InputError
 from cartsim.files import writable_folder, write_whole
-from cartsim.model.model import choices
-from cartsim.results import Result
 from cartsim.runs import as_bytes, from_bytes, pack_frame, unpack_frame
 from cartsim.schedule import MONTH
-from cartsim.trial.measurements import Curves, Measurements, Visited
+from cartsim.trial.measurements import COLUMNS, Curves, Measurements, Visited
 from cartsim.trial.protocol import Protocol, Rules, Visits
+from cartsim.trial.summary import GROUPS, summarize
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from cartsim.runs import Arrays
 
-SUMMARIZED = ("id", "arm", "status", "Cmax", "Tmax", "AUC0-28", "best", "measurable", "pfs_time", "pfs_event")
-GROUPS = {"NE": ("NE",), "PD": ("PD",), "SD": ("SD",), "MR-VGPR": ("MR", "PR", "VGPR"), "CR": ("CR",)}
-"""Groups of landmark categories: those of Singh 2021, Figure 6, which calls MR, PR and VGPR together PR; and NE."""
+NEGATIVE = ("not MRD-negative in CR", "MRD-negative in CR")
+SUMMARIZED = ("id", "arm", "status", "Cmax", "Tmax", "AUC0-28", "measurable", *READ)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class TrialResult(Result):
+class TrialResult(Judged):
     """A judged trial.
 
     Attributes
@@ -63,20 +63,11 @@ class TrialResult(Result):
     curves: dict[str, Curves]
     made_by: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def arms(self) -> list[str]:
-        """Names of the arms."""
-        return [str(name) for name in self.patients["arm"].cat.categories]
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """The table of patients."""
-        return self.patients
-
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """A row an arm, see `summarize`."""
-        return summarize(self.patients, self.protocol.visits.landmarks)
+        """A row an arm, see `summarize`; then median overall survival, duration of response and time to response."""
+        table = summarize(self.patients, self.protocol.visits.landmarks)
+        return self.with_medians(table, ("OS", "DOR", "TTR"))
 
     @property
     def failures(self) -> pd.DataFrame:
@@ -84,43 +75,54 @@ class TrialResult(Result):
         failed = self.patients[self.patients["status"] != "ok"]
         return failed[["id", "arm", "status"]].reset_index(drop=True)
 
-    def arm(self, name: str) -> pd.DataFrame:
-        """The patients of one arm."""
-        if name not in self.arms:
-            raise InputError(f"no arm {name!r} in this trial{choices(name, self.arms)}")
-        return self.patients[self.patients["arm"] == name]
-
-    def survival(self, endpoint: str = "PFS", *, arm: str) -> KaplanMeier:
-        """Kaplan-Meier estimate of an arm's progression-free survival, in months.
-
-        Raises `InputError` for another endpoint or an unknown arm.
-        """
-        if endpoint != "PFS":
-            raise InputError(f"no survival endpoint {endpoint!r}; a trial is judged for PFS")
-        rows = self.arm(arm)
-        return kaplan_meier(rows["pfs_time"].to_numpy() / MONTH, rows["pfs_event"].to_numpy())
-
     def judge(self, rules: Rules) -> TrialResult:
         """The same measurements judged by other rules, without simulating. Raises `InputError` if none were kept."""
         if not isinstance(rules, Rules):
             raise InputError(f"rules are {rules!r}; give Rules(...), such as Rules(censoring='ema')")
-        if not self.visits:
-            raise InputError("the measurements of this trial were not kept; run it with keep_visits=True")
         readout = Readout(rules, keep_visits=False)
-        parts = [readout(seen).patients for seen in self.measurements()]
-        patients = _stacked(parts, self.arms)
-        # Residual disease is of the true tumor, which no visit measures, and depends on no rule.
-        patients = patients.assign(mrd_lowest=self.patients["mrd_lowest"].to_numpy())
+        patients = _stacked([readout(seen).patients for seen in self.measurements()], self.arms)
         return replace(self, protocol=replace(self.protocol, rules=rules), patients=patients)
 
+    def _measured(self, arm: str) -> Measurements:
+        rows = self.arm(arm)
+        if not self.visits:
+            raise InputError("the measurements of this trial were not kept; run it with keep_visits=True")
+        return measurements_of(rows, self.visits[arm], self.protocol.visits)
+
+    def judged(self, arm: str, until: float = np.inf) -> Judgement:
+        seen = self._measured(arm)
+        return judge(
+            seen.mprotein,
+            seen.response_days,
+            seen.baseline,
+            self.protocol.rules.response,
+            new_therapy_day=seen.course.new_therapy_day,
+            death_day=seen.course.death_day,
+            end_day=np.fmin(seen.course.last_day, until),
+        )
+
+    def known_by(self, month: float, by: str, arm: str, limit: float) -> pd.Categorical:
+        import pandas as pd
+
+        if by != "MRD":
+            return super().known_by(month, by, arm, limit)
+        seen, day = self._measured(arm), month * MONTH
+        complete = self.judged(arm, until=day).confirmed == Response.CR
+        known = np.isfinite(seen.mprotein) & (seen.response_days <= day)
+        latest = np.where(known, np.arange(known.shape[1]), -1).max(axis=1)
+        good = np.take_along_axis(mrd_negative(seen.mrd, limit) & complete & known, np.maximum(latest, 0)[:, None], 1)
+        return pd.Categorical.from_codes(np.where(latest < 0, -1, good[:, 0].astype(int)), NEGATIVE)
+
     def measurements(self) -> list[Measurements]:
-        """What was measured, an entry an arm, as it was judged."""
-        return [measurements_of(self.arm(name), self.visits[name], self.protocol.visits) for name in self.arms]
+        """What was measured, an entry an arm, as it was judged. Raises `InputError` if it was not kept."""
+        return [self._measured(name) for name in self.arms]
 
     def responses(self) -> pd.DataFrame:
-        """Rates with Wilson limits, in percent: a row for each arm, endpoint and category.
+        """Rates in percent, a row for each arm, endpoint and category.
 
-        Landmarks are told as observed ("month 6") and as the true state of all ("month 6, true state").
+        Landmarks are told as observed ("month 6") and as the true state of all ("month 6, true state"). With Wilson
+        limits ``low``, ``high``, and those of Clopper and Pearson, ``exact_low`` and ``exact_high``, which hold the
+        level for any true rate and are wider.
         """
         import pandas as pd
 
@@ -135,8 +137,34 @@ class TrialResult(Result):
                 count = int((group["best"] == response.name).sum())
                 rows.append((arm, "best response", response.name, len(group), count))
         table = pd.DataFrame(rows, columns=["arm", "endpoint", "category", "n", "count"])
-        low, high = wilson(table["count"].to_numpy(), table["n"].to_numpy())
-        return table.assign(percent=100 * table["count"] / table["n"], low=100 * low, high=100 * high)
+        table["percent"] = 100 * table["count"] / table["n"]
+        for name, limits in (("", wilson), ("exact_", clopper_pearson)):
+            low, high = limits(table["count"].to_numpy(), table["n"].to_numpy())
+            table[f"{name}low"], table[f"{name}high"] = 100 * low, 100 * high
+        return table
+
+    def residual(self, arm: str | None = None, *, limit: float = 1e-5) -> ResidualDisease:
+        """Residual disease of an arm from visit to visit; ``.by_visit()`` is a table of shares.
+
+        Parameters
+        ----------
+        arm
+            Its name; may be left out where there is one.
+        limit
+            Share of nucleated marrow cells below which residual disease is negative.
+
+        Raises
+        ------
+        InputError
+            For an unknown arm, a limit outside 0 to 1, and measurements that were not kept.
+        """
+        arm = self._one(arm)
+        seen = self._measured(arm)
+        cells = np.where(np.isfinite(seen.mprotein), seen.mrd, np.nan)
+        pfs = self.times(arm=arm)
+        return residual_disease(
+            cells, seen.response_days, self.judged(arm).confirmed, pfs._replace(time=pfs.time * MONTH), limit=limit
+        )
 
     def pfs(self) -> pd.DataFrame:
         """Kaplan-Meier steps of every arm: ``arm``, then the columns of ``KaplanMeier.frame`` (months)."""
@@ -146,14 +174,20 @@ class TrialResult(Result):
         return pd.concat(steps, names=["arm"]).reset_index(level="arm")
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write patients.parquet, visits.parquet (if kept), responses.csv, pfs.csv and summary.json."""
+        """Write patients.parquet, visits.parquet (if kept), responses.csv, survival.csv, pfs.csv and summary.json.
+
+        And comparisons.csv where there are two arms or more.
+        """
         folder = writable_folder(folder)
         writers: dict[str, Callable[[Path], Any]] = {
             "patients.parquet": lambda path: self.patients.to_parquet(path, index=False),
             "responses.csv": lambda path: self.responses().to_csv(path, index=False),
+            "survival.csv": lambda path: self.estimates().to_csv(path, index=False),
             "pfs.csv": lambda path: self.pfs().to_csv(path, index=False),
             "summary.json": lambda path: path.write_text(json.dumps(self.about(), indent=2) + "\n"),
         }
+        if len(self.arms) > 1:
+            writers["comparisons.csv"] = lambda path: self.comparisons().to_csv(path, index=False)
         if self.visits:
             writers["visits.parquet"] = lambda path: visits_table(self.visits).to_parquet(path, index=False)
         return [write_whole(folder / name, write) for name, write in writers.items()]
@@ -200,31 +234,22 @@ class Readout:
     def __call__(self, seen: Measurements) -> ChunkOutcome:
         import pandas as pd
 
-        from cartsim.engine.rodas import Status
+        from cartsim.engine.trajectories import Status
 
         course, rules = seen.course, self.rules
-        judged = _judged(seen, rules, course.new_therapy_day)
-        evaluable, progression_day = judged.evaluable, judged.progression_day
-        if rules.censoring == "ema":  # a new therapy ends the best response, but not the search for progression
-            through = _judged(seen, rules, None)
-            evaluable, progression_day = through.evaluable, np.fmin(progression_day, through.progression_day)
-        pfs = progression_free_survival(
-            np.insert(seen.response_days, 0, 0.0),
-            np.insert(evaluable, 0, np.isfinite(seen.baseline), axis=1),
-            progression_day,
-            death_day=course.death_day,
-            new_therapy_day=course.new_therapy_day,
-            followup_day=course.last_day,
-            rule=rules.censoring,
+        found = outcomes(
+            seen.mprotein,
+            seen.response_days,
+            seen.baseline,
+            rules.response,
+            rules.censoring,
+            events=(course.new_therapy_day, course.death_day, course.last_day),
+            alive_day=seen.response_days[-1],  # without a cut-off the living are followed to the last visit
             censor_no_baseline=rules.censor_no_baseline,
         )
-        table = judged.patient_table(seen.patients["id"]).assign(progression_day=progression_day)
         failed = Status.failed(seen.status)
         extra: dict[str, Any] = {
             "status": pd.Categorical.from_codes(seen.status, [status.name for status in Status]),
-            "pfs_time": np.where(failed, np.nan, pfs.time),
-            "pfs_event": pfs.event & ~failed,
-            "pfs_reason": pfs.reason,
             "new_therapy_day": course.new_therapy_day,
             "death_day": course.death_day,
             "end_day": course.last_day,
@@ -232,21 +257,20 @@ class Readout:
         for k, month in enumerate(seen.landmarks):
             change = seen.landmark_change[:, k]
             extra[f"change_{month:g}"] = change
-            for name, known in (("month", _observed_change(seen, judged.evaluable, month)), ("true", change)):
+            for name, known in (("month", _observed_change(seen, found.judged.evaluable, month)), ("true", change)):
                 codes = landmark(known, rules.landmark, baseline=seen.baseline)
                 extra[f"{name}_{month:g}"] = pd.Categorical.from_codes(codes, [r.name for r in Response], ordered=True)
         sbcma = np.where(np.isnan(seen.sbcma_change), np.inf, seen.sbcma_change)
         lowest = sbcma.min(axis=1)
         extra["sbcma_nadir"] = np.where(np.isfinite(lowest), lowest, np.nan)
-        residual = mrd_per_1e5(seen.tumor_relative, seen.patients["burden"].to_numpy()[:, None] / 100)
-        lowest = np.where(judged.evaluable & np.isfinite(residual), residual, np.inf).min(axis=1)
+        lowest = np.where(found.judged.evaluable & np.isfinite(seen.mrd), seen.mrd, np.inf).min(axis=1)
         extra["mrd_lowest"] = np.where(np.isfinite(lowest), lowest, np.nan)
         kinetics = noncompartmental(seen.kinetic_days, seen.transgene, lloq=rules.lloq, after_blq=rules.after_blq)
         patients = pd.concat(
             [
                 seen.patients,
                 pd.DataFrame(extra),
-                table.drop(columns="id"),
+                found.frame(seen.patients["id"], failed),
                 kinetics.drop(columns="id", errors="ignore"),
             ],
             axis=1,
@@ -262,9 +286,9 @@ class Readout:
     def bytes_kept(self, varied: int, visits: Visits) -> int:
         """Least bytes that stay of a patient: its row in the table, and its measurements where they are kept."""
         landmarks = len(visits.landmarks)
-        numbers = varied + 40 + 2 * landmarks if self.columns is None else 5 + len({*self.columns} - {*SUMMARIZED})
+        numbers = varied + 42 + 2 * landmarks if self.columns is None else 8 + len({*self.columns} - {*SUMMARIZED})
         if self.keep_visits:
-            numbers += 2 + 2 * len(visits.response) + len(visits.kinetics)
+            numbers += 2 + 3 * len(visits.response) + len(visits.kinetics)
         return 8 * numbers
 
     def pack(self, result: ChunkOutcome) -> Arrays:
@@ -293,18 +317,6 @@ class Readout:
                 raise ValueError(f"visits of other than {n} patients")
         curves = Curves(arrays["curves"], under("curves/")) if "curves" in arrays else None
         return ChunkOutcome(from_bytes(arrays["arm"]), patients, visits, curves)
-
-
-def _judged(seen: Measurements, rules: Rules, new_therapy_day: NDArray[np.float64] | None) -> Judgement:
-    return judge(
-        seen.mprotein,
-        seen.response_days,
-        seen.baseline,
-        rules.response,
-        new_therapy_day=new_therapy_day,
-        death_day=seen.course.death_day,
-        end_day=seen.course.last_day,
-    )
 
 
 def _observed_change(seen: Measurements, evaluable: NDArray[np.bool_], month: float) -> NDArray[np.float64]:
@@ -344,53 +356,18 @@ def _stacked(parts: Sequence[pd.DataFrame], arms: Sequence[str]) -> pd.DataFrame
     return patients
 
 
-def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFrame:
-    """A row an arm: n, failed, medians with 5th and 95th percentile, rates in percent, median PFS in months.
-
-    Landmark rates (``PD_6``) are of all patients as observed; ``measurable`` is the number with measurable disease,
-    among whom ``ORR_measurable`` and ``CR_measurable`` are.
-    """
-    import pandas as pd
-
-    rows = []
-    for arm, group in patients.groupby("arm", observed=True, sort=False):
-        row: dict[str, Any] = {"arm": arm, "n": len(group), "failed": int((group["status"] != "ok").sum())}
-        for name in ("Cmax", "Tmax", "AUC0-28"):
-            values = group[name].dropna().to_numpy()
-            low, middle, high = np.percentile(values, [5, 50, 95]) if values.size else (np.nan,) * 3
-            row |= {name: middle, f"{name}_p5": low, f"{name}_p95": high}
-        for month in landmarks:
-            codes = group[f"month_{month:g}"]
-            row |= {f"{name}_{month:g}": 100 * float(codes.isin(held).mean()) for name, held in GROUPS.items()}
-        measurable = group[group["measurable"]]
-        for end, those in (("", group), ("_measurable", measurable)):
-            row[f"ORR{end}"] = 100 * float((those["best"] >= "PR").mean())
-            row[f"CR{end}"] = 100 * float((those["best"] == "CR").mean())
-        row["measurable"] = len(measurable)
-        known = group["pfs_time"].notna()
-        months = group["pfs_time"][known].to_numpy() / MONTH
-        median = kaplan_meier(months, group["pfs_event"][known].to_numpy()).median if known.any() else None
-        row |= {
-            "PFS": median.value if median else np.nan,
-            "PFS_low": median.low if median else np.nan,
-            "PFS_high": median.high if median else np.nan,
-        }
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
 def visits_table(visits: Mapping[str, Visited]) -> pd.DataFrame:
-    """All measurements in long form: ``arm``, ``id``, ``time``, ``mprotein`` (g/L), ``sbcma`` (%), ``transgene``."""
+    """All measurements in long form: ``arm``, ``id``, ``time`` and `COLUMNS`."""
     import pandas as pd
 
     return pd.concat([own.frame().assign(arm=arm) for arm, own in visits.items()], ignore_index=True)[
-        ["arm", "id", "time", "mprotein", "sbcma", "transgene"]
+        ["arm", "id", "time", *COLUMNS]
     ]
 
 
 def measurements_of(patients: pd.DataFrame, visits: Visited, planned: Visits) -> Measurements:
     """Measurements of one arm again, from a judged trial's table of patients and what was kept of the visits."""
-    from cartsim.engine.rodas import Status
+    from cartsim.engine.trajectories import Status
     from cartsim.trial.conduct import Course
 
     n = len(patients)
@@ -403,7 +380,7 @@ def measurements_of(patients: pd.DataFrame, visits: Visited, planned: Visits) ->
         baseline=visits.baseline,
         mprotein=visits.mprotein,
         sbcma_change=visits.sbcma,
-        tumor_relative=np.full(visits.mprotein.shape, np.nan),
+        mrd=visits.mrd,
         kinetic_days=visits.kinetic_days,
         transgene=visits.transgene,
         landmarks=planned.landmarks,

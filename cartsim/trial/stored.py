@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from cartsim.endpoints.rules import IMWG2016, SinghLandmark
 from cartsim.errors import InputError
 from cartsim.tables import regular_file
 from cartsim.trial.measurements import Visited
-from cartsim.trial.outcome import TrialResult
+from cartsim.trial.outcome import Readout, TrialResult, gathered
 from cartsim.trial.protocol import Protocol, Rules, Visits
 
 if TYPE_CHECKING:
@@ -64,12 +65,7 @@ def read_trial(folder: str | Path) -> TrialResult:
         trial.measurements()  # whatever judging reads is there
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder} does not hold a whole trial of cartsim ({error}); run the trial again") from None
-    # A trial of an earlier version has no true states: they and the rest are made of its measurements.
-    return (
-        trial
-        if all(f"true_{month:g}" in patients for month in protocol.visits.landmarks)
-        else trial.judge(protocol.rules)
-    )
+    return trial
 
 
 def judge_stored(folder: str | Path, rules: Rules | Sequence[Rules] | Mapping[str, Rules]) -> pd.DataFrame:
@@ -87,9 +83,11 @@ def judge_stored(folder: str | Path, rules: Rules | Sequence[Rules] | Mapping[st
     if not named or len(named) < len(rules):
         raise InputError(f"{len(rules)} rules, {len(named)} of them different; give one or more, each once")
     trial = read_trial(folder)
-    tables = []
+    measured, tables = trial.measurements(), []
     for name, each in named.items():
-        table = trial.judge(each).summary
+        judge = Readout(each, keep_visits=False, columns=())  # what the summary reads
+        judged = gathered([judge(seen) for seen in measured], replace(trial.protocol, rules=each), trial.made_by)
+        table = judged.summary
         table.insert(0, "rules", name)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
@@ -134,6 +132,7 @@ def _visited(patients: pd.DataFrame, visits: pd.DataFrame, planned: Visits, arm:
         baseline=measured("mprotein", np.zeros(1))[:, 0],
         mprotein=measured("mprotein", response),
         sbcma=measured("sbcma", response),
+        mrd=measured("mrd", response),
         kinetic_days=kinetic,
         transgene=measured("transgene", kinetic),
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cartsim.endpoints.markers import mrd_per_1e5
 from cartsim.errors import InputError, elsewhere, say
 from cartsim.model.model import Model
 from cartsim.population.patients import Patients
@@ -288,7 +289,7 @@ class Trial:
             baseline=baseline,
             mprotein=np.where(at_response, measured("mprotein", at("mprotein_gL", response), response), np.nan),
             sbcma_change=np.where(at_response, change_measured(), np.nan),
-            tumor_relative=at("tumor_relative", response),
+            mrd=mrd_per_1e5(at("tumor_relative", response), table["burden"].to_numpy()[:, None] / 100),
             kinetic_days=kinetics,
             transgene=np.where(at_kinetics, measured("transgene", at("transgene", kinetics), kinetics), np.nan),
             landmarks=visits.landmarks,

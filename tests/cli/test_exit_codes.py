@@ -27,7 +27,7 @@ from cartsim.cli.app import app
 CLINICAL = "bb2121_clinical"
 DIGITS = "9" * 5000
 SIMULATE = ("simulate", CLINICAL, "--times", "0:10:1")
-SWEEP = ("sweep", "--dose", "1e8:2e8:2", "--burden", "10:20:2")
+SWEEP = ("sweep", "--over", "dose=1e8:2e8:2", "--over", "burden=10:20:2")
 SENSITIVITY = ("sensitivity", CLINICAL, "--parameters", "Kel_e,Kel_m")
 FIT = ("fit", CLINICAL, "{good}", "--estimate", "Kel_e")
 JUDGE = ("judge", "{stored}")
@@ -41,7 +41,7 @@ WHOLE = {
     SWEEP: ("--n", "--seed", "--jobs"),
     ("dose-response",): ("--n", "--seed", "--jobs"),
     ("regimens",): ("--n", "--seed", "--jobs"),
-    SENSITIVITY: ("--n", "--seed", "--jobs"),
+    SENSITIVITY: ("--samples", "--seed", "--jobs"),
     FIT: ("--starts", "--seed", "--jobs"),
     ("fit-responses", "crb401_synthetic"): ("--draws", "--seed", "--jobs"),
     ("population", "crb401_synthetic"): ("--explore", "--smooth", "--seed", "--jobs"),
@@ -83,10 +83,11 @@ TEXTS = [
         (*words, f"{option}={value}")
         for words, option in (
             (SIMULATE, "--set"), (("trial",), "--set"), (SWEEP, "--set"), (("dose-response",), "--set"),
-            (("regimens",), "--set"), (SENSITIVITY, "--set"), (FIT, "--fix"), (FIT, "--start"), (("trial",), "--omega"),
-            (("trial",), "--correlation"), (("trial",), "--rules"), (JUDGE, "--set"), (("respond", "{own}"), "--set"),
+            (("regimens",), "--set"), (SENSITIVITY, "--set"), (FIT, "--set"), (FIT, "--start"), (("trial",), "--omega"),
+            (("trial",), "--correlation"), (("trial",), "--criteria"), (JUDGE, "--criteria"),
+            (("respond", "{own}"), "--criteria"),
             (("population", "crb401_synthetic"), "--omega"), (("fit-responses", "crb401_synthetic"), "--omega"),
-            (("fit-responses", "crb401_synthetic"), "--set"), (("trial",), "--assay"), (FIT, "--limits"),
+            (("fit-responses", "crb401_synthetic"), "--criteria"), (("trial",), "--assay"), (FIT, "--limits"),
             (FIT, "--error"), (("regimens",), "--give"), (("fit-responses", "crb401_synthetic"), "--error"),
         )
         for value in ("", "=", "Kel_e", "Kel_e=", "=1", "Kel_e=1=2", "Kel_e=1e999", f"Kel_e={DIGITS}", "Kel_e=nan",
@@ -102,17 +103,17 @@ TEXTS = [
     ("simulate", CLINICAL, "--times", "," * 100_000),
     (*SIMULATE, "--outputs", "x" * 100_000),
     (*SIMULATE, "--outputs", "\x1b]0;x\x07"),
-    ("sweep", "--dose", "1:2:1e999999999", "--burden", "10:20:2"),
-    ("sweep", "--dose", f"1:2:{DIGITS}", "--burden", "10:20:2"),
-    ("sweep", "--dose", "1e-999999999:2:2", "--burden", "10:1e999999999:2"),
-    ("sweep", "--dose", "1:2:1000000", "--burden", "1:2:1000000"),
-    ("sweep", "--rate", "--dose", "1:2:1000000", "--burden", "1:2:1000000"),
+    ("sweep", "--over", "dose=1:2:1e999999999", "--over", "burden=10:20:2"),
+    ("sweep", "--over", f"dose=1:2:{DIGITS}", "--over", "burden=10:20:2"),
+    ("sweep", "--over", "dose=1e-999999999:2:2", "--over", "burden=10:1e999999999:2"),
+    ("sweep", "--over", "dose=1:2:1000000", "--over", "burden=1:2:1000000"),
+    ("sweep", "--rate", "--over", "dose=1:2:1000000", "--over", "burden=1:2:1000000"),
     (*SWEEP, "--horizon", "1e300"), (*SWEEP, "--horizon", "1e12"), (*SWEEP, "--horizon=-1"), (*SWEEP, "--horizon=0"),
     (*SWEEP, "--day=-1"), (*SWEEP, "--day=1e300"),
     (*SENSITIVITY, "--horizon", "1e300"), (*SENSITIVITY, "--horizon=0"),
-    (*SENSITIVITY, "--n", str(2**50)), (*SENSITIVITY, "--n", str(2**62)),
-    (*SENSITIVITY, "--n", str(2**50), "--method", "efast"),
-    (*SENSITIVITY, "--n", str(2**50), "--method", "responders", "--threshold", "1"),
+    (*SENSITIVITY, "--samples", str(2**50)), (*SENSITIVITY, "--samples", str(2**62)),
+    (*SENSITIVITY, "--samples", str(2**50), "--method", "efast"),
+    (*SENSITIVITY, "--samples", str(2**50), "--method", "responders", "--threshold", "1"),
     (*SENSITIVITY, "--range", "factor:nan"), (*SENSITIVITY, "--range", f"factor:{DIGITS}"),
     ("sensitivity", CLINICAL, "--parameters", "Kel_e=0:1e999"), ("sensitivity", CLINICAL, "--parameters", ""),
     (*SIMULATE, "--n", "100000000000"), (*SIMULATE, "--n", str(2**62)),
@@ -150,7 +151,7 @@ PATHS = [
 READERS = {
     "patients": (*SIMULATE, "--patients", "{file}"),
     "respond": ("respond", "{file}"),
-    "respond-patients": ("respond", "{own}", "--patients", "{file}"),
+    "respond-patients": ("respond", "{own}", "--events", "{file}"),
     "nca": ("nca", "{file}"),
     "fit": ("fit", CLINICAL, "{file}", "--estimate", "Kel_e"),
     "prior": (*FIT, "--prior", "{file}"),
@@ -426,6 +427,7 @@ SEEN = pd.DataFrame(
         "time": [0.0, 7.0, 28.0] * 2,
         "mprotein": 30.0,
         "sbcma": -1.0,
+        "mrd": 1e-4,
         "transgene": 9.0,
     }
 )
@@ -443,6 +445,7 @@ TABLES = {
         pd.concat([p, p.assign(arm="b"), p]), pd.concat([v, v.assign(arm="b"), v])),
     "a column less": lambda p, v: (p.drop(columns="end_day"), v),
     "no residual disease": lambda p, v: (p.drop(columns="mrd_lowest"), v),
+    "no residual disease at visits": lambda p, v: (p, v.drop(columns="mrd")),
     "negative": lambda p, v: (p, v.assign(mprotein=-1.0)),
     "infinite": lambda p, v: (p, v.assign(mprotein=float("inf"))),
     "lists": lambda p, v: (p, v.assign(mprotein=[[1.0]] * len(v))),

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import CensoredData, ecdf
 
 from cartsim.endpoints.survival import (
     Estimate,
@@ -18,6 +19,7 @@ from cartsim.endpoints.survival import (
     interval_censored,
     kaplan_meier,
     kaplan_meier_by,
+    largest_distance,
     log_rank,
 )
 from cartsim.errors import InputError
@@ -513,3 +515,16 @@ def test_importing_endpoints_is_cheap() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_the_largest_distance_is_that_of_scipys_curves():
+    rng = np.random.default_rng(5)
+    sides = [(np.round(rng.exponential(size, 40), 1) + 0.1, rng.random(40) < 0.7) for size in (6, 11)]
+    curves = [kaplan_meier(time, event) for time, event in sides]
+    steps = [ecdf(CensoredData(time[event], right=time[~event])).sf for time, event in sides]
+    shared = np.arange(0, min(curve.times[-1] for curve in curves) + 0.01, 0.05)
+    apart = np.abs(steps[0].evaluate(shared + 1e-9) - steps[1].evaluate(shared + 1e-9))
+    far, when = largest_distance(*curves)
+    assert far == pytest.approx(apart.max(), abs=1e-12)
+    assert when == pytest.approx(shared[np.argmax(apart > apart.max() - 1e-12)], abs=1e-6)
+    assert largest_distance(curves[0], curves[0]) == (0.0, 0.0)

@@ -18,7 +18,8 @@ from scipy.special import lambertw
 import cartsim
 from cartsim.engine import kernel, tableau
 from cartsim.engine.layout import LANES, Rows
-from cartsim.engine.rodas import Status
+from cartsim.engine.trajectories import Status
+from cartsim.regimen import Regimen, Retreatment
 
 MODELS = Path(__file__).parents[1] / "models"
 
@@ -398,6 +399,21 @@ def test_results_do_not_depend_on_neighbors_threads_or_chunks() -> None:
         np.testing.assert_array_equal(shuffled[name], whole[name][order])
         np.testing.assert_array_equal(np.concatenate([piece[name] for piece in pieces]), whole[name])
     np.testing.assert_array_equal(np.concatenate([piece.steps for piece in pieces]), whole.steps)
+
+
+def test_arrays_and_numbers_of_any_make_are_taken() -> None:
+    days, patients = np.arange(31), spread(3, ka=(0.05, 30), ke=(0.01, 5), V=(1, 100))
+    rule = {"state": "eliminated", "above_nadir": 2, "above": 1, "earliest": 3, "delay": 2}
+    exact = Retreatment(**{key: value if key == "state" else float(value) for key, value in rule.items()})
+    plain = run("one_compartment", days[::2].astype(float), None, patients, Regimen.single(100.0, retreatment=exact))
+    assert np.isfinite(plain.retreated).any()
+    frozen = np.arange(31.0)
+    frozen.flags.writeable = False
+    for times in (days[::2], frozen[::2], list(range(0, 31, 2)), np.arange(0, 31, 2, dtype=np.float32)):
+        seen = run("one_compartment", times, None, patients, Regimen.single(100, retreatment=Retreatment(**rule)))
+        for name in plain.values:
+            np.testing.assert_array_equal(seen[name], plain[name])
+        np.testing.assert_array_equal(seen.retreated, plain.retreated)
 
 
 # --- random models --------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 
 import cartsim
 from cartsim.engine import kernel
-from cartsim.engine.rodas import Status
+from cartsim.engine.trajectories import Status
 from cartsim.errors import InputError
 from cartsim.experiments import retreatment
 from cartsim.experiments import sweep as sweeps

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import cartsim
 from cartsim.cli.app import app
 from cartsim.engine import kernel
-from cartsim.engine.rodas import Status
+from cartsim.engine.trajectories import Status
 from cartsim.experiments.measures import Measure, read
 from cartsim.regimen import Infusion, Regimen
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from reference import rosenbrock
 
-from cartsim.engine import rodas, tableau
+from cartsim.engine import start, tableau
 
 S = tableau.STAGES
 
@@ -101,13 +101,13 @@ def test_rodas_is_stiffly_accurate_and_l_stable() -> None:
 
 
 def test_the_explicit_start_has_order_five() -> None:
-    a = rodas._DP_A
+    a = start.A
     square = np.zeros((7, 7))
     square[:, :6] = a
     b = square[-1]  # the last stage stands at the end of the step
     assert max(worst(b, order, square, square) for order in range(1, 6)) < 1e-13
     assert worst(b, 6, square, square) > 1e-6
-    embedded = b - rodas._DP_E
+    embedded = b - start.E
     assert max(worst(embedded, order, square, square) for order in range(1, 5)) < 1e-13
     assert worst(embedded, 5, square, square) > 1e-6
-    np.testing.assert_allclose(square.sum(axis=1), rodas._DP_C, atol=1e-14)
+    np.testing.assert_allclose(square.sum(axis=1), start.C, atol=1e-14)

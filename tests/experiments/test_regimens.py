@@ -20,7 +20,7 @@ from cartsim.endpoints.response import judge
 from cartsim.endpoints.rules import IMWG2016
 from cartsim.endpoints.survival import kaplan_meier
 from cartsim.errors import InputError
-from cartsim.experiments.regimens import Comparison, area_under_survival, common, compare
+from cartsim.experiments.regimens import Comparison, common, compare
 from cartsim.experiments.retreatment import Retreated, retreat
 from cartsim.population.patients import Patients
 from cartsim.population.population import Population
@@ -141,15 +141,6 @@ def test_cells_just_infused_are_not_measured(compared):
 def test_a_second_infusion_leaves_the_first_weeks_as_they_were(compared):
     table = compared.differences.set_index(["regimen", "endpoint"])
     assert table.loc["second on day 90", "AUC0-28"]["difference"] == pytest.approx(1, abs=1e-6)
-
-
-def test_survival_areas_are_those_of_kaplan_meier():
-    rng = np.random.default_rng(1)
-    time, event = rng.exponential(10, 200).round(1) + 0.1, rng.random(200) < 0.6
-    for tau in (3.0, 11.05, 20.0):
-        expected = kaplan_meier(time, event).restricted_mean(tau).value
-        assert area_under_survival(time, event, tau) == pytest.approx(expected)
-    assert area_under_survival(np.array([5.0]), np.array([False]), 9.0) == 9
 
 
 @pytest.mark.parametrize(

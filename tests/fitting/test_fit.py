@@ -106,7 +106,7 @@ def test_an_earlier_fit_is_the_prior_of_the_next(toy, tmp_path):
 def test_options_reach_the_fit(toy, tmp_path):
     free = tmp_path / "free.csv"
     pd.read_csv(toy.with_name("data.csv")).query("id == 1").drop(columns="y0").to_csv(free, index=False)
-    result = _call(toy, "--estimate", "k,y0", "--error", "lognormal:lloq=2,log=0.1", "--fix", "idle=2", "--start",
+    result = _call(toy, "--estimate", "k,y0", "--error", "lognormal:lloq=2,log=0.1", "--set", "idle=2", "--start",
                    "y0=8", "--limits", "y0=5:9", "--linear", "k", "--starts", "2", "--level", "0.9", "--profiles",
                    "no", "--no-pictures", "--out", tmp_path / "out", data=free)  # fmt: skip
     assert result.exit_code == 0, result.stderr
@@ -142,8 +142,8 @@ def test_a_search_without_an_end_is_said(toy, tmp_path, monkeypatch):
         (["--estimate", "k", "--prior", "none.csv"], "none.csv: there is no such file"),
         (["--estimate", "k", "--prior", "data.csv"], "no column name, estimate, rse; give the estimates.csv of a fit"),
         (["--estimate", "idle", "--prior", "table1"], "--prior table1: it knows nothing of idle"),
-        (["--estimate", "k", "--fix", "k=1"], "--fix k: it is also to be estimated"),
-        (["--estimate", "k", "--fix", "q=1"], "has no parameter 'q'"),
+        (["--estimate", "k", "--set", "k=1"], "--set k: it is also to be estimated"),
+        (["--estimate", "k", "--set", "q=1"], "has no parameter 'q'"),
         (["--estimate", "k", "--start", "y0=1"], "--start y0: it is not estimated"),
         (["--estimate", "k", "--limits", "k=1"], "--limits k=1: write NAME=LOW:HIGH"),
         (["--estimate", "k", "--limits", "k=1:2"], "the start 0.1 is outside its limits 1 to 2"),
@@ -167,9 +167,12 @@ def test_bad_options_are_one_line(toy, tmp_path, monkeypatch, words, message):
 
 def test_predictions_show_curves_and_points(found):
     curves, residuals = found.predict(), found.residuals()
-    figure = plots.predictions(curves, residuals)
+    figure = found.plot.predictions()
     axes = [axis for axis in figure.axes if axis.get_visible() and axis.lines]
-    assert [axis.get_title() for axis in axes] == ["y", "twice"]
+    assert [axis.get_ylabel() for axis in axes] == ["y (mg)", "twice (mg)"]
+    bare = plots.predictions(curves, residuals, time="hours", units={"y": "cell/uL"})
+    assert [axis.get_ylabel() for axis in bare.axes] == ["y (cell/µL)", "twice"]
+    assert {axis.get_xlabel() for axis in bare.axes} == {"Time (hours)"}
     of_y = residuals[residuals["output"] == "y"]
     drawn = [line for line in axes[0].lines if line.get_linestyle() == "None"]
     points = np.concatenate([line.get_ydata() for line in drawn])
@@ -182,9 +185,11 @@ def test_predictions_show_curves_and_points(found):
 
 def test_residuals_show_each_measured_value_three_times(found):
     table = found.residuals()
-    figure = plots.residuals(table)
-    axes = figure.axes
+    axes = found.plot.residuals().axes
     assert len(axes) == 6
+    shown = [(axis.get_xlabel(), axis.get_ylabel()) for axis in axes[:3]]
+    assert shown[0] == ("Predicted y (mg)", "Observed y (mg)")
+    assert shown[1:] == [(x, "Weighted residual (SDs)") for x in ("Predicted y (mg)", "Time (days)")]
     seen = table[(table["output"] == "twice") & ~table["below"]]
     np.testing.assert_array_equal(axes[3].lines[0].get_ydata(), seen["observed"])
     np.testing.assert_array_equal(axes[5].lines[0].get_ydata(), seen["weighted"])

@@ -71,7 +71,7 @@ TINY: dict[str, tuple[list[str], dict[str, str | None]]] = {
     "judge": (["stored"], {}),
     "respond": (["respond.csv"], {}),
     "nca": (["nca.csv"], {}),
-    "sweep": ([], {"--dose": "50e6,800e6", "--burden": "20,50", "--no-pictures": None, "--out": "out", "--n": "3"}),
+    "sweep": ([], {"--over": "burden=20,50", "--no-pictures": None, "--out": "out", "--n": "3"}),
     "dose-response": ([], {"--dose": "10e6,50e6", "--burden": "fixed", "--landmarks": "6", "--n": "4",
                            "--no-pictures": None, "--out": "out"}),
     "regimens": ([], {"--n": "4", "--no-retreat": None, "--no-pictures": None, "--out": "out"}),
@@ -80,9 +80,9 @@ TINY: dict[str, tuple[list[str], dict[str, str | None]]] = {
     "figure": ([], {}),
     "fit": (["bb2121_clinical", "fit.csv"], {"--estimate": "Kexp_max", "--starts": "1", "--profiles": "no",
                                              "--no-pictures": None, "--out": "out"}),
-    "fit-responses": (["responses.csv"], {"--draws": "10", "--parameters": "Kkill_max", "--no-pictures": None,
+    "fit-responses": (["responses.csv"], {"--draws": "10", "--estimate": "Kkill_max", "--no-pictures": None,
                                           "--out": "out"}),
-    "population": (["responses.csv"], {"--explore": "3", "--smooth": "2", "--parameters": "Kkill_max",
+    "population": (["responses.csv"], {"--explore": "3", "--smooth": "2", "--estimate": "Kkill_max",
                                        "--no-pictures": None, "--out": "out"}),
 }  # fmt: skip
 

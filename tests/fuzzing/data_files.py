@@ -17,7 +17,7 @@ from fuzzing.case import REFUSED, RIGHT, Case
 # Which file each call reads; "stored/..." is a stored trial's.
 _READERS: tuple[tuple[str, str, dict[str, str | None]], ...] = (
     ("respond", "respond.csv", {}),
-    ("respond", "listed.csv", {"--patients": "listed.csv"}),
+    ("respond", "listed.csv", {"--events": "listed.csv"}),
     ("nca", "nca.csv", {}),
     ("simulate", "patients.csv", {"--patients": "patients.csv"}),
     ("fit", "fit.csv", {}),

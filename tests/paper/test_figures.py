@@ -20,6 +20,7 @@ from cartsim import InputError
 from cartsim.cli.app import app
 from cartsim.observations import example
 from cartsim.paper import FIGURES, Drawn, figure
+from cartsim.paper.individuals import four
 
 POINTS = Path(__file__).parents[2].parent / "shared" / "data" / "xenograft_fig2b.csv"
 needs_points = pytest.mark.skipif(not POINTS.exists(), reason="the points of Figure 2b are not beside the checkout")
@@ -244,6 +245,46 @@ def test_5b_observed_curves_are_those_of_the_file(drawn):
     assert "no real patient" in said(drawn["5b"].caption)
 
 
+def test_5a_has_the_four_patients_of_the_paper(drawn):
+    """PD, SD, VGPR, CR; where nobody has one at best, the next, which the caption says."""
+    names = ["PD", "SD", "VGPR", "CR"]
+
+    def patients(*courses: str) -> pd.DataFrame:
+        rows = [(i, day, name) for i, course in enumerate(courses) for day, name in enumerate(course.split())]
+        return pd.DataFrame(rows, columns=["id", "time", "observed"])
+
+    shown = four(patients("SD SD SD", "VGPR VGPR", "SD VGPR VGPR", "PR CR", "MR MR PD", "SD PD"))
+    assert list(shown) == [5, 0, 2, 3]
+    assert [name in said for name, said in zip(names[1:], list(shown.values())[1:], strict=True)] == [True] * 3
+    shown = four(patients("PR PR", "VGPR VGPR", "CR CR"))
+    assert list(shown) == [0, 1, 2]
+    assert "as nobody else has SD" in shown[0]
+    assert len(drawn["5a"].figure.axes) == 4
+
+
+def test_s2_shows_every_patient(drawn):
+    given = pd.read_csv(example(), comment="#")
+    assert drawn["S2"].frame["id"].nunique() == given["id"].nunique() == len(drawn["S2"].figure.axes) - 3 == 33
+
+
+def test_5b_says_how_far_the_curves_are_apart(drawn):
+    """Both curves of each group as they stand in the frame, on all their steps."""
+    text, table = said(drawn["5b"].caption), drawn["5b"].frame
+    assert "days apart" not in text
+    found = re.findall(r"(\d+) points, month (\d+): observed (\d+) %, fitted (\d+) %, (\d+) and (\d+) at risk", text)
+    assert len(found) == table["group"].nunique()
+    for numbers, (_, both) in zip(found, table.groupby("group", sort=False), strict=True):
+        points, month, observed, fitted, risk, _ = map(int, numbers)
+        one, two = (both[both["kind"] == kind].set_index("time") for kind in ("observed", "fitted"))
+        steps = pd.concat([one["survival"], two["survival"]], axis=1, keys=["one", "two"]).sort_index().ffill()
+        apart = 100 * (steps["one"] - steps["two"]).abs()
+        assert points == round(apart.max())
+        assert month == round(apart.idxmax())
+        assert (observed, fitted) == tuple((100 * steps.loc[apart.idxmax()]).round())
+        assert risk == one.loc[apart.idxmax(), "n_risk"]
+    assert "not how a trial judges" in text
+
+
 def test_6b_is_flat_and_says_so(drawn):
     table = drawn["6b"].frame
     totals = table.groupby(["population", "dose", "landmark"])["percent"].sum()
@@ -279,8 +320,39 @@ def test_6a_is_the_first_patients(drawn):
     assert "less than one cell" in text
 
 
+def test_1_has_every_state_and_process(drawn):
+    figure, table = drawn["1"].figure, drawn["1"].frame
+    assert len(figure.axes) == table["model"].nunique() == 3
+    for axis, (name, rows) in zip(figure.axes, table.groupby("model", sort=False), strict=True):
+        model = cartsim.load(name)
+        words = {text.get_text() for text in axis.texts}
+        assert set(model.states) <= words
+        assert set(rows["rate"]) <= words
+
+
+def test_s3_shows_all_of_them(drawn):
+    assert (drawn["S3"].frame.groupby("dose")["id"].nunique() == 1000).all()
+    assert "all 1000 virtual patients" in said(drawn["S3"].caption)
+
+
+def test_letters_once_each_and_no_title_in_the_art(drawn):
+    for name, each in drawn.items():
+        assert each.figure.get_suptitle() == "", name
+        letters = [axis.get_title(loc="left") for axis in each.figure.axes if axis.get_title(loc="left")]
+        assert len(letters) == len(set(letters)), name
+
+
+def test_no_legend_takes_a_quarter_of_the_width_from_the_panels(drawn):
+    for name, each in drawn.items():
+        each.figure.draw_without_rendering()
+        right = max(axis.get_position().x1 for axis in each.figure.axes)
+        assert right > 0.9, name
+
+
 def test_pictures_tables_and_captions_are_written(drawn, tmp_path):
     for name, each in drawn.items():
+        if name in ("S2", "S3"):
+            continue  # as 5a and 6a, and slow
         paths = each.save(tmp_path / "new", f"figure_{name}")
         assert [path.name for path in paths] == [f"figure_{name}{end}" for end in (".png", ".csv", ".txt")]
         assert paths[0].stat().st_size > 20_000
@@ -290,7 +362,7 @@ def test_pictures_tables_and_captions_are_written(drawn, tmp_path):
         assert paths[2].read_text("utf-8") == each.caption + "\n"
         assert each.caption.startswith(f"Figure {name}. ")
         assert max(map(len, each.caption.splitlines())) <= 100
-    assert len(list((tmp_path / "new").iterdir())) == 3 * len(drawn)
+    assert len(list((tmp_path / "new").iterdir())) == 3 * (len(drawn) - 2)
 
 
 def test_measured_points_are_drawn(tmp_path):
@@ -304,6 +376,46 @@ def test_measured_points_are_drawn(tmp_path):
     ]
     points = [line for axis in each.figure.axes for line in axis.lines if line.get_marker() == "o"]
     assert [line.get_xydata().tolist() for line in points if len(line.get_xdata())] == [[[1, 90]], [[3, 20.5]]]
+
+
+def test_a_figure_in_every_format(drawn, tmp_path):
+    paths = drawn["2b"].save(tmp_path, "b", formats=("svg", "pdf"), dpi=300)
+    assert [path.name for path in paths] == ["b.svg", "b.pdf", "b.csv", "b.txt"]
+    assert paths[1].read_bytes().startswith(b"%PDF")
+
+
+def test_observed_means_are_drawn(tmp_path):
+    path = tmp_path / "means.csv"
+    path.write_text(
+        "series,dose,day,value,sd\ntransgene,450e6,14,20000,30000\ntransgene,50e6,14.03,100,\n"
+        "mprotein_change,150e6,28,-60,12\nsbcma_change,800e6,28,-95,4\n"
+    )
+    each = figure("3", data=path)
+    seen = each.frame[each.frame["source"] == "observed"]
+    assert seen["value"].tolist() == [20000, 100, -60, -95]
+    run = cartsim.simulate("bb2121_clinical", dose=450e6, times=[14], outputs=["transgene"])
+    assert seen["predicted"].iloc[0] == pytest.approx(run["transgene"][0, 0], rel=1e-4)
+    assert "transgene 1." in said(each.caption)
+    bars = [len(axis.containers) for axis in each.figure.axes]
+    assert bars == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("transgene,300e6,1,2,", "dose 3e+08 is not in the figure; give one of 5e+07, 1.5e+08"),
+        ("transgene,450e6,-1,2,", "days must lie from 0 to 365"),
+        ("transgene,450e6,1,0,", "transgene not above 0"),
+        ("mprotein_change,450e6,1,0,-1", "an sd is negative"),
+        ("mprotein_change,450e6,1,0,x", "line 2: sd is 'x'; give a number"),
+        ("mprotein,450e6,1,0,", "line 2: series 'mprotein' is not one of transgene"),
+    ],
+)
+def test_bad_means(tmp_path, row, message):
+    path = write(tmp_path / "means.csv", f"series,dose,day,value,sd\n{row}\n")
+    with pytest.raises(InputError) as error:
+        figure("3", data=path)
+    assert message in str(error.value)
 
 
 # --- bad input, and the command -----------------------------------------------------------------------
@@ -355,13 +467,13 @@ def test_bad_points(tmp_path, text, message):
 
 
 def test_bad_requests(tmp_path):
-    with pytest.raises(InputError, match="no figure '2c'; there are 2a, 2b, 3"):
+    with pytest.raises(InputError, match="no figure '2c'; there are 1, 2a, 2b, 3"):
         figure("2c")
-    with pytest.raises(InputError, match=r"figure 3 takes no data; leave out points\.csv"):
-        figure("3", data="points.csv")
+    with pytest.raises(InputError, match=r"figure 4 takes no data; leave out points\.csv"):
+        figure("4", data="points.csv")
     with pytest.raises(InputError, match="there is no such file"):
         figure("2b", data=tmp_path / "nothing.csv")
-    for words in (("2c",), ("3", "--data", "x.csv"), ("--data", "x.csv"), ("2b", "--data", "x.csv")):
+    for words in (("2c",), ("4", "--data", "x.csv"), ("--data", "x.csv"), ("2b", "--data", "x.csv")):
         result = call(*words, "--out", tmp_path / "new")
         assert result.exit_code == 2, words
         assert re.fullmatch(r"cartsim: [^\n]+\n", result.stderr)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from io import BytesIO
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import cartsim as cs
@@ -19,11 +20,7 @@ DAYS = (0, 1, 3, 7, 14, 21, 28, 60, 120, 180)
 NAMES = ["Kexp_max", "EC50_exp", "K12"]
 
 
-@pytest.fixture(autouse=True)
-def _no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.usefixtures("_no_warnings")
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +37,14 @@ def results(trial) -> dict[str, cs.results.Result]:
     regimens = {"single": 450e6, "double": 900e6}
     box = cs.ranges(model, NAMES, "factor")
     cmax, curve = cs.endpoint(model, "Cmax"), cs.endpoint(model, "transgene", times=DAYS[1:])
+    listed = pd.DataFrame({"id": range(20), "arm": ["low", "high"] * 10, "death_day": [100.0, *[np.nan] * 19]})
     mortal = cs.Trial(population, [450e6], n=60, solver=cs.Solver(extinction=1.0))
     return {
         "typical": cs.simulate(model, 450e6, DAYS),
         "few": cs.simulate(cs.Patients(model, {"dose": [50e6, 450e6]}), None, DAYS),
         "many": cs.simulate(population, 450e6, DAYS, ["transgene", "mprotein_change"], n=30),
         "trial": trial,
+        "responses": cs.respond("trial_synthetic", cs.IMWG2016(), patients=listed),
         "sweep": cs.sweep(model, {"dose": [150e6, 450e6], "burden": [20, 50, 80]}),
         "rates": cs.sweep_trials(cs.Trial(population, [450e6], n=20), {"dose": [150e6, 450e6], "burden": [20, 80]}),
         "doses": cs.dose_response(population, [50e6, 150e6, 450e6], n=20),
@@ -68,7 +67,10 @@ ALL = {
     "many": {"over_time": {"outputs": "mprotein_change"}},
     "trial": {
         "overview": {},
-        "survival": {},
+        "survival": {"endpoint": "DOR"},
+        "landmark": {"by": "MRD"},
+        "incidence": {"of": "response", "arm": "450e6"},
+        "residual": {"limit": 1e-4},
         "responses": {"at": "best"},
         "response_over_time": {"arm": "450e6"},
         "kinetics": {},
@@ -79,6 +81,7 @@ ALL = {
         "swimmer": {"arm": "450e6"},
         "exposure": {"measure": "Cmax"},
     },
+    "responses": {"survival": {"endpoint": "OS"}, "landmark": {"month": 3}, "incidence": {"arm": "low"}},
     "sweep": {"contours": {"names": "Tmax"}},
     "rates": {"contours": {"names": "CR"}},
     "doses": {"response": {"landmark": 6}, "exposure": {"measure": "Tmax"}},
@@ -97,7 +100,7 @@ DRAWN = [(of, name) for of, names in ALL.items() for name, options in names.item
 
 def rendered(figure):
     assert isinstance(figure, Figure)
-    figure.savefig(BytesIO(), format="png", dpi=30)
+    FigureCanvasAgg(figure).draw()
     return figure
 
 

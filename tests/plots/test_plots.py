@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import warnings
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex, to_rgb
+from PIL import Image
 
 from cartsim import plots
 from cartsim.endpoints.rules import Response, labels
@@ -28,11 +29,7 @@ VISITS = np.array([28.0, 61, 91, 183, 365])
 ARMS = ("50e6", "450e6")
 
 
-@pytest.fixture(autouse=True)
-def _no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.usefixtures("_no_warnings")
 
 
 def curves(n=40, arms=ARMS, days=DAYS, seed=1):
@@ -53,7 +50,7 @@ def groups(n=40, arms=ARMS, seed=3):
 
 def drawn(figure):
     """The figure, rendered: whatever fails, fails here."""
-    figure.savefig(BytesIO(), format="png", dpi=40)
+    FigureCanvasAgg(figure).draw()
     return figure
 
 
@@ -187,9 +184,40 @@ def test_png_has_150_dpi_unless_told(tmp_path):
     assert np.allclose([width, height], 150 * figure.get_size_inches(), atol=1)
 
 
+def test_fonts_of_a_pdf_are_embedded_and_settings_stay(tmp_path):
+    before = dict(matplotlib.rcParams)
+    data = plots.save(plots.transgene(DAYS, curves()), tmp_path / "a.pdf").read_bytes()
+    assert b"/FontFile2" in data  # TrueType, type 42
+    assert b"/Type3" not in data
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("fonttype", ["path", "none"])
+def test_letters_of_an_svg_are_outlines_or_text_as_matplotlib_is_told(tmp_path, fonttype):
+    with matplotlib.rc_context({"svg.fonttype": fonttype}):
+        text, again = (plots.save(plots.transgene(DAYS, curves()), tmp_path / f"{i}.svg").read_text() for i in (1, 2))
+    assert text == again
+    assert ("<text" in text) == (fonttype == "none")
+
+
+def test_a_title_can_be_left_out_and_is_known_all_the_same(tmp_path):
+    figure = plots.transgene(DAYS, curves())
+    with_title = Image.open(plots.save(figure, tmp_path / "a.png", dpi=50))
+    without = Image.open(plots.save(figure, tmp_path / "b.png", dpi=50, title=False))
+    top = [np.asarray(picture.convert("L"))[:12] for picture in (with_title, without)]
+    assert top[0][:, :60].min() < 120 < top[1][:, :60].min()
+    assert with_title.info["Title"] == without.info["Title"] == figure.get_suptitle() != ""
+
+
+@pytest.mark.parametrize("dpi", [0, -1, 9.9, 2401, float("nan"), float("inf")])
+def test_dots_per_inch_that_no_picture_has(tmp_path, dpi):
+    with pytest.raises(InputError, match="give dots per inch from 10 to 2400"):
+        plots.save(plots.transgene(DAYS, curves()), tmp_path / "a.png", dpi=dpi)
+
+
 def test_save_refuses(tmp_path):
     figure = plots.response_bars({"6 months": groups()})
-    with pytest.raises(InputError, match=r"\.png, \.pdf, \.svg"):
+    with pytest.raises(InputError, match=r"\.png, \.svg, \.pdf"):
         plots.save(figure, tmp_path / "a.gif")
     with pytest.raises(InputError, match="No such file"):
         plots.save(figure, tmp_path / "missing" / "a.png")
@@ -337,8 +365,8 @@ def test_spider_has_the_first_patients_in_their_colors():
     values, best = changes(300), groups(300)
     figure = drawn(plots.spider(DAYS, values, best))
     assert titles(figure) == [
-        "a1  50 × 10⁶ cells, first 250 of 300",
-        "a2  450 × 10⁶ cells, first 250 of 300",
+        "50 × 10⁶ cells, first 250 of 300",
+        "450 × 10⁶ cells, first 250 of 300",
     ]
     for axis, arm in zip(all_axes(figure), ARMS, strict=True):
         lines = {c.get_label(): c for c in axis.collections}
@@ -350,7 +378,7 @@ def test_spider_has_the_first_patients_in_their_colors():
             own = values[arm][:250][labels(best[arm][:250]) == name]
             for segment, row in zip(collection.get_segments(), own, strict=True):
                 np.testing.assert_allclose(segment, np.column_stack([DAYS / MONTH, row]))
-    assert all_axes(figure)[0].get_ylabel() == "Serum M-protein (% change from baseline)"
+    assert all_axes(figure)[0].get_ylabel() == "Serum M-protein\n(% change from baseline)"
     assert "CR: complete response" in legend_texts(figure)
 
 

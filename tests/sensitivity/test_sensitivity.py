@@ -35,11 +35,7 @@ BOX = {name: Range("uniform", 0.0, -np.pi, np.pi) for name in ("x1", "x2", "x3")
 A, B = 7.0, 0.1
 
 
-@pytest.fixture(autouse=True)
-def _no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.usefixtures("_no_warnings")
 
 
 @pytest.fixture(scope="module")
@@ -618,7 +614,7 @@ def test_pictures_show_what_they_are_given(one, tmp_path):
     assert {axis.get_title() for axis in drawn[-1].axes[:2]} == {"Early", "Late"}
     with pytest.raises(InputError, match="along time"):
         pictures.index_bars(along.table, endpoint="C")
-    with pytest.raises(InputError, match="the table has no time"):
+    with pytest.raises(InputError, match="the table has no column time"):
         pictures.elasticity_map(found.table, endpoint="C")
     with pytest.raises(InputError, match="Q is not among"):
         pictures.convergence(found.convergence(), endpoint="C", named=["Q"])
@@ -646,7 +642,7 @@ def command(*words):
 
 def test_command_writes_tables_pictures_and_what_made_them(tmp_path):
     names = "Kexp_max,Kel_e,Kel_m,burden=20:95"
-    result = command("bb2121_clinical", "--parameters", names, "--n", 16, "--out", tmp_path / "a")
+    result = command("bb2121_clinical", "--parameters", names, "--samples", 16, "--out", tmp_path / "a")
     assert result.exit_code == 0, result.stderr
     assert "variance of the logarithm" in result.stdout
     table = pd.read_csv(tmp_path / "a" / "indices.csv")
@@ -658,12 +654,12 @@ def test_command_writes_tables_pictures_and_what_made_them(tmp_path):
         "indices.csv", "convergence.csv", "sensitivity.json", "indices.png", "convergence.png"
     }  # fmt: skip
 
-    words = ("--parameters", names, "--endpoint", "transgene", "--times", "1:60:6,90:360:90", "--n", 16)
+    words = ("--parameters", names, "--endpoint", "transgene", "--times", "1:60:6,90:360:90", "--samples", 16)
     assert command("bb2121_clinical", *words, "--out", tmp_path / "b").exit_code == 0
     means = pd.read_csv(tmp_path / "b" / "phases.csv")
     assert list(means["phase"].unique()) == ["expansion", "contraction", "persistence"]
 
-    growth = ("--parameters", "K=0.05:0.2,g=0.05:0.2", "--endpoint", "C@40", "--n", 64, "--no-pictures")
+    growth = ("--parameters", "K=0.05:0.2,g=0.05:0.2", "--endpoint", "C@40", "--samples", 64, "--no-pictures")
     assert "runs have no finite result" in command(ONE, *growth, "--out", tmp_path / "d").stderr
     result = command(ONE, *growth, "--failed", "drop", "--out", tmp_path / "d")
     assert result.exit_code == 0, result.stderr
@@ -677,7 +673,7 @@ def test_command_writes_tables_pictures_and_what_made_them(tmp_path):
     assert left == {"elasticities.csv", "tornado.csv", "sensitivity.json"}
 
     words = ("--parameters", names, "--method", "responders", "--endpoint", "mprotein_fall", "--threshold", 90)
-    result = command("bb2121_clinical", *words, "--n", 200, "--out", tmp_path / "c")
+    result = command("bb2121_clinical", *words, "--samples", 200, "--out", tmp_path / "c")
     assert result.exit_code == 0, result.stderr
     assert len(pd.read_csv(tmp_path / "c" / "responders.csv")) == 4
 
@@ -687,8 +683,8 @@ def test_command_writes_tables_pictures_and_what_made_them(tmp_path):
     [
         (("--parameters", "Kel_x"), "did you mean"),
         (("--parameters", "Kg"), "Kg has no iiv"),
-        (("--parameters", "Kel_e", "--n", "1000"), "power of two"),
-        (("--parameters", "Kel_e", "--method", "efast", "--n", "20"), "65 or more"),
+        (("--parameters", "Kel_e", "--samples", "1000"), "power of two"),
+        (("--parameters", "Kel_e", "--method", "efast", "--samples", "20"), "65 or more"),
         (("--parameters", "Kel_e", "--method", "guess"), "--method 'guess'"),
         (("--parameters", "Kel_e", "--method", "responders"), "needs --threshold"),
         (("--parameters", "Kel_e", "--range", "factor:two"), "--range factor:two"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 from statsmodels.stats.proportion import proportion_confint
 
 import cartsim as cs
@@ -23,13 +24,16 @@ def result() -> cs.TrialResult:
     return cs.Trial(cs.Population("bb2121_clinical"), [150e6, 450e6], 80, cs.Protocol(conduct=conduct)).run()
 
 
-def test_rates_are_counts_of_the_table_with_wilson_limits(result):
+def test_rates_are_counts_of_the_table_with_limits(result):
     rates = result.responses()
     row = rates.query("arm == '450e6' and endpoint == 'best response' and category == 'CR'").iloc[0]
     count = int((result.arm("450e6")["best"] == "CR").sum())
     low, high = proportion_confint(count, 80, method="wilson")
     assert (row["n"], row["count"]) == (80, count)
     assert (row["low"], row["high"]) == pytest.approx((100 * low, 100 * high))
+    exact = binomtest(count, 80).proportion_ci(method="exact")
+    assert (row["exact_low"], row["exact_high"]) == pytest.approx((100 * exact.low, 100 * exact.high))
+    assert ((rates["exact_low"] >= 0) & (rates["exact_high"] <= 100)).all()
     assert result.summary.set_index("arm").loc["450e6", "CR"] == pytest.approx(100 * count / 80)
 
 
@@ -37,9 +41,12 @@ def test_survival_is_that_of_the_patients(result):
     rows = result.arm("150e6")
     expected = kaplan_meier(rows["pfs_time"] / MONTH, rows["pfs_event"])
     pd.testing.assert_frame_equal(result.survival("PFS", arm="150e6").frame(), expected.frame())
-    for call in (lambda: result.survival("OS", arm="150e6"), lambda: result.survival(arm="151e6")):
-        with pytest.raises(InputError, match=r"no survival endpoint 'OS'|no arm '151e6' in this trial; did you mean"):
-            call()
+    with pytest.raises(InputError, match=r"no survival endpoint 'EFS'; there are PFS, OS, DOR, TTR, TTBR"):
+        result.survival("EFS", arm="150e6")
+    with pytest.raises(InputError, match="no arm '151e6' here; did you mean"):
+        result.survival(arm="151e6")
+    with pytest.raises(InputError, match="which arm"):
+        result.survival()
 
 
 def test_chunks_and_threads_change_nothing(result):
@@ -59,7 +66,8 @@ def test_the_contract_of_results(result, tmp_path: Path):
     assert len(repr(result)) < 1500
     assert "<table" in result._repr_html_()
     names = {path.name for path in result.save(tmp_path)}
-    assert names == {"patients.parquet", "visits.parquet", "responses.csv", "pfs.csv", "summary.json"}
+    tables = {"responses.csv", "survival.csv", "pfs.csv", "comparisons.csv"}
+    assert names == {"patients.parquet", "visits.parquet", "summary.json"} | tables
     assert json.loads((tmp_path / "summary.json").read_text())["made_by"]["seed"] == 2021
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "patients.parquet"), result.patients)
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cartsim.cli.design import error_models, names, one_dose
 from cartsim.cli.grammar import parse_assignments
-from cartsim.cli.options import Jobs, Name
-from cartsim.cli.output import interruptible, new_table, show_tables, write_table
+from cartsim.cli.options import Dose, Errors, Estimate, Jobs, Name, Out, Pictures, Seed, Settings
+from cartsim.cli.output import interruptible, new_table, show_tables
 from cartsim.cli.process import note
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
+from cartsim.files import save_tables
 from cartsim.model.model import choices
 from cartsim.tables import finite_number, read_table
 
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 PROFILES = ("all", "others", "none", "no")
 _FILES = ("estimates.csv", "correlation.csv", "starts.csv", "residuals.csv", "predictions.csv", "profiles.csv",
           "fit.json", "predictions.png", "residuals.png", "profiles.png")  # fmt: skip
-_SUMMARY = ("converged", "message", "objective", "log_likelihood", "aic", "bic", "n_observations", "not_identified",
-            "remarks", "level")  # fmt: skip
-_UNITS = {"day": "days", "h": "hours"}
 _TABLE1 = "table1"
 
 
@@ -43,23 +40,13 @@ def fit(
             help="CSV file: id, time, output, value; and where they differ between ids dose, variant, covariates."
         ),
     ],
-    estimate: Annotated[str, typer.Option(help="Parameters to estimate, with commas between; the rest is fixed.")],
-    error: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[OUTPUT=]KIND",
-            help="additive, proportional, combined or lognormal, of all or of one output; settings behind a colon: "
-            "transgene=lognormal:lloq=50, or add, prop, log to fix an SD. By default proportional.",
-        ),
-    ] = None,
+    estimate: Estimate,
+    error: Errors = None,
     prior: Annotated[
         str | None,
         typer.Option(help="table1 (values and RSE of the model file), or the estimates.csv of an earlier fit."),
     ] = None,
-    fix: Annotated[
-        list[str] | None,
-        typer.Option("--fix", metavar="NAME=VALUE", help="Another value of a parameter that is not estimated."),
-    ] = None,
+    set_: Settings = None,
     start: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Where the search begins, other than at the model's value."),
@@ -68,11 +55,9 @@ def fit(
     linear: Annotated[
         str, typer.Option(help="Parameters estimated as they are and not as logarithms, with commas between.")
     ] = "",
-    dose: Annotated[
-        float | None, typer.Option(help="Cells infused at time 0, where the data have no column dose.")
-    ] = None,
+    dose: Dose = None,
     starts: Annotated[int, typer.Option(min=1, max=1000, help="Searches, from places around the start.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of these places.")] = 2021,
+    seed: Seed = 2021,
     profiles: Annotated[
         str,
         typer.Option(
@@ -82,15 +67,14 @@ def fit(
     ] = "all",
     level: Annotated[float, typer.Option(help="Of limits of confidence.")] = 0.95,
     jobs: Jobs = 1,
-    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the PNG pictures.")] = True,
-    out: Annotated[Path, typer.Option(help="Folder for all files; those of an earlier fit are replaced.")] = Path(
-        "fit"
-    ),
+    pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
+    out: Out = Path("fit"),
 ) -> None:
     """Estimate parameters from observations: table, files, pictures.
 
-    Maximum likelihood on the pooled data of all ids, or maximum posterior with --prior. Prints estimates, relative
-    standard errors and limits; exits with 1, all files written, when the search did not converge.
+    Maximum likelihood on the pooled data of all ids, or maximum posterior with --prior. Errors are proportional
+    unless --error says otherwise; --dose is for data without a column dose. Prints estimates, relative standard
+    errors and limits; exits with 1, all files written, when the search did not converge.
     """
     from cartsim.fitting import DataSet, Problem, fit_problem
     from cartsim.model.reader import load
@@ -99,16 +83,16 @@ def fit(
     if profiles not in PROFILES:
         raise InputError(f"--profiles {profiles}: choose from {', '.join(PROFILES)}")
     chosen = load(model)
-    wanted = _estimated(estimate, start or [], limits or [], linear)
-    names = [each.name for each in wanted]
-    fixed = parse_assignments(fix or [])
+    wanted = _estimated(estimate or "", start or [], limits or [], linear)
+    free = [each.name for each in wanted]
+    fixed = parse_assignments(set_ or [])
     for name in fixed:
-        if name in names:
-            raise InputError(f"--fix {name}: it is also to be estimated; leave out one of the two")
+        if name in free:
+            raise InputError(f"--set {name}: it is also to be estimated; leave out one of the two")
     chosen = chosen.override(fixed)
     observed = read_observations(data)
-    dataset = DataSet(chosen.name, chosen, observed, _errors(error or [], observed), dose)
-    problem = Problem([dataset], wanted, _priors(prior, chosen, names))
+    dataset = DataSet(chosen.name, chosen, observed, _errors(error or [], observed), one_dose(dose))
+    problem = Problem([dataset], wanted, _priors(prior, chosen, free))
 
     def work() -> Fit:
         with warnings.catch_warnings():
@@ -121,7 +105,7 @@ def fit(
         for remark in found.warnings:
             note(remark)
         curves = {} if profiles == "no" else interruptible(lambda: found.profiles(priors=profiles, n_jobs=jobs))
-        _write(found, curves, stage, pictures, _UNITS.get(chosen.time, chosen.time))
+        _write(found, curves, stage, pictures)
     if not found.converged:
         raise typer.Exit(1)
 
@@ -129,23 +113,19 @@ def fit(
 # --- options --------------------------------------------------------------------------------------------
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
 def _estimated(estimate: str, start: Sequence[str], limits: Sequence[str], linear: str) -> list[Estimated]:
     """What to estimate, with the starts, limits and scales that options give for it."""
     from cartsim.fitting import Estimated
 
-    names = _names(estimate)
+    wanted = names(estimate)
     starts, ends = parse_assignments(start), _limits(limits)
-    for option, given in (("--start", starts), ("--limits", ends), ("--linear", _names(linear))):
+    for option, given in (("--start", starts), ("--limits", ends), ("--linear", names(linear))):
         for name in given:
-            if name not in names:
-                raise InputError(f"{option} {name}: it is not estimated{choices(name, names)}")
+            if name not in wanted:
+                raise InputError(f"{option} {name}: it is not estimated{choices(name, wanted)}")
     return [
-        Estimated(name, starts.get(name), "linear" if name in _names(linear) else "log", *ends.get(name, (None, None)))
-        for name in names
+        Estimated(name, starts.get(name), "linear" if name in names(linear) else "log", *ends.get(name, (None, None)))
+        for name in wanted
     ]
 
 
@@ -166,20 +146,8 @@ def _errors(texts: Sequence[str], observed: Observations) -> ErrorModel | dict[s
     """One error model for all outputs, or one for each."""
     from cartsim.fitting import ErrorModel
 
-    known = [field.name for field in fields(ErrorModel) if field.name != "kind"]
-    general, own = ErrorModel(), {}
-    for text in texts:
-        head, _, rest = (part.strip() for part in text.partition(":"))
-        output, equals, kind = (part.strip() for part in head.rpartition("="))
-        settings = parse_assignments(_names(rest))
-        for name in settings:
-            if name not in known:
-                raise InputError(f"--error {text}: no setting {name!r}; choose from {', '.join(known)}")
-        model = ErrorModel(kind, **settings)
-        if not equals:
-            general = model
-        else:
-            own[output] = model
+    own = error_models(texts)
+    general = own.pop("", ErrorModel())
     if not own:
         return general
     for output in own:
@@ -246,36 +214,23 @@ def _quality(found: Fit) -> str:
     )
 
 
-def _write(found: Fit, curves: dict[str, Any], stage: Path, pictures: bool, time: str) -> None:
+def _write(found: Fit, curves: dict[str, Any], stage: Path, pictures: Pictures) -> None:
     import pandas as pd
 
-    from cartsim.plots import estimation as draw
-    from cartsim.plots import save
+    from cartsim.plots import profiles as draw_profiles
 
-    residuals, predictions = found.residuals(), found.predict()
-    write_table(found.estimates, stage / "estimates.csv")
-    write_table(found.correlation.rename_axis("name").reset_index(), stage / "correlation.csv")
-    write_table(found.starts, stage / "starts.csv")
-    write_table(residuals, stage / "residuals.csv")
-    write_table(predictions, stage / "predictions.csv")
+    tables, said = found.tables(), ("low", "high", "identified", "improvement")
     if curves:
         parts = [each.curve.assign(name=name) for name, each in curves.items()]
-        write_table(pd.concat(parts, ignore_index=True), stage / "profiles.csv")
+        tables["profiles.csv"] = pd.concat(parts, ignore_index=True)
+    profiles = {name: {key: _finite(getattr(each, key)) for key in said} for name, each in curves.items()}
+    save_tables(stage, tables, ("fit.json", found.about() | {"profiles": profiles}))
     if pictures:
-        save(draw.predictions(predictions, residuals, time=time), stage / "predictions.png")
-        if not residuals["below"].all():
-            save(draw.residuals(residuals), stage / "residuals.png")
+        pictures.save(found.plot.predictions(), stage / "predictions.png")
+        if not tables["residuals.csv"]["below"].all():
+            pictures.save(found.plot.residuals(), stage / "residuals.png")
         if curves:
-            save(draw.profiles(list(curves.values())), stage / "profiles.png")
-    summary = {name: getattr(found, name) for name in _SUMMARY} | {
-        "profiles": {
-            name: {key: _finite(getattr(each, key)) for key in ("low", "high", "identified", "improvement")}
-            for name, each in curves.items()
-        },
-        "made_by": found.made_by,
-    }
-    text = json.dumps({key: _finite(value) for key, value in summary.items()}, indent=2)
-    (stage / "fit.json").write_text(text + "\n")
+            pictures.save(draw_profiles(list(curves.values())), stage / "profiles.png")
 
 
 def _finite(value: Any) -> Any:

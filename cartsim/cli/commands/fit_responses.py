@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,11 +10,12 @@ import numpy as np
 import typer
 
 from cartsim.cli.grammar import parse_assignments
-from cartsim.cli.options import Jobs
-from cartsim.cli.output import interruptible, new_table, show_tables, write_table
+from cartsim.cli.options import Criteria, Errors, Estimate, Jobs, Omegas, Out, Pictures, Seed
+from cartsim.cli.output import interruptible, new_table, show_tables
 from cartsim.cli.process import note
 from cartsim.cli.run import filled
 from cartsim.errors import InputError, choices
+from cartsim.files import save_tables
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,49 +28,29 @@ _FILES = ("parameters.csv", "shrinkage.csv", "patients.csv", "categories.csv", "
           "pfs.png")  # fmt: skip
 
 Data = Annotated[
-    str,
-    typer.Argument(help="CSV file: id, dose, time, category or output and value; or crb401_synthetic, an example."),
+    str, typer.Argument(help="CSV file: id, dose, time, category or output and value; or crb401_synthetic, an example.")
 ]
 ModelOption = Annotated[str, typer.Option(help="A model's name, or the path of a .toml file.")]
-Bins = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Limit of a category in percent change, such as cr=-95."),
-]
 Progression = Annotated[
     str, typer.Option(help="PD is a rise above the lowest value so far (nadir) or above the baseline (baseline).")
 ]
 PdAbsolute = Annotated[float, typer.Option(help="Least rise in g/L of PD from the nadir; needs the column M0.")]
-Errors = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--error",
-        metavar="OUTPUT=KIND[:NAME=SD]",
-        help="additive, proportional, combined or lognormal, of an output or of category: category=lognormal:log=0.1.",
-    ),
-]
 
 
 def fit_responses(
     data: Data,
     model: ModelOption = "bb2121_clinical",
-    parameters: Annotated[
-        str | None,
-        typer.Option(help="Fitted for each patient; by default Kexp_max,Kkill_max,gamma_m, and gamma_b with sBCMA."),
-    ] = None,
-    omega: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=SD", help="Variability other than the model file's.")
-    ] = None,
-    bins: Bins = None,
+    estimate: Estimate = None,
+    omega: Omegas = None,
+    criteria: Criteria = None,
     progression: Progression = "nadir",
     pd_absolute: PdAbsolute = 0.0,
     error: Errors = None,
     draws: Annotated[int, typer.Option(min=1, max=1_000_000, help="Draws from the posterior of each patient.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of these draws.")] = 2021,
+    seed: Seed = 2021,
     jobs: Jobs = 1,
-    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the PNG pictures.")] = True,
-    out: Annotated[Path, typer.Option(help="Folder for all files; those of an earlier run are replaced.")] = Path(
-        "fit-responses"
-    ),
+    pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
+    out: Out = Path("fit-responses"),
 ) -> None:
     """Fit every patient to response categories: table, files, pictures.
 
@@ -80,9 +60,8 @@ def fit_responses(
     """
     from cartsim.fitting.individual import fit_individuals
 
-    rules, errors = category_rules(bins, progression, pd_absolute), error_models(error)
-    names = None if parameters is None else [name.strip() for name in parameters.split(",")]
-    chosen = estimated(names, omega, data, model, rules)
+    rules, errors = category_rules(criteria, progression, pd_absolute), of_outputs(error)
+    chosen = estimated(estimate, omega, data, model, rules)
     with filled(out, _FILES) as stage:
         fits = interruptible(
             lambda: fit_individuals(
@@ -98,13 +77,14 @@ def fit_responses(
 
 
 def estimated(
-    names: Sequence[str] | None, omega: Sequence[str] | None, data: str, model: str, rules: CategoryRules
+    estimate: str | None, omega: Sequence[str] | None, data: str, model: str, rules: CategoryRules
 ) -> Sequence[str] | dict[str, float | None] | None:
     """What is estimated, with the SDs that --omega gives; None for the default parameters and SDs."""
     from cartsim.fitting.data import patient_data
     from cartsim.fitting.individual import chosen_parameters
     from cartsim.model.reader import load
 
+    names: Sequence[str] | None = None if estimate is None else [name.strip() for name in estimate.split(",")]
     given = parse_assignments(omega or [])
     if not given:
         return names
@@ -116,33 +96,25 @@ def estimated(
     return {name: given.get(name) for name in names}
 
 
-def category_rules(bins: Sequence[str] | None, progression: str, pd_absolute: float) -> CategoryRules:
+def category_rules(criteria: Sequence[str] | None, progression: str, pd_absolute: float) -> CategoryRules:
     """The rules of the categories from options."""
     from cartsim.cli.design import settings_of
     from cartsim.endpoints.rules import SinghLandmark, rules_from
     from cartsim.fitting.data import CategoryRules
 
-    landmark = rules_from("singh_landmark", settings_of(bins))
+    landmark = rules_from("singh_landmark", settings_of(criteria))
     assert isinstance(landmark, SinghLandmark)
     return CategoryRules(landmark, progression, pd_absolute)
 
 
-def error_models(texts: Sequence[str] | None) -> dict[str, ErrorModel]:
-    """{"category": ErrorModel("lognormal", log=0.1)} of ["category=lognormal:log=0.1"]."""
-    from cartsim.fitting.errors import SIGMAS, ErrorModel
+def of_outputs(texts: Sequence[str] | None) -> dict[str, ErrorModel]:
+    """Error models, each of an output."""
+    from cartsim.cli.design import error_models
 
-    models = {}
-    for text in texts or ():
-        head, _, rest = text.partition(":")
-        output, equals, kind = (part.strip() for part in head.partition("="))
-        if not (output and equals and kind):
-            raise InputError(f"--error {text}: write OUTPUT=KIND:NAME=SD, such as category=lognormal:log=0.1")
-        settings = parse_assignments([piece for piece in rest.split(",") if piece.strip()])
-        for name in settings:
-            if name not in SIGMAS.get(kind, (name,)):
-                raise InputError(f"--error {text}: {kind} error has {' and '.join(SIGMAS[kind])}, not {name}")
-        models[output] = ErrorModel(kind, **settings)
-    return models
+    found = error_models(texts)
+    if "" in found:
+        raise InputError(f"--error {found[''].kind}: write OUTPUT=KIND:NAME=SD, such as category=lognormal:log=0.1")
+    return found
 
 
 def _summary(fits: IndividualFits) -> Table:
@@ -157,23 +129,13 @@ def _summary(fits: IndividualFits) -> Table:
     return table
 
 
-def _write(fits: IndividualFits, stage: Path, pictures: bool) -> None:
+def _write(fits: IndividualFits, stage: Path, pictures: Pictures) -> None:
     from cartsim.fitting.data import MPROTEIN
-    from cartsim.plots import save
     from cartsim.plots.individual import fitted_survival, response_fits
 
-    tables = {"parameters": fits.parameters, "shrinkage": fits.shrinkage, "patients": fits.patients}
-    settings = fits.made_by | {"minus_2LL": fits.minus_2LL, "warnings": fits.warnings}
-    if fits.data.responses is not None:
-        tables |= {"categories": fits.categories, "pfs": fits.pfs_table()}
-        survival = fits.survival()
-        medians = {f"{group}, {kind}": curve.median.value for (group, kind), curve in survival.items()}
-        settings["median_pfs_months"] = {name: None if np.isnan(m) else m for name, m in medians.items()}
-        if pictures:
-            times = np.arange(0.0, fits.data.last_day() + 2, 2.0)
-            curves, doses = fits.curves(times, [MPROTEIN])[MPROTEIN], fits.data.table["dose"]
-            save(response_fits(times, curves, fits.data.ids, fits.categories, doses=doses), stage / "fits.png")
-            save(fitted_survival(survival), stage / "pfs.png")
-    for name, table in tables.items():
-        write_table(table, stage / f"{name}.csv")
-    (stage / "fits.json").write_text(json.dumps(settings, indent=2) + "\n")
+    save_tables(stage, fits.tables(), ("fits.json", fits.about()))
+    if pictures and fits.data.responses is not None:
+        times = np.arange(0.0, fits.data.last_day() + 2, 2.0)
+        curves, doses = fits.curves(times, [MPROTEIN])[MPROTEIN], fits.data.table["dose"]
+        pictures.save(response_fits(times, curves, fits.data.ids, fits.categories, doses=doses), stage / "fits.png")
+        pictures.save(fitted_survival(fits.survival()), stage / "pfs.png")

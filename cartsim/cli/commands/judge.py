@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cartsim.cli.options import Censoring, Criteria, Out
 from cartsim.cli.output import check_file, new_table, show_tables, write_table
 from cartsim.cli.process import note
 from cartsim.errors import InputError
@@ -22,24 +23,21 @@ def judge(
     rules: Annotated[
         str, typer.Option(help="imwg2016 (response and progression) or singh_landmark (bins at landmarks).")
     ] = "imwg2016",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUES", help="Setting of the rules, such as ife_limit=0.1,0.2,0.5."),
-    ] = None,
-    censoring: Annotated[str, typer.Option(help="fda, ema, or fda,ema.")] = "fda",
-    out: Annotated[Path | None, typer.Option(help="Write the table to a .csv or .parquet file too.")] = None,
+    criteria: Criteria = None,
+    censoring: Censoring = "fda",
+    out: Out = None,
 ) -> None:
     """Judge a stored trial under other rules.
 
-    Nothing is simulated. Several values with commas between are tried one by one, those of several --set in
-    all combinations: a row for each of them and arm.
+    Nothing is simulated. Several values with commas between (ife_limit=0.1,0.5) are tried one by one, those of several
+    --criteria in all combinations: a row for each of them and arm.
     """
     from cartsim.endpoints.survival import Estimate
-    from cartsim.trial.outcome import GROUPS
     from cartsim.trial.stored import judge_stored
+    from cartsim.trial.summary import GROUPS
 
     check_file(out)
-    table = judge_stored(folder, dict(_combinations(rules, set_ or [], censoring)))
+    table = judge_stored(folder, dict(_combinations(rules, criteria or [], censoring)))
     months = [name.removeprefix("PD_") for name in map(str, table) if name.startswith("PD_")]
     if rules == "singh_landmark":
         heads = ["settings", "arm", "n", *(f"month {month}\n{'/'.join(GROUPS)} %" for month in months)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,20 +9,20 @@ import numpy as np
 import typer
 
 from cartsim.cli.commands.fit_responses import (
-    Bins,
     Data,
-    Errors,
     ModelOption,
     PdAbsolute,
     Progression,
     category_rules,
-    error_models,
     estimated,
+    of_outputs,
 )
-from cartsim.cli.options import Jobs
-from cartsim.cli.output import interruptible, new_table, show_tables, write_table
+from cartsim.cli.design import names
+from cartsim.cli.options import Criteria, Errors, Estimate, Jobs, Omegas, Out, Pictures, Seed
+from cartsim.cli.output import interruptible, new_table, show_tables
 from cartsim.cli.process import note
 from cartsim.cli.run import filled
+from cartsim.files import save_tables
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,44 +35,37 @@ _FILES = ("estimates.csv", "trace.csv", "individuals.csv", "population.json", "c
 def population(
     data: Data,
     model: ModelOption = "bb2121_clinical",
-    parameters: Annotated[
-        str | None,
-        typer.Option(help="What is estimated; by default Kexp_max,Kkill_max,gamma_m, and gamma_b with sBCMA."),
-    ] = None,
+    estimate: Estimate = None,
     fix_mean: Annotated[
         str, typer.Option(help="Parameters whose typical value is held at the model's, with commas between.")
     ] = "",
     full: Annotated[bool, typer.Option("--full", help="Estimate correlations too.")] = False,
-    omega: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=SD", help="Variability at which the search begins.")
-    ] = None,
-    bins: Bins = None,
+    omega: Omegas = None,
+    criteria: Criteria = None,
     progression: Progression = "nadir",
     pd_absolute: PdAbsolute = 0.0,
     error: Errors = None,
     explore: Annotated[int, typer.Option(max=1_000_000, help="Iterations with step 1.")] = 150,
     smooth: Annotated[int, typer.Option(max=1_000_000, help="Iterations that average.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the Markov chains.")] = 2021,
+    seed: Seed = 2021,
     jobs: Jobs = 1,
-    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the PNG picture.")] = True,
-    out: Annotated[Path, typer.Option(help="Folder for all files; those of an earlier run are replaced.")] = Path(
-        "population"
-    ),
+    pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
+    out: Out = Path("population"),
 ) -> None:
     """Estimate typical values and variability from individual patients, by SAEM: table, files, picture.
 
-    Categories, measured values and values below a limit ("<50") count together. Error SDs that --error leaves out
-    are estimated, that of categories is held. Exits with 1, all files written, when the fit did not converge.
+    Categories, measured values and values below a limit ("<50") count together. The search begins at --omega. Error
+    SDs that --error leaves out are estimated, that of categories is held. Exits with 1, all files written, when the
+    fit did not converge.
     """
     from cartsim.fitting.population import Saem, fit_population
 
-    rules, errors = category_rules(bins, progression, pd_absolute), error_models(error)
-    names = None if parameters is None else _names(parameters)
-    chosen, saem = estimated(names, omega, data, model, rules), Saem(explore, smooth, full, seed)
+    rules, errors = category_rules(criteria, progression, pd_absolute), of_outputs(error)
+    chosen, saem = estimated(estimate, omega, data, model, rules), Saem(explore, smooth, full, seed)
     with filled(out, _FILES) as stage:
         fit = interruptible(
             lambda: fit_population(
-                model, data, chosen, fixed_means=_names(fix_mean), rules=rules, errors=errors, saem=saem, n_jobs=jobs
+                model, data, chosen, fixed_means=names(fix_mean), rules=rules, errors=errors, saem=saem, n_jobs=jobs
             )
         )
         show_tables(_estimates(fit))
@@ -82,10 +74,6 @@ def population(
         _write(fit, stage, pictures)
     if not fit.converged:
         raise typer.Exit(1)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _estimates(fit: PopulationFit) -> Table:
@@ -102,15 +90,9 @@ def _estimates(fit: PopulationFit) -> Table:
     return table
 
 
-def _write(fit: PopulationFit, stage: Path, pictures: bool) -> None:
-    from cartsim.plots import save
+def _write(fit: PopulationFit, stage: Path, pictures: Pictures) -> None:
     from cartsim.plots.population import trace
 
-    write_table(fit.estimates, stage / "estimates.csv")
-    write_table(fit.trace, stage / "trace.csv")
-    write_table(fit.individuals, stage / "individuals.csv")
-    found = {"minus_2LL": fit.minus_2LL, "minus_2LL_se": fit.minus_2LL_se, "aic": fit.aic, "bic": fit.bic}
-    settings = fit.made_by | found | {"converged": fit.converged, "warnings": fit.warnings}
-    (stage / "population.json").write_text(json.dumps(settings, indent=2) + "\n")
+    save_tables(stage, fit.tables(), ("population.json", fit.about()))
     if pictures:
-        save(trace(fit.trace, fit.estimates), stage / "convergence.png")
+        pictures.save(trace(fit.trace, fit.estimates), stage / "convergence.png")

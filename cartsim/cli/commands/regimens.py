@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cartsim.cli.options import Extinction, Jobs, Name, Rtol, Settings
+from cartsim.cli.options import Dose, Name, Out, Pictures, Plan, Steps, Who, Work
 from cartsim.cli.output import interruptible, new_table, note_failures, show_tables
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
-from cartsim.solver import RTOL, Solver
 
 if TYPE_CHECKING:
     from cartsim.experiments.regimens import Comparison
@@ -24,8 +23,12 @@ _FILES = ("regimens.csv", "differences.csv", "regimens.json", "differences.png",
 
 
 def regimens(
+    who: Who,
+    plan: Plan,
+    steps: Steps,
+    work: Work,
     model: Name = "bb2121_clinical",
-    dose: Annotated[float, typer.Option(min=0, help="Cells of the single infusion, the reference.")] = 450e6,
+    dose: Dose = "450e6",
     give: Annotated[
         list[str] | None,
         typer.Option(
@@ -33,11 +36,6 @@ def regimens(
             help="A regimen to compare, such as split=0:45e6,1:135e6,2:270e6; by default double, split and second.",
         ),
     ] = None,
-    burden: Annotated[
-        str | None, typer.Option(help="Marrow plasma cells, percent: 50 for all, or 10:90 evenly between.")
-    ] = None,
-    n: Annotated[int, typer.Option("--n", min=1, help="Patients, the same ones under every regimen.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the patients.")] = 2021,
     retreat: Annotated[
         bool, typer.Option("--retreat/--no-retreat", help="Also infuse again whoever progresses.")
     ] = True,
@@ -45,14 +43,8 @@ def regimens(
         str | None, typer.Option(help="Cells at retreatment, with commas between; by default the same and twice it.")
     ] = None,
     delay: Annotated[float, typer.Option(help="Days from progression to retreatment.")] = 28.0,
-    set_: Settings = None,
-    rtol: Rtol = RTOL,
-    extinction: Extinction = None,
-    jobs: Jobs = -1,
-    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the picture.")] = True,
-    out: Annotated[Path, typer.Option(help="Folder for all files; those of an earlier run are replaced.")] = Path(
-        "regimens"
-    ),
+    pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
+    out: Out = Path("regimens"),
 ) -> None:
     """Compare regimens with a single infusion in the same patients.
 
@@ -60,38 +52,36 @@ def regimens(
     rules with M-protein at retreatment as the new baseline (dose 0: not retreated).
     """
     from cartsim.cli import design
-    from cartsim.cli.grammar import parse_assignments, parse_doses
+    from cartsim.cli.grammar import parse_doses
     from cartsim.experiments import regimens as analysis
     from cartsim.experiments.retreatment import check_retreatment
     from cartsim.experiments.retreatment import retreat as retreated
-    from cartsim.model.reader import load
     from cartsim.trial.trial import Trial
 
-    chosen = load(model).override(parse_assignments(set_ or []))
-    population = design.population(chosen, seed, burden, [], [], "random")
-    compared = _given(dose, give) if give else analysis.common(dose)
+    population, single = who.of(model), design.one_dose(dose) or 0.0
+    compared = _given(single, give) if give else analysis.common(single)
     second = list(parse_doses(retreat_dose)) if retreat_dose is not None else None
     if retreat:
-        check_retreatment(dose, second, delay)
-    solver = Solver(rtol, extinction)
-    trial = Trial(population, compared, n, solver=solver)
-    how: dict[str, Any] = {"n_jobs": jobs, "progress": sys.stderr.isatty()}
+        check_retreatment(single, second, delay)
+    trial = Trial(population, compared, who.n, plan.protocol(), steps.solver())
+    how = work.settings()
     with filled(out, _FILES) as stage:
         found = interruptible(lambda: analysis.compare(trial, **how))
         show_tables(_differences(found))
         note_failures(found.failures, len(found.outcome.patients))
         found.save(stage)
         if retreat:
-            single = Trial(population, [dose], n, solver=solver)
-            again = interruptible(lambda: retreated(single, second, delay=delay, **how))
+            first = replace(trial, arms=[single])
+            how.pop("checkpoint")
+            again = interruptible(lambda: retreated(first, second, delay=delay, **how))
             show_tables(_retreated(again), f"{again.against_karmma()}.")
             note_failures(again.failures, len(again.patients))
             again.save(stage)
         if pictures:
             from cartsim import plots
 
-            said = f"{n:,} patients. Limits: Bonett and Price for rates, Student for means, bootstrap for months."
-            plots.save(plots.differences(found.differences, note=said), stage / "differences.png")
+            said = f"{trial.n:,} patients. Limits: Bonett and Price for rates, Student for means, Greenwood for months."
+            pictures.save(plots.differences(found.differences, note=said), stage / "differences.png")
 
 
 def _given(dose: float, texts: list[str]) -> dict[str, Regimen]:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartsim import memory
-from cartsim.cli.options import Jobs, Name, Rtol, Settings
+from cartsim.cli import complete
+from cartsim.cli.options import Dose, Horizon, Jobs, Name, Out, Pictures, Seed, Settings, Steps, Times
 from cartsim.cli.output import interruptible, new_table, show_tables, write_table
 from cartsim.cli.process import note
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
-from cartsim.solver import RTOL, Solver
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,40 +37,43 @@ def sensitivity(
     parameters: Annotated[
         str, typer.Option(help="Names with commas between; NAME=LOW:HIGH for an even range, such as burden=5:95.")
     ],
+    steps: Steps,
     endpoint: Annotated[
-        str, typer.Option(help="Cmax, Tmax, AUC0-28, mprotein_fall, OUTPUT@DAY, KIND:OUTPUT, or OUTPUT for its curve.")
+        str,
+        typer.Option(
+            help="Cmax, Tmax, AUC0-28, mprotein_fall, OUTPUT@DAY, KIND:OUTPUT, or OUTPUT for its curve.",
+            autocompletion=complete.endpoints,
+        ),
     ] = "Cmax",
     method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "sobol",
-    n: Annotated[
+    samples: Annotated[
         int | None,
-        typer.Option("--n", min=1, help="Base samples of sobol (a power of two), runs a parameter of efast, or sets."),
+        typer.Option(min=1, help="Base samples of sobol (a power of two), runs a parameter of efast, or sets."),
     ] = None,
     range_: Annotated[
         str, typer.Option("--range", help="Of parameters without their own: iiv, rse, or factor:2 around typical.")
     ] = "iiv",
-    dose: Annotated[float | None, typer.Option(help="Cells infused at time 0; by default the model's own.")] = None,
+    dose: Dose = None,
     set_: Settings = None,
-    times: Annotated[str | None, typer.Option(help="Of a curve, such as 1:21:1,30:360:30.")] = None,
-    horizon: Annotated[float | None, typer.Option(help="Until when highest and lowest values are sought.")] = None,
+    times: Times = None,
+    horizon: Horizon = None,
     scale: Annotated[str | None, typer.Option(help="log or linear, of the endpoint; by default its own.")] = None,
     threshold: Annotated[
         float | None, typer.Option(help="With responders: the endpoint from which on a set responds.")
     ] = None,
     failed: Annotated[str, typer.Option(help="With sobol: stop, or drop blocks with failed runs.")] = "stop",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 2021,
-    rtol: Rtol = RTOL,
+    seed: Seed = 2021,
     jobs: Jobs = -1,
-    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write the PNG pictures.")] = True,
-    out: Annotated[Path, typer.Option(help="Folder for all files; those of an earlier run are replaced.")] = Path(
-        "sensitivity"
-    ),
+    pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
+    out: Out = Path("sensitivity"),
 ) -> None:
     """Say which parameters decide an endpoint: table, files, pictures.
 
     sobol and efast divide the endpoint's variance over the ranges among the parameters (they need the extra
     cartsim[sensitivity]); local gives elasticities at the typical values and a tornado over the ranges;
-    responders compares sets at or above --threshold with the others.
+    responders compares sets at or above --threshold with the others. --times are those of a curve.
     """
+    from cartsim.cli.design import one_dose
     from cartsim.cli.grammar import parse_assignments, parse_times
     from cartsim.model.reader import load
     from cartsim.sensitivity.endpoint import endpoint as endpoint_of
@@ -80,26 +83,26 @@ def sensitivity(
     if method == "responders" and threshold is None:
         raise InputError("--method responders needs --threshold, the endpoint from which on a set responds")
     chosen = load(model).override(parse_assignments(set_ or []))
-    box = _ranges(chosen, parameters, range_)
+    box, cells = _ranges(chosen, parameters, range_), one_dose(dose)
     function = endpoint_of(
         chosen,
         endpoint,
-        dose,
+        cells,
         times=None if times is None else parse_times(times),
         horizon=horizon,
         scale=scale,
-        solver=Solver(rtol),
+        solver=steps.solver(),
         n_jobs=jobs,
     )
-    if n is not None:
-        sets, width = n * (len(box) + 2), 4 * len(box) + (1 if function.times is None else len(function.times))
-        memory.require(8 * sets * width, f"--n {n:,}: {sets:,} sets of parameters", "give fewer")
+    if samples is not None:
+        sets, width = samples * (len(box) + 2), 4 * len(box) + (1 if function.times is None else len(function.times))
+        memory.require(8 * sets * width, f"--samples {samples:,}: {sets:,} sets of parameters", "give fewer")
     with filled(out, _FILES) as stage:
         work: dict[str, Callable[[], Any]] = {
-            "sobol": lambda: _indices(chosen, function, box, "sobol", n, seed, failed, dose, stage, pictures),
-            "efast": lambda: _indices(chosen, function, box, "efast", n, seed, failed, dose, stage, pictures),
-            "local": lambda: _local(chosen, function, box, dose, stage, pictures),
-            "responders": lambda: _responders(function, box, threshold, n, seed, stage, pictures),
+            "sobol": lambda: _indices(chosen, function, box, "sobol", samples, seed, failed, cells, stage, pictures),
+            "efast": lambda: _indices(chosen, function, box, "efast", samples, seed, failed, cells, stage, pictures),
+            "local": lambda: _local(chosen, function, box, cells, stage, pictures),
+            "responders": lambda: _responders(function, box, threshold, samples, seed, stage, pictures),
         }
         settings = interruptible(work[method])
         settings |= {"ranges": {name: vars(each) for name, each in box.items()}}
@@ -166,9 +169,8 @@ def _indices(
     failed: str,
     dose: float | None,
     stage: Path,
-    pictures: bool,
+    pictures: Pictures,
 ) -> dict[str, Any]:
-    from cartsim.plots import save
     from cartsim.plots import sensitivity as draw
     from cartsim.sensitivity.indices import efast, sobol
     from cartsim.sensitivity.phases import by_phase
@@ -189,12 +191,12 @@ def _indices(
     if function.times is None:
         show_tables(said, _index_table(found.table, _label(function)))
         if pictures:
-            save(draw.index_bars(found.table, endpoint=_label(function), note=said), stage / "indices.png")
+            pictures.save(draw.index_bars(found.table, endpoint=_label(function), note=said), stage / "indices.png")
         if method == "sobol":
             steps = found.convergence()
             write_table(steps, stage / "convergence.csv")
             if pictures:
-                save(draw.convergence(steps, endpoint=_label(function), note=said), stage / "convergence.png")
+                pictures.save(draw.convergence(steps, endpoint=_label(function), note=said), stage / "convergence.png")
         return found.made_by
     times, curve, marked = _course(model, dose, function)
     means = by_phase(found.table, marked)
@@ -207,7 +209,7 @@ def _indices(
         figure = draw.indices_over_time(
             found.table, times, curve, marked, endpoint=_label(function), unit=_time(model), note=said
         )
-        save(figure, stage / "indices.png")
+        pictures.save(figure, stage / "indices.png")
     return found.made_by | {"phases": marked}
 
 
@@ -224,9 +226,8 @@ def _index_table(table: pd.DataFrame, title: str) -> Any:
 
 
 def _local(
-    model: Model, function: Function, box: dict[str, Range], dose: float | None, stage: Path, pictures: bool
+    model: Model, function: Function, box: dict[str, Range], dose: float | None, stage: Path, pictures: Pictures
 ) -> dict[str, Any]:
-    from cartsim.plots import save
     from cartsim.plots import sensitivity as draw
     from cartsim.sensitivity.local import local, tornado
 
@@ -241,7 +242,7 @@ def _local(
             figure = draw.elasticity_map(
                 table, endpoint=_label(function), unit=_time(model), slopes=slopes, phases=marked
             )
-            save(figure, stage / "elasticities.png")
+            pictures.save(figure, stage / "elasticities.png")
         return settings | {"phases": marked}
     swings = tornado(function, box).frame
     write_table(swings, stage / "tornado.csv")
@@ -259,7 +260,7 @@ def _local(
     if pictures:
         said = "Ends: 5th and 95th percentile of each range (in brackets); the others at their typical values"
         figure = draw.tornado(swings, endpoint=_label(function), log=function.scale == "log", note=said)
-        save(figure, stage / "tornado.png")
+        pictures.save(figure, stage / "tornado.png")
     return settings
 
 
@@ -270,9 +271,8 @@ def _responders(
     n: int | None,
     seed: int,
     stage: Path,
-    pictures: bool,
+    pictures: Pictures,
 ) -> dict[str, Any]:
-    from cartsim.plots import save
     from cartsim.plots import sensitivity as draw
     from cartsim.sensitivity.responders import filtered
 
@@ -298,7 +298,7 @@ def _responders(
     if pictures:
         sizes = (found.n_responders, found.n_others)
         figure = draw.responders(found.table, response=response, n=sizes, auc=found.auc, note=found.note)
-        save(figure, stage / "responders.png")
+        pictures.save(figure, stage / "responders.png")
     return {
         "method": "responders",
         "endpoint": function.name,

@@ -1,0 +1,178 @@
+"""``cartsim survival``: times to events of a stored trial or of a user's own patients, and what is compared in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cartsim.cli.options import Censoring, Criteria, Events, Out, Pictures
+from cartsim.cli.output import new_table, show_tables
+from cartsim.cli.run import filled
+from cartsim.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+    from cartsim.endpoints.judged import Judged
+
+_TABLES = ("survival.csv", "comparisons.csv", "incidence.csv", "landmark.csv", "residual.csv")
+_PICTURES = ("PFS.png", "OS.png", "DOR.png", "TTR.png", "landmark.png", "incidence.png", "residual.png")
+
+
+def survival(
+    source: Annotated[Path, typer.Argument(help="The folder that cartsim trial wrote, or a CSV file of M-protein.")],
+    events: Events = None,
+    criteria: Criteria = None,
+    censoring: Censoring = "fda",
+    reference: Annotated[str | None, typer.Option(help="The arm to compare with; by default the first.")] = None,
+    landmark: Annotated[float, typer.Option(min=0, help="Month from which survival by response is told.")] = 6.0,
+    mrd_limit: Annotated[
+        float, typer.Option(help="Share of marrow cells below which residual disease is negative.")
+    ] = 1e-5,
+    pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
+    out: Out = None,
+) -> None:
+    """Survival of a stored trial or of your own patients.
+
+    Progression-free (PFS) and overall survival (OS), duration of response (DOR), time to response (TTR) and to best
+    response (TTBR) by Kaplan-Meier; arms compared; PFS from a landmark on, by response; cumulative incidence of
+    progression and death (Aalen-Johansen); residual disease. Tables, and with --out files and pictures.
+    """
+    result = _judged(source, events, criteria, censoring)
+    tables = _tables(result, reference, landmark, mrd_limit)
+    parts = [estimates(tables["survival.csv"])]
+    if "comparisons.csv" in tables:
+        parts.append(comparisons(tables["comparisons.csv"]))
+    if "landmark.csv" in tables:
+        parts.append(_landmark(tables["landmark.csv"], landmark))
+    show_tables(*parts)
+    if out is None:
+        return
+    with filled(out, (*_TABLES, *_PICTURES)) as stage:
+        for name, table in tables.items():
+            table.to_csv(stage / name, index=False)
+        if pictures:
+            for name, draw in _drawn(result, tables, landmark, mrd_limit):
+                pictures.save(draw(), stage / name)
+
+
+def estimates(table: pd.DataFrame) -> Table:
+    """Medians and rates, a row an endpoint and arm; it fits 80 columns."""
+    heads = ("", "arm", "n", "events", "median\nmonths", "month 6\n%", "month 12\n%", "month 24\n%")
+    view = new_table("Survival (Kaplan-Meier), 95 % limits; NE: not estimable", *heads, right=heads[2:])
+    for row in table.to_dict("records"):
+        rates = [_ranged(row, "percent", f"_{month}_months", 0).replace(" ", "\n", 1) for month in (6, 12, 24)]
+        median = _ranged(row, "median", "_months", 1).replace(" ", "\n", 1)
+        view.add_row(row["endpoint"], str(row["arm"]), f"{row['n']:,}", f"{row['events']:,}", median, *rates)
+    return view
+
+
+def comparisons(table: pd.DataFrame) -> Table:
+    """Arms compared, a row an endpoint and arm; it fits 80 columns."""
+    heads = ("", "arm", "log-rank p", "hazard ratio", "mean months gained", "to month")
+    view = new_table(f"Compared with {table['reference'].iloc[0]}, 95 % limits", *heads, right=heads[2:])
+    for row in table.to_dict("records"):
+        ratio, gained = _ranged(row, "hazard_ratio", "", 2), _ranged(row, "rmst", "_months", 2, "rmst_difference")
+        view.add_row(
+            row["endpoint"], str(row["arm"]), _p(row["logrank_p"]), ratio, gained, _number(row["tau_months"], 1)
+        )
+    if table["rmst_paired"].any():
+        view.caption = (
+            "All arms hold the same virtual patients. Limits of months gained\n"
+            "(but DOR) know it; p and hazard ratio are as of independent arms."
+        )
+        view.caption_justify = "left"
+    return view
+
+
+def _landmark(table: pd.DataFrame, month: float) -> Table:
+    heads = ("arm", "by", "group", "n", "events", "median, months", "log-rank p")
+    view = new_table(f"PFS from month {month:g} on, by what was known then", *heads, right=heads[3:])
+    for row in table.to_dict("records"):
+        cells = [row["arm"], row["by"], row["group"], f"{row['n']:,}", f"{row['events']:,}"]
+        view.add_row(*cells, _ranged(row, "median", "_months", 1), _p(row["logrank_p"]))
+    return view
+
+
+def _ranged(row: dict[Any, Any], name: str, unit: str, digits: int, value: str | None = None) -> str:
+    low, high = (_number(row[f"{name}_{end}{unit}"], digits) for end in ("low", "high"))
+    middle = _number(row[f"{value or name}{unit}"], digits)
+    return middle if low == high == "NE" else f"{middle} ({low}, {high})"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else _number(value, 3)
+
+
+def _number(value: float, digits: int) -> str:
+    return "NE" if value != value else f"{value:.{digits}f}"
+
+
+def _judged(source: Path, events: Path | None, criteria: list[str] | None, censoring: str) -> Judged:
+    from cartsim.cli.design import check_censoring, judged_file
+    from cartsim.trial.stored import read_trial
+
+    if source.is_dir():
+        check_censoring(censoring)
+        if events is not None or criteria or censoring != "fda":
+            raise InputError(
+                f"{source} is a trial with its own patients and rules; leave out --events, --criteria and --censoring"
+            )
+        return read_trial(source)
+    return judged_file(source, events, criteria, censoring)
+
+
+def _tables(result: Judged, reference: str | None, month: float, limit: float) -> dict[str, pd.DataFrame]:
+    """What is printed and written, by the name of the file."""
+    import pandas as pd
+
+    from cartsim.trial.outcome import TrialResult
+
+    tables = {"survival.csv": result.estimates()}
+    if len(result.arms) > 1:
+        tables["comparisons.csv"] = result.comparisons(reference)
+    elif reference is not None:
+        raise InputError(f"--reference {reference}: there is one arm, and nothing to compare it with")
+
+    def each(make: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
+        return pd.concat([make(arm).assign(arm=arm) for arm in result.arms], ignore_index=True)
+
+    def incidence(arm: str) -> pd.DataFrame:
+        return pd.concat(
+            [result.incidence(of, arm=arm).frame().assign(of=of) for of in ("progression", "response")]
+        ).rename(columns={"time": "time_months"})
+
+    tables["incidence.csv"] = each(incidence)
+    trial = isinstance(result, TrialResult)
+    ways = ("response", "MRD") if trial else ("response",)
+    at_risk = [arm for arm in result.arms if (result.times(arm=arm).time > month).any()]
+    if at_risk:
+        tables["landmark.csv"] = pd.concat(
+            [
+                result.landmark(month, by=by, arm=arm, limit=limit).frame().assign(arm=arm, by=by)
+                for arm in at_risk
+                for by in ways
+            ]
+        )
+    if trial:
+        tables["residual.csv"] = each(lambda arm: result.residual(arm, limit=limit).by_visit())  # type: ignore[attr-defined]
+    return tables
+
+
+def _drawn(
+    result: Judged, tables: dict[str, pd.DataFrame], month: float, limit: float
+) -> Iterator[tuple[str, Callable[[], Any]]]:
+    analysed = tables["survival.csv"].groupby("endpoint")["n"].sum()
+    for endpoint in ("PFS", "OS", "DOR", "TTR"):
+        if analysed[endpoint]:
+            yield f"{endpoint}.png", partial(result.plot.survival, endpoint)
+    yield "incidence.png", result.plot.incidence
+    if "landmark.csv" in tables:
+        yield "landmark.png", partial(result.plot.landmark, month, arm=str(tables["landmark.csv"]["arm"].iloc[0]))
+    if "residual.csv" in tables:
+        yield "residual.png", partial(result.plot.residual, limit=limit)

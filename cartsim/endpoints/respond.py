@@ -1,0 +1,130 @@
+"""A user's own patients judged as a trial judges its own: responses, times to events, survival by arm."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cartsim.endpoints.histories import Histories, lay_out
+from cartsim.endpoints.judged import Judged
+from cartsim.endpoints.outcomes import outcomes
+from cartsim.endpoints.response import Judgement, judge
+from cartsim.endpoints.rules import IMWG2016
+from cartsim.observations import Observations
+from cartsim.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Responses(Judged):
+    """A user's judged patients.
+
+    Attributes
+    ----------
+    patients
+        A row a patient: ``id``, ``arm`` ("all" where none is given), ``pfs_time``, ``pfs_event``, ``pfs_reason``,
+        ``os_time``, ``os_event``, days of events, and what `Judgement` has; times in days. Also ``frame``.
+    rules
+        Of response and progression.
+    history
+        The assessments.
+    """
+
+    what = "responses"
+    patients: pd.DataFrame
+    rules: IMWG2016
+    history: Histories
+    made_by: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """A row an arm: ``n``, ``ORR`` and ``CR`` in percent; medians in months with limits of PFS, OS, DOR and TTR."""
+        import pandas as pd
+
+        rows = []
+        for arm in self.arms:
+            best = self.arm(arm)["best"]
+            rates = {"ORR": 100 * (best >= "PR").mean(), "CR": 100 * (best == "CR").mean()}
+            rows.append({"arm": arm, "n": len(best)} | rates)
+        return self.with_medians(pd.DataFrame(rows), ("PFS", "OS", "DOR", "TTR"))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know."""
+        unjudged = int((self.patients["best"] == "NE").sum())
+        return (f"{unjudged} of {len(self.patients)} patients are not evaluable (NE)",) if unjudged else ()
+
+    def judged(self, arm: str, until: float = np.inf) -> Judgement:
+        seen = self.history
+        own = seen.arm == arm
+        return judge(
+            seen.values[own],
+            seen.days[own],
+            seen.baseline[own],
+            self.rules,
+            new_therapy_day=seen.new_therapy_day[own],
+            death_day=seen.death_day[own],
+            end_day=np.fmin(seen.end_day[own], until),
+        )
+
+    def _title(self) -> str:
+        return f"responses of {len(self.patients):,} patients"
+
+
+def respond(
+    observations: Observations | pd.DataFrame | str | Path,
+    rules: IMWG2016,
+    *,
+    censoring: str = "fda",
+    output: str | None = None,
+    patients: pd.DataFrame | None = None,
+) -> Responses:
+    """Responses and times to events judged from a user's own M-protein (g/L), as those of a trial are.
+
+    Parameters
+    ----------
+    observations
+        See `cartsim.observations`; what else is asked of them is said at `cartsim.endpoints.histories.lay_out`. Columns
+        ``new_therapy_day``, ``death_day`` and ``end_day`` end a patient's assessments, and times to events are read off
+        them; without an ``end_day`` the living are followed to their last row. A column ``arm`` divides the patients.
+    rules
+        Of response and progression.
+    censoring
+        Of progression-free survival: "fda" or "ema".
+    output
+        Which values, where there are several outputs; by default those of "mprotein_gL".
+    patients
+        A second table with baselines, events and arms, a row a patient; those without assessments are NE.
+
+    Raises
+    ------
+    InputError
+        As `lay_out`, and for another rule of censoring.
+
+    Examples
+    --------
+    >>> import cartsim as cs
+    >>> import pandas as pd
+    >>> visits = pd.DataFrame({"id": 1, "time": [0, 28, 56, 91], "value": [40, 10, 3, 3], "death_day": 200})
+    >>> found = cs.respond(visits, cs.IMWG2016())
+    >>> found.patients["best"].tolist(), found.times("DOR", arm="all").reason.tolist()
+    (['VGPR'], ['death'])
+    >>> found.survival("OS").n
+    1
+    """
+    import pandas as pd
+
+    seen = lay_out(observations, output=output, patients=patients)
+    events = (seen.new_therapy_day, seen.death_day, seen.end_day)
+    found = outcomes(seen.values, seen.days, seen.baseline, rules, censoring, events=events, alive_day=seen.seen_day)
+    own = pd.DataFrame({"id": seen.ids, "arm": pd.Categorical(seen.arm, list(dict.fromkeys(seen.arm)), ordered=True)})
+    own[["new_therapy_day", "death_day", "end_day"]] = np.column_stack(events)
+    table = pd.concat([own, found.frame(seen.ids, np.zeros(len(own), bool))], axis=1)
+    made = {"rules": asdict(rules), "censoring": censoring, "cartsim": __version__}
+    return Responses(table, rules, seen, made)
