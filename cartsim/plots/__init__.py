@@ -36,12 +36,14 @@ from cartsim.plots.patients import spider, swimmer, waterfall
 from cartsim.plots.pictures import Pictures
 from cartsim.plots.population import PopulationFitPictures, trace
 from cartsim.plots.regimens import ComparisonPictures, RetreatedPictures, differences, second_responses
+from cartsim.plots.replicates import ReplicatesPictures, replicates, replicates_by_dose
 from cartsim.plots.residual import negative_over_time
 from cartsim.plots.response import response_bars, response_over_time
 from cartsim.plots.selection import SelectionPictures, before_and_after
 from cartsim.plots.sensitivity import (
     ElasticitiesPictures,
     IndicesPictures,
+    RankPictures,
     RespondersPictures,
     TornadoPictures,
     convergence,
@@ -49,6 +51,7 @@ from cartsim.plots.sensitivity import (
     elasticity_map,
     index_bars,
     indices_over_time,
+    rank_correlations,
     responders,
     tornado,
 )
@@ -79,7 +82,10 @@ __all__ = [
     "pictures_of",
     "predictions",
     "profiles",
+    "rank_correlations",
     "rate_contour",
+    "replicates",
+    "replicates_by_dose",
     "residuals",
     "responders",
     "response_bars",
@@ -106,6 +112,8 @@ _PICTURES: dict[str, type[Pictures]] = {
     "Indices": IndicesPictures,
     "IndividualFits": IndividualPictures,
     "PopulationFit": PopulationFitPictures,
+    "RankCorrelations": RankPictures,
+    "Replicates": ReplicatesPictures,
     "Responders": RespondersPictures,
     "Responses": JudgedPictures,
     "Retreated": RetreatedPictures,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cartsim.sensitivity.endpoint import Function
     from cartsim.sensitivity.indices import Indices
     from cartsim.sensitivity.local import Elasticities, Tornado
+    from cartsim.sensitivity.ranks import RankCorrelations
     from cartsim.sensitivity.responders import Responders
 
 LOW, HIGH = "#56B4E9", "#00274D"  # the two ends of a range; first and total order
@@ -220,6 +221,43 @@ def elasticity_bars(table: pd.DataFrame, *, endpoint: str, ax: Axes | None = Non
     axis.set_ylim(-0.6, len(table) - 0.4)
     axis.set_xlabel(f"% change of {endpoint.split(' (')[0]} for 1 % more of the parameter")
     heading(figure, f"Local elasticities: {endpoint.split(' (')[0]}", ax=ax)
+    return figure
+
+
+def rank_correlations(table: pd.DataFrame, *, endpoint: str, note: str = "", ax: Axes | None = None) -> Figure:
+    """Partial rank correlations with their limits, the strongest at the top.
+
+    Parameters
+    ----------
+    table
+        A row a parameter: ``summary`` of `cartsim.prcc`.
+    endpoint
+        Its name with unit.
+    note
+        What the reader must know.
+    ax
+        Axes to draw in; by default a figure of its own.
+
+    Raises
+    ------
+    InputError
+        For a table that is another.
+    """
+    _need(table, "rank_correlations", ("parameter", "prcc", "low", "high"))
+    rows = np.arange(len(table))[::-1]
+    figure, (axis,) = panels(1, ax=ax, width=7.4, height=0.36 * len(table), extra=1.7)
+    axis.barh(rows, table["prcc"], height=0.62, color=np.where(table["prcc"] < 0, LOW, HIGH))
+    ends = [table["prcc"] - table["low"], table["high"] - table["prcc"]]
+    axis.errorbar(table["prcc"], rows, xerr=ends, fmt="none", ecolor=FAINT, elinewidth=1.2, capsize=2)
+    axis.axvline(0, color=INK, lw=0.9)
+    axis.set_yticks(rows, table["parameter"], fontsize=9)
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlim(-1.03, 1.03)
+    axis.set_ylim(-0.6, len(table) - 0.4)
+    axis.set_xlabel("Partial rank correlation (whiskers: limits)")
+    heading(figure, f"Rises or falls with the parameter: {endpoint.split(' (')[0]}", ax=ax)
+    if ax is None:
+        caption(figure, note)
     return figure
 
 
@@ -471,6 +509,32 @@ class IndicesPictures(Pictures):
         name, bracket, rest = _endpoint(found.function).partition(" (")
         note = _how(found) if note is None else note
         return convergence(found.convergence(time), endpoint=f"{name}{at}{bracket}{rest}", named=named, note=note)
+
+
+class RankPictures(Pictures):
+    """The picture of partial rank correlations."""
+
+    usual = "bars"
+    _result: RankCorrelations
+
+    def bars(self, *, note: str | None = None, ax: Axes | None = None) -> Figure:
+        """Partial rank correlations with their limits, the strongest at the top; of a curve, where they are strongest.
+
+        Parameters
+        ----------
+        note
+            Below; by default from how many runs.
+        ax
+            Axes to draw in.
+        """
+        found = self._result
+        said = (
+            f"Latin hypercube of {len(found.samples):,} runs. {100 * found.made_by['level']:g} % limits by Fisher's z."
+        )
+        if found.function.times is not None:
+            said += " Each parameter at the time at which it is strongest."
+        endpoint = _endpoint(found.function)
+        return rank_correlations(found.summary, endpoint=endpoint, note=said if note is None else note, ax=ax)
 
 
 class ElasticitiesPictures(Pictures):

@@ -68,6 +68,8 @@ TITLES = {
     r"ORR": "Best response PR or better (% of patients)",
     r"CR": "Best response CR (% of patients)",
     r"PFS": "Median progression-free survival (months)",
+    r"response_(.+)": r"PR or CR at month \1 (% of patients)",
+    r"CR_(.+)": r"CR at month \1 (% of patients)",
 }
 
 

@@ -60,9 +60,9 @@ class Patients:
         return len(self.rows)
 
     @property
-    def varied(self) -> dict[str, None]:
+    def held(self) -> list[str]:
         """Names of the parameters and covariates that the table holds."""
-        return {name: None for name in self.rows if name != "dose"}
+        return [name for name in self.rows if name != "dose"]
 
     @property
     def dose(self) -> NDArray[np.float64] | None:

@@ -86,3 +86,16 @@ def test_what_cannot_be_is_refused_with_what_to_do(call, says):
         call()
     assert "np." not in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_an_arm_whose_regimen_leaves_the_dose_open_reports_what_it_infuses():
+    """It infuses the model's dose, and once said 0."""
+    arms = [
+        cs.Arm(regimen=cs.Regimen.single()),
+        cs.Arm(regimen=cs.Regimen.repeated(None, (0, 90)), name="twice"),
+        cs.Arm(450e6),
+    ]
+    result = cs.Trial(cs.Population("bb2121_clinical", 1), arms, 5).run()
+    assert (result.patients["dose"] == 450e6).all()
+    once, said = (result.arm(name)["Cmax"].to_numpy() for name in ("regimen", "450e6"))
+    assert (once == said).all()
