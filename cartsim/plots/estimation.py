@@ -96,7 +96,8 @@ def predictions(
     shown = [(str(c), ids if len(ids) <= 24 else f"{ids[:22]} ...") for c, ids in conditions.items()]
     if 1 < len(shown) <= LISTED:
         legend_below(figure, [Line2D([], [], color=colors[c], marker="o", label=ids) for c, ids in shown], ax=ax)
-    heading(figure, "Fit and observations", ax=ax)
+    limits = "" if np.isfinite(curves["low"]).any() else " without limits"
+    heading(figure, f"Fit{limits} and observations", ax=ax)
     return figure
 
 
@@ -151,7 +152,7 @@ def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
     """Profiles, a panel a parameter: the change of -2 log likelihood, its parts from data and priors, the limits.
 
     The dashed line is the threshold of the level of confidence; a curve that does not cross it on both sides belongs
-    to a parameter that is not identified.
+    to a parameter that is not identified. Crosses are points at which the search did not converge.
 
     Parameters
     ----------
@@ -168,14 +169,17 @@ def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
     for axis, profile in zip(axes, found, strict=True):
         for column, color, _ in parts if profile.with_priors else parts[:1]:
             axis.plot(profile.curve["value"], profile.curve[column], color=color, lw=1.3, marker="o", ms=2.5)
+        lost = profile.failures
+        axis.plot(lost["value"], lost["change"], "x", color=INK, ms=7)
         axis.axhline(profile.threshold, color=FAINT, lw=1, ls="--")
         axis.axvline(profile.estimate, color=FAINT, lw=1)
         axis.set_ylim(min(-0.3, 1.1 * profile.curve["data"].clip(-profile.threshold).min()), 2 * profile.threshold)
         if _wide(profile.curve["value"].to_numpy(float)):
             axis.set_xscale("log")
         axis.set_xlabel(label_with_unit(profile.name, profile.unit), fontsize=9)
-        if not profile.identified:
-            axis.set_title("not identified", fontsize=9, color=COLORS[1])
+        if not (profile.converged and profile.identified):
+            wrong = "not identified" if profile.converged else "not converged"
+            axis.set_title(wrong, fontsize=9, color=COLORS[1])
     for axis in first_column(axes):
         axis.set_ylabel("Change of -2 log L")
     if priors:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cartsim.errors import InputError
 from cartsim.plots.pictures import Pictures
 from cartsim.plots.style import FAINT, INK, caption, heading, outer_labels, panels
@@ -19,7 +21,7 @@ KINDS = {"typical": "", "omega": "omega ", "correlation": "correlation ", "sigma
 
 
 def trace(iterations: pd.DataFrame, estimates: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
-    """Every estimate at every iteration of SAEM, with the final estimate and its 95 % limits.
+    """Every estimate at every iteration of SAEM, with the final estimate and, of a fit that converged, 95 % limits.
 
     Parameters
     ----------
@@ -48,9 +50,11 @@ def trace(iterations: pd.DataFrame, estimates: pd.DataFrame, *, ax: Axes | None 
         axis.axvline(changed, color=FAINT, lw=0.8, ls=":")
         axis.set_title(row.name, fontsize=9)
     outer_labels(axes, "Iteration", "")
+    limits = np.isfinite(rows[["low", "high"]].to_numpy(float)).any()
     heading(figure, "Estimates along the iterations of SAEM", ax=ax)
     if ax is None:
-        caption(figure, "Gray: the final estimate with 95 % limits; dotted: averaging begins.")
+        final = "the final estimate with 95 % limits" if limits else "where it ended, without limits: not converged"
+        caption(figure, f"Gray: {final}; dotted: averaging begins.")
     return figure
 
 

@@ -250,6 +250,10 @@ def test_a_fit_that_did_not_converge_is_marked(monkeypatch: pytest.MonkeyPatch) 
     assert not fit.converged
     assert any("not converged" in said or "no standard errors" in said for said in fit.warnings)
     assert np.isfinite(fit.estimates["value"]).all()
+    assert fit.estimates[["se", "rse", "low", "high"]].isna().all(axis=None)
+    figure = fit.plot.trace()
+    assert np.isnan([each.get_height() for axis in figure.axes for each in axis.patches]).all()
+    assert any("not converged" in text.get_text() for text in figure.texts)
 
 
 def test_what_cannot_be_told_apart_has_no_standard_error() -> None:

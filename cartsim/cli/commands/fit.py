@@ -219,7 +219,7 @@ def _write(found: Fit, curves: dict[str, Any], stage: Path, pictures: Pictures) 
 
     from cartsim.plots import profiles as draw_profiles
 
-    tables, said = found.tables(), ("low", "high", "identified", "improvement")
+    tables, said = found.tables(), ("low", "high", "converged", "identified", "improvement")
     if curves:
         parts = [each.curve.assign(name=name) for name, each in curves.items()]
         tables["profiles.csv"] = pd.concat(parts, ignore_index=True)
