@@ -131,7 +131,7 @@ def error_models(texts: Sequence[str] | None) -> dict[str, ErrorModel]:
 
 
 def followup(text: str | None) -> Followup | None:
-    """None, KarMMa's for "karmma", or that of "13.3:0.2:21.2", months."""
+    """None, KarMMa's for "karmma", or that of "13.3:11.8:21.2", months."""
     from cartsim.trial.conduct import KARMMA_FOLLOWUP, Followup
 
     if text is None:
