@@ -238,7 +238,7 @@ def sweep_trials(
         axes=_shown(values),
         arm=trial.arms[0].name,
         n=n,
-        seed=trial.population.seed,
+        **trial.population.about(),
         rtol=trial.solver.rtol,
         rules=repr(trial.protocol.rules),
     )

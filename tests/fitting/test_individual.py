@@ -61,6 +61,11 @@ def fits() -> IndividualFits:
     return fit_individuals(MODEL, "crb401_synthetic")
 
 
+def test_a_variant_of_variability_is_none_of_a_patient() -> None:
+    with pytest.raises(InputError, match=r"row 1 .*'Rm_absolute_SD' changes variability, which is the same"):
+        likelihood(one_patient("PR PR").assign(variant="Rm_absolute_SD"))
+
+
 # --- likelihood terms -----------------------------------------------------------------------------------
 
 

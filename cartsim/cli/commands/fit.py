@@ -91,7 +91,7 @@ def fit(
             raise InputError(f"--set {name}: it is also to be estimated; leave out one of the two")
     chosen = chosen.override(fixed)
     observed = read_observations(data)
-    dataset = DataSet(chosen.name, chosen, observed, _errors(error or [], observed), one_dose(dose))
+    dataset = DataSet(chosen.name.replace(".", "_"), chosen, observed, _errors(error or [], observed), one_dose(dose))
     problem = Problem([dataset], wanted, _priors(prior, chosen, free))
 
     def work() -> Fit:
