@@ -91,8 +91,6 @@ def _estimates(fit: PopulationFit) -> Table:
 
 
 def _write(fit: PopulationFit, stage: Path, pictures: Pictures) -> None:
-    from cartsim.plots.population import trace
-
     save_tables(stage, fit.tables(), ("population.json", fit.about()))
     if pictures:
-        pictures.save(trace(fit.trace, fit.estimates), stage / "convergence.png")
+        pictures.save(fit.plot.trace(), stage / "convergence.png")
