@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cartsim.experiments.measures import Measure as Measure
     from cartsim.experiments.measures import Reading as Reading
     from cartsim.experiments.regimens import compare as compare
+    from cartsim.experiments.replicates import replicate as replicate
     from cartsim.experiments.retreatment import retreat as retreat
     from cartsim.experiments.selection import select as select
     from cartsim.experiments.sweep import sweep as sweep
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from cartsim.sensitivity.local import local as local
     from cartsim.sensitivity.local import tornado as tornado
     from cartsim.sensitivity.ranges import ranges as ranges
+    from cartsim.sensitivity.ranks import prcc as prcc
     from cartsim.simulation import Simulation as Simulation
     from cartsim.simulation import simulate as simulate
     from cartsim.solver import Solver as Solver
@@ -76,6 +78,7 @@ _HOME = {
     "experiments.dose_response": ("dose_response",),
     "experiments.measures": ("Measure", "Reading"),
     "experiments.regimens": ("compare",),
+    "experiments.replicates": ("replicate",),
     "experiments.retreatment": ("retreat",),
     "experiments.selection": ("select",),
     "experiments.sweep": ("sweep", "sweep_trials"),
@@ -95,6 +98,7 @@ _HOME = {
     "sensitivity.indices": ("efast", "sobol"),
     "sensitivity.local": ("local", "tornado"),
     "sensitivity.ranges": ("ranges",),
+    "sensitivity.ranks": ("prcc",),
     "simulation": ("Simulation", "simulate"),
     "solver": ("Solver",),
     "trial.assay": ("Assay",),

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 def wilson(
     count: NDArray[Any], n: NDArray[Any], level: float = 0.95
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Wilson score limits of proportions (statsmodels)."""
+    """Wilson score limits of proportions (statsmodels), exactly 0 of nobody and exactly 1 of everybody."""
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(count, n, alpha=1 - level, method="wilson")
-    return low, high
+    # The formula gives these up to rounding, such as 1.7e-16.
+    return np.where(np.equal(count, 0), 0.0, low), np.where(np.equal(count, n), 1.0, high)
 
 
 def clopper_pearson(

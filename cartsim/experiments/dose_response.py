@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DOSES = (10e6, 20e6, 50e6, 100e6, 150e6, 200e6, 300e6, 450e6, 600e6, 800e6, 1000e6)
-CLAIMED_THRESHOLD = 150e6  # Singh 2021, Figure 6b
+CLAIMED_THRESHOLD = {"bb2121_clinical": 150e6}  # cells, by model; Singh 2021, Figure 6b
 
 BURDENS: dict[str, Variability] = {
     "fixed": fixed(),  # everybody has the model's typical burden, 50 %
@@ -71,6 +71,13 @@ class Plateau:
     def found(self) -> bool:
         """Whether a plateau begins within the range of doses."""
         return self.verdict == BEGINS
+
+    def text(self) -> str:
+        """The verdict, and the dose at which the plateau begins with its limits where one does."""
+        if not self.found:
+            return self.verdict
+        begins, low, high = (f"{dose / 1e6:.3g}e6" for dose in (self.begins.value, self.begins.low, self.begins.high))
+        return f"begins at {begins} cells ({100 * self.begins.level:g} % limits {low} to {high})"
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -145,8 +152,19 @@ class DoseResponse(Result):
         ]
         return pd.DataFrame(rows)
 
-    def threshold(self, dose: float = CLAIMED_THRESHOLD) -> str:
-        """What these rates say of a claimed threshold dose: whether doses below it do worse, in one sentence."""
+    def plateau_text(self) -> str:
+        """Where response stops rising with dose, by landmark, in one sentence."""
+        return "Plateau: " + "; ".join(f"month {month:g} {p.text()}" for month, p in self.plateaus.items())
+
+    def threshold(self, dose: float | None = None) -> str:
+        """What these rates say of a claimed threshold dose: whether doses below it do worse, in one sentence.
+
+        By default that of Singh 2021 for bb2121, 150e6 cells; "" for a model of which no threshold is claimed.
+        """
+        if dose is None:
+            dose = CLAIMED_THRESHOLD.get(str(self.made_by.get("model")))
+        if dose is None:
+            return ""
         below = self.doses[self.doses < dose]
         if not below.size:
             return f"No dose below {dose / 1e6:g}e6 cells was simulated, so a threshold there cannot be judged"
@@ -158,7 +176,7 @@ class DoseResponse(Result):
             shown = "shows" if p.found and p.begins.low <= dose <= p.begins.high else "does not show"
             said.append(
                 f"month {landmark:g} {shown} it ({low:.1f} % at {below[0] / 1e6:g}e6, {high:.1f} % at "
-                f"{self.doses[-1] / 1e6:g}e6; plateau {p.verdict})"
+                f"{self.doses[-1] / 1e6:g}e6; plateau {p.text()})"
             )
         return f"A threshold near {dose / 1e6:g}e6 cells: " + "; ".join(said)
 
@@ -174,7 +192,7 @@ class DoseResponse(Result):
 
     def about(self) -> dict[str, Any]:
         """What dose_response.json holds."""
-        return {"made_by": self.made_by, "threshold": self.threshold()}
+        return {"made_by": self.made_by, "plateau": self.plateau_text(), "threshold": self.threshold()}
 
 
 def dose_response(

@@ -26,6 +26,9 @@ HALF_YEAR = 6 * MONTH
 KINDS = {
     "highest": "highest value from time `at` on",
     "time_of_highest": "time of the peak after `at`; NaN where the highest value is at `at` or at the end",
+    "first_peak": "height of the first peak after `at`, see `first_wave`; the highest value where there is none",
+    "time_of_first_peak": "its time",
+    "time_of_second_wave": "time of a later peak that is higher than the first; NaN where there is none",
     "area": "integral from 0 to `at`",
     "lowest": "lowest value",
     "fall": "how far the lowest value lies below 0: the greatest fall of a change from baseline",
@@ -57,16 +60,18 @@ class Measure:
 def default_measures(model: Model, *, day: float = 28.0, level: float = -50.0) -> dict[str, Measure]:
     """What is read by default.
 
-    Of the clinical model: `Cmax` and `Tmax` of the transgene after day 1 (before, cells just infused leave
-    the blood), `AUC0-28`, the greatest fall of sBCMA and M-protein in percent of baseline and that on
-    ``day``, the tumor's fall in powers of ten, and the days with M-protein below ``level`` (percent change).
+    Of the clinical model: `Cmax` and `Tmax` of the first peak of the transgene after day 1 (before, cells just infused
+    leave the blood), `second_wave`, the day of a later and higher peak, as a tumor that grows again brings,
+    `AUC0-28`, the greatest fall of sBCMA and M-protein in percent of baseline and that on ``day``, the tumor's fall in
+    powers of ten, and the days with M-protein below ``level`` (percent change).
     Of any other model: highest value, its time and lowest value of each output.
     """
     clinical = ("transgene", "sbcma_change", "mprotein_change", "tumor_relative")
     if all(name in model.outputs for name in clinical):
         return {
-            "Cmax": Measure("highest", "transgene", 1.0),
-            "Tmax": Measure("time_of_highest", "transgene", 1.0),
+            "Cmax": Measure("first_peak", "transgene", 1.0),
+            "Tmax": Measure("time_of_first_peak", "transgene", 1.0),
+            "second_wave": Measure("time_of_second_wave", "transgene", 1.0),
             "AUC0-28": Measure("area", "transgene", 28.0),
             "sbcma_fall": Measure("fall", "sbcma_change"),
             f"sbcma_fall_{day:g}": Measure("fall_at", "sbcma_change", day),
@@ -192,6 +197,35 @@ def peak(
     return at, height
 
 
+def first_wave(
+    times: NDArray[np.float64], y: NDArray[np.float64], after: float = 0.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Time and height (n,) of the first peak from ``after`` on, and the time of a later peak that is higher, or NaN.
+
+    A peak is one that rises to twice the troughs on both of its sides (scipy's prominence, half of its height). Where
+    the highest point comes before any other such peak, all is as `peak` gives it.
+    """
+    import numpy as np
+    from scipy.signal import find_peaks
+
+    at, height = peak(times, y, after)
+    later = np.full(len(y), np.nan)
+    start = int(np.searchsorted(times, after))
+    for row in np.flatnonzero(np.isfinite(at)):
+        curve = y[row, start:]
+        tops, found = find_peaks(curve, prominence=0.0)
+        tops = tops[found["prominences"] >= 0.5 * curve[tops]]
+        highest = int(curve.argmax())
+        if not tops.size or tops[0] >= highest:
+            continue
+        following = tops[1] if len(tops) > 1 else highest
+        trough = start + tops[0] + int(curve[tops[0] : following].argmin()) + 1
+        later[row] = at[row]
+        own_at, own_height = peak(times[:trough], y[row : row + 1, :trough], after)
+        at[row], height[row] = own_at[0], own_height[0]
+    return at, height, later
+
+
 def _lowest(times: NDArray[np.float64], y: NDArray[np.float64], at: float) -> NDArray[np.float64]:
     return -peak(times, -y)[1]
 
@@ -231,6 +265,9 @@ def _time_below(times: NDArray[np.float64], y: NDArray[np.float64], level: float
 _READERS = {
     "highest": lambda times, y, at: peak(times, y, at)[1],
     "time_of_highest": lambda times, y, at: peak(times, y, at)[0],
+    "first_peak": lambda times, y, at: first_wave(times, y, at)[1],
+    "time_of_first_peak": lambda times, y, at: first_wave(times, y, at)[0],
+    "time_of_second_wave": lambda times, y, at: first_wave(times, y, at)[2],
     "area": _area,
     "lowest": _lowest,
     "fall": lambda times, y, at: peak(times, -y)[1],

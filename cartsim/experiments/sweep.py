@@ -85,6 +85,18 @@ class Sweep(Result):
             return self.table[self.table["status"] != "ok"].reset_index(drop=True)
         return self.table[self.table["failed"] > 0].reset_index(drop=True)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know: failures, and cells whose first peak is not their highest."""
+        waves = self.table["second_wave"].dropna() if "second_wave" in self.table else ()
+        if not len(waves):
+            return super().warnings
+        said = (
+            f"in {len(waves)} of {len(self.table)} cells a second wave, on day {min(waves):.0f} at the earliest, is "
+            "higher than the first peak, which Cmax and Tmax are of; see second_wave"
+        )
+        return (*super().warnings, said)
+
     def grid(self, name: str) -> NDArray[np.float64]:
         """One column as an array (first axis, second axis)."""
         if name not in self.table:
@@ -226,7 +238,7 @@ def sweep_trials(
         axes=_shown(values),
         arm=trial.arms[0].name,
         n=n,
-        seed=trial.population.seed,
+        **trial.population.about(),
         rtol=trial.solver.rtol,
         rules=repr(trial.protocol.rules),
     )

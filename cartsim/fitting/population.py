@@ -156,26 +156,26 @@ class PopulationFit(Result):
 
         Limits are 95 % on the scale on which the estimate is nearly normal: logarithms, Fisher's z for correlations,
         the value itself of what may be 0 or less. Means that were held have no standard error, nor has what is at its
-        limit or what the data do not identify.
+        limit or what the data do not identify; nothing has one unless the fit is `settled`.
         """
         import pandas as pd
 
-        se_scale = dict(zip(self.names, np.sqrt(np.diagonal(self.covariance)), strict=True))
+        se = np.sqrt(np.diagonal(self.covariance))
+        se_scale = dict(zip(self.names, se, strict=True)) if self.settled else {}
         coordinates = Coordinates(self.likelihood.parameters, self.free, self.full, self.population)
         everything = coordinates.shown(self.population, every_mean=True)
         none = {key: -math.inf for key in self.limits if key not in everything}  # omegas of 0
         linear = {self.likelihood.parameters[k] for k in self.population.linear}
         rows = []
         for (kind, name), x in sorted((everything | none).items(), key=lambda row: KINDS.index(row[0][0])):
-            se = se_scale.get((kind, name), math.nan)
-            ends = [x, x - 1.959964 * se, x + 1.959964 * se]
-            error = se
+            error = se_scale.get((kind, name), math.nan)
+            ends = [x, x - 1.959964 * error, x + 1.959964 * error]
             if kind == "correlation":
                 ends = [math.tanh(e) for e in ends]
-                error = se * (1 - ends[0] ** 2)
+                error *= 1 - ends[0] ** 2
             elif kind != "typical" or name not in linear:
                 ends = [math.exp(e) for e in ends]
-                error = se * ends[0]
+                error *= ends[0]
             rows.append((kind, name, ends[0], error, abs(error / ends[0]) if ends[0] else math.nan, *ends[1:]))
         return pd.DataFrame(rows, columns=["kind", "name", "value", "se", "rse", "low", "high"])
 
@@ -206,7 +206,12 @@ class PopulationFit(Result):
     @property
     def converged(self) -> bool:
         """Whether a Newton step would move no estimate by more than 0.3 of its standard error."""
-        return not self.vanished and not self._unknown and bool((self._off <= NEAR).all())
+        return self.settled and not self._unknown
+
+    @property
+    def settled(self) -> bool:
+        """Whether a Newton step would move no estimate that has a standard error by more than 0.3 of it."""
+        return not self.vanished and bool((self._off <= NEAR).all())
 
     @property
     def _off(self) -> Floats:

@@ -60,9 +60,13 @@ class Patients:
         return len(self.rows)
 
     @property
-    def varied(self) -> dict[str, None]:
+    def held(self) -> list[str]:
         """Names of the parameters and covariates that the table holds."""
-        return {name: None for name in self.rows if name != "dose"}
+        return [name for name in self.rows if name != "dose"]
+
+    def about(self) -> dict[str, Any]:
+        """Seed and columns as plain values, for what a result is made by."""
+        return {"seed": self.seed, "patients": f"{len(self)} with {', '.join(self.rows) or 'nothing'} given"}
 
     @property
     def dose(self) -> NDArray[np.float64] | None:

@@ -22,6 +22,8 @@ from cartsim.population.variability import check_variability, spread
 if TYPE_CHECKING:
     import pandas as pd
 
+APART = 10**9  # between the numbers of the first patients of independent arms
+
 
 @elsewhere(n="say it where they are simulated: simulate(population, n=...) or Trial(population, arms, n=...)")
 @dataclass(frozen=True, repr=False)
@@ -84,6 +86,12 @@ class Population:
             varied[name] = variability
         return varied
 
+    def about(self) -> dict[str, Any]:
+        """Seed and variability as plain values, for what a result is made by."""
+        varied = {name: str(variability) for name, variability in self.varied.items()}
+        pairs = {f"{a},{b}": float(rho) for (a, b), rho in correlation_pairs(self.correlation).items() if a < b}
+        return {"seed": int(self.seed), "sampler": self.sampler, "variability": varied, "correlation": pairs}
+
     def table(self, start: int, stop: int, *, complete: bool = False) -> pd.DataFrame:
         """Patients start..stop-1: index `id` (patient number), a column for each quantity that varies.
 
@@ -95,22 +103,34 @@ class Population:
             raise InputError(f"patients {start} to {stop}: patients are numbered from 0, and start < stop")
         parameters = self.model.parameters
         scores = self._scores(start, stop)
-        columns: dict[str, Any] = {}
+        columns, omegas = self._estimates(start, stop)
         # What a derived parameter is derived from is drawn before it.
         needs = {name: p.expression.names if p.expression else () for name, p in parameters.items()}
         for name in TopologicalSorter(needs).static_order():
             if name in self.varied:
-                typical: Any = parameters[name].value
+                typical = columns.get(name, parameters[name].value)
                 if typical is None:
                     typical = self.model.values(columns, stop - start)[:, list(parameters).index(name)]
-                columns[name] = spread(name, self.varied[name], typical, scores[name])
-        names = list(self.varied)
+                variability = self.varied[name]
+                if name in omegas:
+                    variability = replace(variability, omega=omegas[name])
+                columns[name] = spread(name, variability, typical, scores[name])
+        names = self.held
         if complete:
             values = self.model.values(columns, stop - start)
             columns = dict(zip(parameters, values.T, strict=True))
             names = [name for name, parameter in parameters.items() if parameter.role != "constant"]
         index = pd.RangeIndex(start, stop, name="id")
         return pd.DataFrame({name: columns[name] for name in names}, index=index)
+
+    @property
+    def held(self) -> list[str]:
+        """Names of the columns of `table`: what varies."""
+        return list(self.varied)
+
+    def _estimates(self, start: int, stop: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Typical values and omegas, each (stop - start,), of patients for whom they are not the model's: nobody."""
+        return {}, {}
 
     def _scores(self, start: int, stop: int) -> dict[str, NDArray[np.float64]]:
         """Standard normal variables by name, each (stop - start,), correlated as asked."""

@@ -1,44 +1,167 @@
-"""Uncertainty of the typical values themselves: one model for each replicate trial."""
+"""Uncertainty of the estimates themselves: other typical values and omegas for each replicate of a trial.
+
+An estimate is normal about its value on the scale on which the parameter varies between patients: the logarithm (also
+where nothing varies), the logit for logitnormal and uniform parameters, the value itself for normal ones. Omegas are
+normal on their logarithm. The relative standard errors of a model file come without correlations, so that estimates are
+drawn independently of each other; a covariance matrix of the estimates brings its correlations.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cartsim.errors import InputError
-from cartsim.model.model import Model
+from cartsim.model.model import Model, Variability
 from cartsim.population.correlation import symmetric, symmetric_root
 from cartsim.population.draws import uniforms
 from cartsim.population.patients import check_name
+from cartsim.population.population import APART, Population
+from cartsim.population.variability import spread
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Drawn = dict[str, NDArray[np.float64]]
+
 
 def with_uncertainty(model: Model, seed: int, replicate: int, *, covariance: pd.DataFrame | None = None) -> Model:
-    """The model with typical values drawn from their uncertainty: one draw for each `replicate` (0, 1, ...).
+    """The model with estimates drawn from their uncertainty: one draw for each `replicate` (0, 1, ...).
 
-    Each value with a relative standard error in the model file is multiplied by exp(rse z), so that it keeps
-    its sign. `covariance` replaces these errors: the covariance matrix of the estimates in their own
-    units, as estimation software reports it, names as index and columns. Divided by the typical values
-    it becomes that of the logarithms (delta method). Variability between patients stays as it is.
-    Raises `InputError` for unknown names and a matrix that is not symmetric and positive semidefinite.
+    Parameters
+    ----------
+    model
+        Its relative standard errors say how uncertain each typical value and each omega is.
+    seed, replicate
+        Of the draw: it is the one of replicate number ``replicate`` in `cartsim.replicate`.
+    covariance
+        In place of the errors of typical values: the covariance matrix of the estimates in their own units, as
+        estimation software reports it, names as index and columns. The delta method brings it to the scale on which
+        each is drawn.
+
+    Raises
+    ------
+    InputError
+        For unknown names, and a matrix that is not symmetric and positive semidefinite.
+
+    Examples
+    --------
+    >>> import cartsim as cs
+    >>> drawn = cs.with_uncertainty(cs.load("bb2121_clinical"), seed=1, replicate=0)
+    >>> round(drawn.parameters["Kexp_max"].value, 3), round(drawn.parameters["Kexp_max"].iiv.omega, 3)
+    (1.788, 0.191)
     """
-    from scipy.special import ndtri
+    estimates = _Estimates(model, Population(model, seed).varied, covariance)
+    values, omegas = estimates.draw(seed, replicate, replicate + 1)
+    drawn = model.override({name: float(value[0]) for name, value in values.items()})
+    changed = dict(drawn.parameters)
+    for name, omega in omegas.items():
+        iiv = changed[name].iiv
+        assert iiv is not None  # whose omega was drawn
+        changed[name] = replace(changed[name], iiv=replace(iiv, omega=float(omega[0])))
+    return replace(drawn, parameters=changed)
 
-    if covariance is None:
-        errors = {name: p.rse for name, p in model.parameters.items() if p.rse and p.value is not None}
-        names, root = list(errors), np.diag(list(errors.values()))
-        typical = np.array([model.parameters[name].value for name in names])
-    else:
-        names, matrix = symmetric(covariance, "covariance")
-        for name in names:
-            check_name(model, name, "covariance")
-            if not model.parameters[name].value:
-                raise InputError(f"covariance: {name} has no typical value but 0 or a formula; leave it out")
-        typical = np.array([model.parameters[name].value for name in names])
-        root = symmetric_root(matrix / np.outer(typical, typical), "covariance")
-    scores = [ndtri(uniforms(seed, f"uncertainty/{name}", replicate, replicate + 1)[0]) for name in names]
-    drawn = typical * np.exp(root @ np.array(scores))
-    return model.override(dict(zip(names, drawn.tolist(), strict=True)))
+
+@dataclass(frozen=True, repr=False)
+class UncertainPopulation(Population):
+    """Virtual patients in blocks of ``size``, each block under estimates drawn for it: block k under draw k.
+
+    The blocks of patients that are `APART` have the same draws.
+    What differs between patients otherwise is as in the `Population` of the same arguments.
+    """
+
+    size: int = field(default=1, kw_only=True)
+    covariance: pd.DataFrame | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self._errors  # checks the covariance
+
+    @property
+    def held(self) -> list[str]:
+        """Names of the columns of `table`: what varies between patients, and what is uncertain."""
+        return [name for name in self.model.parameters if name in {*self.varied, *self._errors.names}]
+
+    @property
+    def uncertain(self) -> list[str]:
+        """Names of the parameters whose typical value or omega is uncertain."""
+        return [name for name in self.model.parameters if name in {*self._errors.names, *self._errors.omegas}]
+
+    @cached_property
+    def _errors(self) -> _Estimates:
+        return _Estimates(self.model, self.varied, self.covariance)
+
+    def _estimates(self, start: int, stop: int) -> tuple[Drawn, Drawn]:
+        number = np.arange(start, stop) % APART  # independent arms of a replicate share its draw
+        first = int(number[0]) // self.size
+        block = number // self.size - first
+        drawn = self._errors.draw(self.seed, first, first + int(block[-1]) + 1)
+        values, omegas = ({name: own[block] for name, own in kind.items()} for kind in drawn)
+        return values, omegas
+
+
+class _Estimates:
+    """The estimates of a model that are uncertain, and how they are drawn."""
+
+    def __init__(self, model: Model, varied: Mapping[str, Variability], covariance: pd.DataFrame | None) -> None:
+        self.omegas = {name: v for name, v in varied.items() if v.rse and v.omega}
+        parameters = model.parameters
+        if covariance is None:
+            self.names = [name for name, p in parameters.items() if p.rse and p.value]
+        else:
+            self.names, matrix = symmetric(covariance, "covariance")
+            for name in self.names:
+                check_name(model, name, "covariance")
+                if not parameters[name].value:
+                    raise InputError(f"covariance: {name} has no typical value but 0 or a formula; leave it out")
+        self.typical: dict[str, Any] = {name: parameters[name].value for name in self.names}
+        self.scale = {name: _scale(varied.get(name)) for name in self.names}
+        steep = np.array([_steepness(self.scale[name], self.typical[name]) for name in self.names])
+        if covariance is None:
+            self.root = np.diag([parameters[name].rse or 0.0 for name in self.names] * np.abs(steep))
+        else:
+            typical = np.array(list(self.typical.values()))
+            relative = matrix / np.outer(typical, typical)
+            self.root = symmetric_root(relative * np.outer(steep, steep), "covariance")
+
+    def draw(self, seed: int, start: int, stop: int) -> tuple[Drawn, Drawn]:
+        """Typical values and omegas of replicates start..stop-1, each (stop - start,)."""
+        from scipy.special import ndtri
+
+        def score(name: str) -> NDArray[np.float64]:
+            return ndtri(uniforms(seed, f"uncertainty/{name}", start, stop))
+
+        scores = [score(name) for name in self.names]
+        values = {}
+        for i, name in enumerate(self.names):
+            # Term by term, since the rounding of a matrix product may depend on the number of replicates.
+            step = sum((self.root[i, j] * scores[j] for j in range(len(scores))), np.zeros(stop - start))
+            values[name] = spread(name, self.scale[name], self.typical[name], step)
+        omegas = {name: v.omega * np.exp((v.rse or 0.0) * score(f"omega/{name}")) for name, v in self.omegas.items()}
+        return values, omegas
+
+
+def _scale(variability: Variability | None) -> Variability:
+    """The scale on which an estimate is normal, as a distribution of which a step is one standard deviation."""
+    kind = "lognormal" if variability is None else variability.distribution
+    if kind in ("logitnormal", "uniform"):
+        assert variability is not None
+        return Variability("logitnormal", 1.0, variability.low, variability.high)
+    return Variability(kind, 1.0)
+
+
+def _steepness(scale: Variability, typical: float) -> float:
+    """How far the estimate goes on its scale when it grows by its own size: typical times the scale's slope there."""
+    if scale.distribution == "lognormal":
+        return 1.0
+    if scale.distribution == "normal":
+        return typical
+    low, high = scale.low, scale.high
+    assert low is not None  # Population.varied filled it in
+    assert high is not None
+    return typical * (high - low) / ((typical - low) * (high - typical))

@@ -146,9 +146,9 @@ def endpoint(
 
     unit = (model.outputs | model.states)[output].unit
     logs = all(model.states[state].scale == "log" for state in model.states_behind([output]))
-    if measure is not None and measure.kind not in ("highest", "lowest", "area", "value"):
+    if measure is not None and measure.kind not in ("highest", "first_peak", "lowest", "area", "value"):
         logs = False
-        unit = {"time_of_highest": model.time, "time_below": model.time, "log10_fall": "1"}.get(measure.kind, unit)
+        unit = model.time if measure.kind.startswith("time_") else "1" if measure.kind == "log10_fall" else unit
     elif measure is not None and measure.kind == "area":
         unit = f"{unit}*{model.time}"
     return Function(

@@ -47,8 +47,8 @@ class Indices(Result):
     table
         A row a parameter (and time): ``time`` for a curve, ``parameter``, ``first``, ``first_low``, ``first_high``,
         ``total``, ``total_low``, ``total_high``. Estimates can lie slightly below 0 or above 1. Limits are of the
-        `level`, by bootstrap; NaN for eFAST, which has none that hold. All are NaN at times at which the output is
-        constant. Also ``frame``.
+        `level`: by bootstrap, for eFAST by repeated search curves (NaN for one curve). All are NaN at times at which
+        the output is constant. Also ``frame``.
     n
         Base samples (Sobol) or runs a parameter (eFAST).
     dropped
@@ -169,13 +169,13 @@ def sobol(
     function = as_function(function)
     box = resolved(function, ranges)
     names = varied_names(function, box)
-    if not _whole(n) or n < FEWEST or n & (n - 1):
+    if not whole(n) or n < FEWEST or n & (n - 1):
         raise InputError(f"n is {n}; Sobol's method needs a power of two, {FEWEST} or more, such as 1024")
     if failed not in ("stop", "drop"):
         raise InputError(f"failed is {failed!r}; it is 'stop' or 'drop'")
-    _check_seed_and_level(seed, level)
+    check_seed_and_level(seed, level)
     points = sample(_problem(names), int(n), calc_second_order=False, seed=seed)
-    table = _table(box, points)
+    table = table_of(box, points)
     values = function(table)
     bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
     failures = table[bad]
@@ -191,48 +191,68 @@ def sobol(
         )
     keep = np.repeat(~lost, block)
     table, values = table[keep].reset_index(drop=True), values[keep]
-    _refuse_constant(function, values)
+    refuse_constant(function, values)
     found = _sobol_indices(function, names, values, seed, level)
     return Indices(found, "sobol", function, n, seed, level, int(lost.sum()), failures, table, values)
 
 
 def efast(
-    function: Function | Callable, ranges: Mapping[str, Range] | Sequence[str], n: int = 1025, *, seed: int = 2021
+    function: Function | Callable,
+    ranges: Mapping[str, Range] | Sequence[str],
+    n: int = 1025,
+    *,
+    curves: int = 1,
+    seed: int = 2021,
+    level: float = LEVEL,
 ) -> Indices:
-    """First and total order indices by the extended Fourier amplitude sensitivity test, from n*D runs.
+    """First and total order indices by the extended Fourier amplitude sensitivity test, from curves*n*D runs.
 
     Saltelli, Tarantola and Chan 1999 (doi:10.1080/00401706.1999.10485594), by SALib, with four harmonics. n:
     runs on the search curve of each parameter, above 64; from 128*(D - 1) on the other parameters have a
-    frequency each. There are no limits: the bootstrap that SALib offers breaks the curve and does not hold,
-    as it says itself. Raises as `sobol`; a failed run always stops it, since a search curve is only of use as
-    a whole.
+    frequency each. curves: search curves of each parameter, with other random phases (the paper's resampling): the
+    indices are their means, and from two curves on have Student's limits. There are none of one curve: the bootstrap
+    that SALib offers breaks the curve and does not hold, as it says itself. Raises as `sobol`; a failed run always
+    stops it, since a search curve is only of use as a whole.
     """
     _salib()
+    import pandas as pd
     from SALib.analyze.fast import compute_orders
     from SALib.sample.fast_sampler import sample
+    from scipy.stats import t as student
 
     function = as_function(function)
     box = resolved(function, ranges)
     names = varied_names(function, box)
     fewest = 4 * HARMONICS**2 + 1
-    if not _whole(n) or n < fewest:
+    if not whole(n) or n < fewest:
         raise InputError(f"n is {n}; eFAST needs a whole number, {fewest} or more runs a parameter")
-    _check_seed_and_level(seed, LEVEL)
-    table = _table(box, sample(_problem(names), int(n), M=HARMONICS, seed=seed))
+    if not whole(curves) or curves < 1:
+        raise InputError(f"{curves!r} search curves; give a whole number, 1 or more, and 5 or so for limits")
+    check_seed_and_level(seed, level)
+    seeds = [seed + k for k in range(curves)]
+    tables = [table_of(box, sample(_problem(names), int(n), M=HARMONICS, seed=each)) for each in seeds]
+    table = pd.concat(tables, ignore_index=True)
     values = function(table)
     refuse_failed(function, table, values)
-    _refuse_constant(function, values)
+    refuse_constant(function, values)
     on_scale = scaled(function, values)
     omega = (n - 1) // (2 * HARMONICS)
-    found = np.full((2, len(names), on_scale.shape[1]), np.nan)
-    for k in np.flatnonzero(~_constant(function, values)):
-        for i in range(len(names)):
-            found[:, i, k] = compute_orders(on_scale[i * n : (i + 1) * n, k], n, HARMONICS, omega)
-    none = np.full_like(found[0], np.nan)
-    columns = {"first": found[0], "first_low": none, "first_high": none}
-    columns |= {"total": found[1], "total_low": none, "total_high": none}
+    found = np.full((curves, 2, len(names), on_scale.shape[1]), np.nan)
+    for k in np.flatnonzero(~constant_at(function, values)):
+        for c, i in np.ndindex(curves, len(names)):
+            start = (c * len(names) + i) * n
+            found[c, :, i, k] = compute_orders(on_scale[start : start + n, k], n, HARMONICS, omega)
+    mean, half = found.mean(axis=0), np.full(found.shape[1:], np.nan)
+    if curves > 1:
+        half = student.ppf(0.5 + level / 2, curves - 1) * found.std(axis=0, ddof=1) / np.sqrt(curves)
+    columns = {
+        f"{order}{end}": mean[k] + sign * half[k] if sign else mean[k]
+        for k, order in enumerate(("first", "total"))
+        for end, sign in (("", 0), ("_low", -1), ("_high", 1))
+    }
     indices = along(function, names, columns)
-    return Indices(indices, "efast", function, n, seed, np.nan, 0, table[:0], table, values)
+    level = level if curves > 1 else np.nan
+    return Indices(indices, "efast", function, n, seed, level, 0, table[:0], table, values)
 
 
 def _salib() -> None:
@@ -250,7 +270,8 @@ def _problem(names: list[str]) -> dict[str, Any]:
     return {"num_vars": len(names), "names": names, "bounds": [[0.0, 1.0]] * len(names)}
 
 
-def _table(ranges: Mapping[str, Range], points: NDArray[np.float64]) -> pd.DataFrame:
+def table_of(ranges: Mapping[str, Range], points: NDArray[np.float64]) -> pd.DataFrame:
+    """Parameter sets of points (sets, parameters) that are shares of each range's distribution."""
     import pandas as pd
 
     return pd.DataFrame({name: each.at(points[:, i]) for i, (name, each) in enumerate(ranges.items())})
@@ -267,7 +288,7 @@ def _sobol_indices(
         for order in ("first", "total")
         for end in ("", "_low", "_high")
     }
-    for k in np.flatnonzero(~_constant(function, values)):
+    for k in np.flatnonzero(~constant_at(function, values)):
         # SALib takes a seed of 0 for none.
         found = analyze(
             _problem(names),
@@ -284,25 +305,28 @@ def _sobol_indices(
     return along(function, names, columns)
 
 
-def _whole(n: Any) -> bool:
+def whole(n: Any) -> bool:
+    """Whether n is a whole number."""
     return isinstance(n, int | np.integer) and not isinstance(n, bool)
 
 
-def _check_seed_and_level(seed: int, level: float) -> None:
-    if not _whole(seed) or seed < 0:
+def check_seed_and_level(seed: int, level: float) -> None:
+    """Raise `InputError` for a seed or level that cannot be."""
+    if not whole(seed) or seed < 0:
         raise InputError(f"the seed is {seed!r}; give a whole number, 0 or more")
     if not 0 < level < 1:
         raise InputError(f"the level is {level}; give a share between 0 and 1, such as 0.95")
 
 
-def _constant(function: Function, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+def constant_at(function: Function, values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """At which times, (m,), the output does not vary beyond its accuracy."""
     values = values.reshape(len(values), -1)
     return np.ptp(values, axis=0) <= function.accuracy * np.abs(values).max(axis=0)
 
 
-def _refuse_constant(function: Function, values: NDArray[np.float64]) -> None:
-    if _constant(function, values).all():
+def refuse_constant(function: Function, values: NDArray[np.float64]) -> None:
+    """Raise `InputError` where the output never varies."""
+    if constant_at(function, values).all():
         raise InputError(
             f"{function.name} is constant, {values.flat[0]:g} in all {len(values)} runs, so its indices are not "
             "defined; vary other parameters, or over wider ranges"

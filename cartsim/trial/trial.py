@@ -17,7 +17,7 @@ from cartsim.endpoints.markers import mrd_per_1e5
 from cartsim.errors import InputError, elsewhere, say
 from cartsim.model.model import Model
 from cartsim.population.patients import Patients
-from cartsim.population.population import Population
+from cartsim.population.population import APART, Population
 from cartsim.provenance import made_by
 from cartsim.regimen import Regimen
 from cartsim.runs import Kept, check_size, run_pieces
@@ -44,8 +44,7 @@ PATIENTS = 1000  # of a population in each arm, if nothing is said
 class Arm:
     """Patients under one dose (cells) or one regimen.
 
-    Every arm has the same patients, so arms differ by treatment alone. ``n``: how many of them, if not as many as the
-    trial has in every arm. Raises `InputError` unless there is either a dose or a regimen.
+    ``n``: how many, if not as many as the trial has in each. Raises `InputError` unless there is a dose or a regimen.
     """
 
     dose: float | None = None
@@ -84,11 +83,15 @@ class Trial:
         Tolerance, extinction, steps.
     curves
         Number of patients of each arm whose trajectories are kept for pictures.
+    independent
+        Other patients in each arm, as in a trial that randomises: those of the second arm are numbered from
+        1,000,000,000, and so on. Otherwise every arm has the same patients, and arms differ by treatment alone.
 
     Raises
     ------
     InputError
-        For arms of one name, more patients than there are, and a model that lacks what a trial measures.
+        For arms of one name, more patients than there are, a model that lacks what a trial measures, and independent
+        arms of patients that are a table or Sobol points, of which no more can be had.
 
     Examples
     --------
@@ -104,6 +107,7 @@ class Trial:
     protocol: Protocol = field(default_factory=Protocol)
     solver: Solver = field(default_factory=Solver)
     curves: int = 1000
+    independent: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.population, (Population, Patients)):
@@ -115,6 +119,8 @@ class Trial:
             if not isinstance(getattr(self, name), kind):
                 raise InputError(f"{name} is {getattr(self, name)!r}; give {kind.__name__}(...)")
         limit = len(self.population) if hasattr(self.population, "__len__") else None
+        if self.independent and (limit is not None or getattr(self.population, "sampler", "") != "random"):
+            raise InputError("independent arms need patients without end; give a Population whose sampler is 'random'")
         n = (PATIENTS if limit is None else limit) if self.n is None else _number_of_patients(self.n, "a trial")
         object.__setattr__(self, "n", n)
         object.__setattr__(self, "arms", tuple(_arms(self.arms, n)))
@@ -123,6 +129,8 @@ class Trial:
             if names.count(arm.name) > 1:
                 raise InputError(f"two arms called {arm.name!r}; give each its own name (or dose)")
             assert arm.n is not None
+            if self.independent and arm.n > APART:
+                raise InputError(f"an independent arm of {arm.n} patients; ask for at most {APART:,}")
             if limit is not None and arm.n > limit:
                 raise InputError(f"arm {arm.name} of {arm.n} patients, but there are {limit}; ask for fewer")
         self.model.check_start()
@@ -177,7 +185,7 @@ class Trial:
         check_size(
             sum(sizes),
             "patients (of all arms)",
-            kept=sum(sizes) * readout.bytes_kept(len(self.population.varied), visits),
+            kept=sum(sizes) * readout.bytes_kept(len(self.population.held), visits),
             working=self.bytes_working(),
             at_once=chunk,
             n_jobs=n_jobs,
@@ -188,10 +196,11 @@ class Trial:
             self.protocol,
             made_by(
                 self.model,
-                seed=self.population.seed,
+                **self.population.about(),
                 rtol=self.solver.rtol,
                 extinction=self.solver.extinction,
                 arms=str({arm.name: arm.n for arm in self.arms}),
+                **({"independent": True} if self.independent else {}),
             ),
         )
 
@@ -233,14 +242,17 @@ class Trial:
 
     def measure(self, arm: int, start: int, stop: int) -> Measurements:
         """Simulate and measure patients start..stop-1 of an arm (its number)."""
+        kept = max(0, min(self.curves - start, stop - start))
+        if self.independent:
+            start, stop = start + arm * APART, stop + arm * APART
         everything = self.population.table(start, stop, complete=True)
         covariates = [p.name for p in self.model.parameters.values() if p.role == "covariate"]
-        table = everything[[name for name in everything if name in {*self.population.varied, *covariates}]]
+        table = everything[[name for name in everything if name in {*self.population.held, *covariates}]]
         visits, seed, n = self.protocol.visits, self.population.seed, stop - start
         response = np.array(visits.response)
         kinetics = np.array(visits.kinetics)
         landmarks = np.array(visits.landmarks) * MONTH
-        picture = _picture_days(response[-1]) if start < self.curves else np.empty(0)
+        picture = _picture_days(response[-1]) if kept else np.empty(0)
         times = np.unique(np.concatenate([[0.0], response, kinetics, landmarks, picture]))
         own = self.population.dose if isinstance(self.population, Patients) else None
         run = simulate_rows(
@@ -272,7 +284,6 @@ class Trial:
         course = draw(self.protocol.conduct, seed, start, stop, every_day)
         at_response = course.evaluable[:, np.searchsorted(every_day, response)]
         at_kinetics = course.evaluable[:, np.searchsorted(every_day, kinetics)]
-        kept = max(0, min(self.curves - start, n))
         curves = None
         if kept:
             shown = np.unique(np.concatenate([[0.0], picture]))

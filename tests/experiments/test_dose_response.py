@@ -193,6 +193,18 @@ def test_a_threshold_that_is_there_is_seen(flat):
     assert "No dose below" in shown.threshold(1e6)
 
 
+def test_where_a_plateau_begins_is_said_and_no_threshold_is_claimed_of_another_model(flat):
+    steep = plateau(X, drawn(30 + 60 * X / (15e6 + X)), resamples=100)
+    found = DoseResponse(**{**vars(flat), "plateaus": {6.0: steep}})
+    begins = f"begins at {steep.begins.value / 1e6:.3g}e6 cells (95 % limits {steep.begins.low / 1e6:.3g}e6 to "
+    assert begins in found.plateau_text()
+    assert begins in found.threshold()
+    assert "flat within" in flat.plateau_text()
+    other = DoseResponse(**{**vars(flat), "made_by": {"model": "another"}})
+    assert other.threshold() == ""
+    assert "does not show it" in other.threshold(100e6)
+
+
 def test_differences_are_paired_with_the_highest_dose(flat):
     rates = flat.responses[flat.responses["category"].isin(["PR", "CR"])].groupby(["landmark", "dose"])["percent"].sum()
     for row in flat.differences.itertuples():

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from reference import solve
 from scipy.special import erf
 from typer.testing import CliRunner
@@ -27,6 +29,7 @@ from cartsim.experiments.measures import (
     Reading,
     check_measures,
     default_measures,
+    first_wave,
     peak,
     read,
     reading_times,
@@ -50,6 +53,47 @@ def figure4() -> Sweep:
 
 
 # --- reading numbers off trajectories ----------------------------------------------------------------
+
+
+def test_a_second_wave_is_not_the_first_peak():
+    """At 5 % burden the tumor grows again, and the cells after it: the highest of a year is on day 317, not day 30."""
+    axes = {"dose": [450e6, 800e6], "burden": [5, 20]}
+    year, half = (sweep(MODEL, axes, reading=Reading(horizon=days)) for days in (365.0, None))
+    low, usual = year.table.iloc[0], year.table.iloc[1]
+    assert low["second_wave"] == pytest.approx(316.7, abs=0.1)
+    assert low["Tmax"] == pytest.approx(30.5, abs=0.3)
+    assert low["Cmax"] == pytest.approx(148.8, abs=0.1)
+    assert np.isnan(usual["second_wave"])
+    for name in ("Cmax", "Tmax"):  # which a longer horizon leaves alone
+        np.testing.assert_allclose(year.table[name], half.table[name], rtol=1e-4)
+    assert "in 2 of 4 cells a second wave, on day 309" in year.warnings[0]
+    assert half.warnings == () and half.table["second_wave"].isna().all()
+
+
+@given(
+    tops=st.lists(st.tuples(st.floats(5, 60), st.floats(0, 2)), min_size=1, max_size=4),
+    ripple=st.floats(0, 0.2),
+)
+def test_waves_are_those_that_were_put_there(tops, ripple):
+    """Waves of normal shape far apart, of any heights, with ripples: the first is found, and the highest after it."""
+    times = np.arange(0.0, 400.0, 0.25)
+    centers = 20 + np.cumsum([30 + gap for gap, _ in tops])
+    heights = 10.0 ** np.array([height for _, height in tops])
+    y = 1e-3 + sum(h * np.exp(-((times - c) ** 2) / 18) for c, h in zip(centers, heights, strict=True))
+    y = y * (1 + ripple * np.sin(times * 2) ** 2)
+    at, height, later = first_wave(times, y[None])
+    assert at[0] == pytest.approx(centers[0], abs=2.0)
+    assert height[0] == pytest.approx(heights[0], rel=0.3)
+    nearly = heights > heights.max() / 1.3  # of which ripples may make any the highest
+    assert np.isnan(later[0]) or np.abs(later[0] - centers[1:])[nearly[1:]].min() < 2.0
+    assert nearly[0] or np.isfinite(later[0])
+
+
+def test_a_curve_that_only_falls_has_no_first_wave():
+    times = np.arange(0.0, 100.0)
+    at, height, later = first_wave(times, np.exp(-times)[None] + 0 * times)
+    assert np.isnan(at[0]) and np.isnan(later[0])
+    assert height[0] == 1.0
 
 
 def test_a_peak_is_found_between_the_points():

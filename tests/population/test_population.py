@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,9 +17,10 @@ from scipy import stats
 
 import cartsim.model.reader
 from cartsim.errors import InputError
+from cartsim.model.model import Variability
 from cartsim.population.draws import uniforms
 from cartsim.population.population import Population
-from cartsim.population.uncertainty import with_uncertainty
+from cartsim.population.uncertainty import UncertainPopulation, with_uncertainty
 from cartsim.population.variability import fixed, logitnormal, lognormal, normal, uniform
 
 MODEL = cartsim.load("bb2121_clinical")
@@ -335,9 +337,46 @@ def test_typical_values_follow_their_relative_standard_errors():
             assert stats.kstest(z, "norm").pvalue > 0.001, name
         elif parameter.value is not None:
             assert (values == parameter.value).all()
-    assert models[0].parameters["Kexp_max"].iiv == MODEL.parameters["Kexp_max"].iiv
     again = with_uncertainty(MODEL, 1, 3)
     assert again.parameters == models[3].parameters
+
+
+def test_omegas_follow_the_relative_standard_errors_of_table_1():
+    published = {"Kexp_max": 0.38, "Kkill_max": 0.37, "gamma_m": 0.44, "gamma_b": 0.31}  # Singh 2021, Table 1
+    models = [with_uncertainty(MODEL, 1, replicate) for replicate in range(1500)]
+    for name, parameter in MODEL.parameters.items():
+        if parameter.iiv is None:
+            continue
+        omegas = np.array([model.parameters[name].iiv.omega for model in models])
+        if name in published:
+            z = np.log(omegas / parameter.iiv.omega) / published[name]
+            assert stats.kstest(z, "norm").pvalue > 0.001, name
+        else:
+            assert (omegas == parameter.iiv.omega).all()
+
+
+def test_an_estimate_is_normal_on_the_scale_of_its_parameter():
+    """A logitnormal's stays between its limits, a normal's goes both ways alike; errors by the delta method."""
+    with_limits = replace(MODEL.parameters["burden"], value=80.0, rse=0.05, iiv=Variability("logitnormal", 1.0, 0, 100))
+    both_ways = replace(MODEL.parameters["Kg"], low=None, rse=0.4, iiv=Variability("normal", 0.001))
+    model = replace(MODEL, parameters=MODEL.parameters | {"burden": with_limits, "Kg": both_ways})
+    models = [with_uncertainty(model, 3, replicate) for replicate in range(2000)]
+    burden, kg = (np.array([m.parameters[name].value for m in models]) for name in ("burden", "Kg"))
+    odds = np.log(burden / (100 - burden)) - np.log(80 / 20)
+    assert stats.kstest(odds / (0.05 * 80 * 100 / (80 * 20)), "norm").pvalue > 0.001
+    assert burden.std() == pytest.approx(0.05 * 80, rel=0.1)
+    assert stats.kstest((kg - 0.008) / (0.4 * 0.008), "norm").pvalue > 0.001
+
+
+def test_each_block_of_uncertain_patients_is_the_population_of_its_drawn_model():
+    patients = UncertainPopulation(MODEL, 7, {"burden": uniform(10, 90)}, size=5)
+    whole = patients.table(0, 20, complete=True)
+    for k in range(4):
+        alone = Population(with_uncertainty(MODEL, 7, k), 7, {"burden": uniform(10, 90)})
+        pd.testing.assert_frame_equal(whole.iloc[5 * k : 5 * k + 5], alone.table(5 * k, 5 * k + 5, complete=True))
+    pd.testing.assert_frame_equal(pd.concat([patients.table(0, 7), patients.table(7, 20)]), patients.table(0, 20))
+    assert list(patients.table(0, 1)) == patients.held
+    assert {"EC50_exp", "burden", "Kexp_max"} <= set(patients.held)
 
 
 def test_a_covariance_of_the_estimates_is_recovered():

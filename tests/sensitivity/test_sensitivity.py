@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from scipy import stats
 from typer.testing import CliRunner
 
@@ -25,6 +26,7 @@ from cartsim.sensitivity.indices import efast, sobol
 from cartsim.sensitivity.local import local, tornado
 from cartsim.sensitivity.phases import by_phase, phases
 from cartsim.sensitivity.ranges import Range, ranges
+from cartsim.sensitivity.ranks import prcc
 from cartsim.sensitivity.responders import filtered, responders
 
 pytest.importorskip("SALib")
@@ -111,6 +113,71 @@ def test_efast_of_the_ishigami_function():
     assert np.abs(table["first"] - first).max() < 0.05
     assert np.abs(table["total"] - total).max() < 0.06
     assert table[["first_low", "total_high"]].isna().all(axis=None)
+
+
+def test_limits_of_efast_are_those_of_repeated_search_curves():
+    one_by_one = [efast(ishigami, BOX, 257, seed=seed).table for seed in (5, 6, 7, 8)]
+    together = efast(ishigami, BOX, 257, seed=5, curves=4)
+    for order in ("first", "total"):
+        curves = np.array([table[order] for table in one_by_one])
+        np.testing.assert_allclose(together.table[order], curves.mean(axis=0), rtol=1e-12)
+        low, high = stats.t.interval(0.95, 3, curves.mean(axis=0), stats.sem(curves, axis=0))
+        np.testing.assert_allclose(together.table[f"{order}_low"], low, rtol=1e-9)
+        np.testing.assert_allclose(together.table[f"{order}_high"], high, rtol=1e-9)
+    assert together.level == 0.95
+    assert len(together.samples) == 4 * 257 * 3
+    with pytest.raises(InputError, match="0 search curves"):
+        efast(ishigami, BOX, 257, curves=0)
+
+
+def test_partial_rank_correlations_are_correlations_of_residuals_of_ranks():
+    """Regressed on the ranks of the other parameters by statsmodels, as the definition says; and t as of that fit."""
+
+    def bent(table):
+        return np.exp(table["a"]) - 2 * table["b"] ** 3 + 0.3 * table["a"] * table["c"]
+
+    box = {name: Range("uniform", 0.5, 0.0, 1.0) for name in "abcd"}
+    found = prcc(bent, box, n=80, seed=3)
+    ranks = found.samples.rank().assign(y=pd.Series(found.values).rank())
+    for row in found.frame.itertuples():
+        others = sm.add_constant(ranks[[name for name in box if name != row.parameter]])
+        left, right = (sm.OLS(ranks[name], others).fit().resid for name in (row.parameter, "y"))
+        assert row.prcc == pytest.approx(np.corrcoef(left, right)[0, 1], abs=1e-12)
+        whole_fit = sm.OLS(ranks["y"], sm.add_constant(ranks[list(box)])).fit()
+        assert row.pvalue == pytest.approx(whole_fit.pvalues[row.parameter], rel=1e-6)
+        assert row.low < row.prcc < row.high
+    assert list(found.summary["parameter"])[:2] == ["b", "a"]
+    assert found.frame.set_index("parameter")["prcc"]["b"] < 0
+
+
+def test_limits_of_partial_rank_correlations_hold_the_truth():
+    """Of a noisy sum: 95 % limits hold the value of a large sample in nearly 95 % of samples."""
+    noise = np.random.default_rng(1)
+
+    def noisy(table):
+        return stats.norm.ppf(table["a"]) + 2 * noise.standard_normal(len(table)) + stats.norm.ppf(table["b"])
+
+    box = {name: Range("uniform", 0.5, 1e-9, 1 - 1e-9) for name in "ab"}
+    truth = prcc(noisy, box, n=100_000, seed=1).frame["prcc"][0]
+    held = [(t["low"][0] <= truth <= t["high"][0]) for t in (prcc(noisy, box, n=60, seed=k).frame for k in range(300))]
+    assert stats.binomtest(sum(held), 300, 0.95).pvalue > 0.001
+
+
+def test_ranks_do_not_know_of_scales_and_constants_are_refused(one):
+    log, linear = (
+        prcc(endpoint(one, "C@5", scale=s), ranges(one, ["V", "K"], "factor"), 40) for s in ("log", "linear")
+    )
+    pd.testing.assert_frame_equal(log.frame, linear.frame)
+    assert (log.frame["prcc"] < -0.9).all()
+    curve = prcc(endpoint(one, "G", times=[0.0, 1.0, 2.0]), ranges(one, ["g"], "factor"), 40)
+    np.testing.assert_array_equal(curve.frame["prcc"].isna(), [True, False, False])
+    assert curve.frame["prcc"].dropna().tolist() == [1, 1]
+    alone = prcc(lambda table: table["x1"], BOX, 40).frame.set_index("parameter")
+    assert alone["prcc"].tolist() == pytest.approx([1, 0, 0])
+    with pytest.raises(InputError, match="constant"):
+        prcc(lambda table: np.ones(len(table)), BOX)
+    with pytest.raises(InputError, match="7 or more"):
+        prcc(ishigami, BOX, 6)
 
 
 def test_sobol_indices_along_time_in_closed_form(one):

@@ -51,6 +51,13 @@ def test_the_population_says_which_model_and_seed():
     made = cs.Trial(shifted, [450e6], 5, SHORT).run().made_by
     assert made["values"]["Kg"] == 0.02
     assert made["seed"] == 9
+    assert made["variability"]["Kexp_max"] == "lognormal 0.22"
+    wide = cs.Population("bb2121_clinical:Rm_absolute_SD", 9, {"burden": cs.uniform(5, 95)}, {("K12", "K21"): 0.5})
+    for made in (cs.Trial(wide, [450e6], 5, SHORT).run().made_by, cs.simulate(wide, times=[0, 1], n=2).made_by):
+        assert made["model"] == "bb2121_clinical:Rm_absolute_SD"
+        assert made["variability"]["Rm"] == "lognormal 1.268636241"
+        assert made["variability"]["burden"] == "uniform 5 to 95"
+        assert made["correlation"] == {"K12,K21": 0.5}
 
 
 def test_map_gives_what_a_function_makes_of_each_chunk_in_order():
@@ -86,3 +93,16 @@ def test_what_cannot_be_is_refused_with_what_to_do(call, says):
         call()
     assert "np." not in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_an_arm_whose_regimen_leaves_the_dose_open_reports_what_it_infuses():
+    """It infuses the model's dose, and once said 0."""
+    arms = [
+        cs.Arm(regimen=cs.Regimen.single()),
+        cs.Arm(regimen=cs.Regimen.repeated(None, (0, 90)), name="twice"),
+        cs.Arm(450e6),
+    ]
+    result = cs.Trial(cs.Population("bb2121_clinical", 1), arms, 5).run()
+    assert (result.patients["dose"] == 450e6).all()
+    once, said = (result.arm(name)["Cmax"].to_numpy() for name in ("regimen", "450e6"))
+    assert (once == said).all()

@@ -53,7 +53,9 @@ def dose_response(
             for name, group in patients.items()
         }
         for name, result in found.items():
-            show_tables(_table(name, result), f"{result.threshold()}.")
+            show_tables(
+                _table(name, result), *(f"{said}." for said in (result.plateau_text(), result.threshold()) if said)
+            )
             note_failures(result.failures, int(result.responses.groupby("dose")["n"].first().sum()))
         _write(found, stage)
         if pictures:

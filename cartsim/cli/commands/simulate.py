@@ -62,7 +62,7 @@ def simulate(
     many = len(chosen) if isinstance(chosen, Patients) else who.n or 1
     # A file's table is made at once and copied on the way into it; stdout gets a patient at a time.
     whole = out is not None and out.suffix == ".parquet"
-    given = 1 + len(chosen.varied) if whole and isinstance(chosen, (Population, Patients)) else 1
+    given = 1 + len(chosen.held) if whole and isinstance(chosen, (Population, Patients)) else 1
     columns = len(names or of.outputs or of.states) + (given if whole else 0)
     memory.require_simulation(many, len(read_at), columns, len(of.parameters), copies=0 if out is None else 2)
     work = partial(run, chosen, cells, read_at, names, n=who.n, solver=steps.solver(), n_jobs=jobs)

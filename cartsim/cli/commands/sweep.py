@@ -73,7 +73,7 @@ def sweep(
             raise InputError(f"--over {name}: {name} is given twice; give it once")
     patients = who.of(model)
     chosen = patients.model
-    if not rate and who.burden and patients.varied.get("burden") is not None:
+    if not rate and who.burden and "burden" in patients.held:
         raise InputError(f"--burden {who.burden}: give one percentage, or --rate, a trial in each cell")
     if work.checkpoint is not None:
         writable_folder(work.checkpoint)

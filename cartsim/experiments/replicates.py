@@ -1,0 +1,385 @@
+"""Many replicates of a trial: how its endpoints scatter from trial to trial, and how often one arm beats another.
+
+Replicate k treats the next patients of the same population, those numbered from k*n on, n being the size of the largest
+arm. So replicate 0 is the trial itself, and the first of many replicates are those of fewer. What a replicate finds
+depends on its number and the seed alone.
+
+With uncertainty each replicate has its own draw of the estimates, typical values and omegas, the same for all of its
+arms (`cartsim.population.uncertainty`): its limits then hold both what sampling and what the model do not know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cartsim.endpoints.rates import wilson
+from cartsim.endpoints.response import Response
+from cartsim.endpoints.survival import kaplan_meier, log_rank
+from cartsim.errors import InputError, say
+from cartsim.population.population import APART, Population
+from cartsim.population.uncertainty import UncertainPopulation
+from cartsim.provenance import made_by
+from cartsim.regimen import Regimen
+from cartsim.results import Result
+from cartsim.runs import ArrayWork, Kept, check_size, joined, run_pieces
+from cartsim.schedule import MONTH
+from cartsim.trial.outcome import Readout
+from cartsim.trial.trial import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cartsim.runs import Arrays
+
+TIMES = 500  # replicates, if nothing is said
+PATIENTS = 2000  # simulated at a time
+LEVEL = 0.95
+ALPHA = 0.05  # two-sided
+EXPOSURE = ("Cmax", "Tmax", "AUC0-28")  # of which an arm's median is kept
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Replicates(Result):
+    """Replicates of a trial.
+
+    Attributes
+    ----------
+    frame
+        A row a replicate and arm: ``n``, ``failed``, ``ORR`` and ``CR`` (best confirmed response, percent), ``PFS``
+        (median, months; NaN where not reached), ``response_M`` and ``CR_M`` (PR or CR, and CR, at month M, percent),
+        and the arm's medians of ``Cmax``, ``Tmax`` and ``AUC0-28``.
+    tests
+        A row a replicate and pair of arms: two-sided p-values ``p_ORR`` of the score test of equal response rates and
+        ``p_PFS`` of the log-rank test; NaN where there is nothing to compare.
+    doses
+        Cells of the first infusion by arm; NaN where patients have their own.
+    """
+
+    what = "replicates"
+    frame: pd.DataFrame
+    tests: pd.DataFrame
+    doses: dict[str, float]
+    made_by: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def times(self) -> int:
+        """How many replicates."""
+        return int(self.made_by["replicates"])
+
+    @property
+    def arms(self) -> list[str]:
+        """Names of the arms."""
+        return list(self.doses)
+
+    @property
+    def endpoints(self) -> list[str]:
+        """Columns of `frame` that are endpoints."""
+        return [name for name in self.frame if name not in ("replicate", "arm", "n", "failed")]
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row an arm: median of each endpoint over the replicates, with its 2.5th and 97.5th percentile."""
+        return self.limits(LEVEL)
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """Arms of replicates in which the integration of some patients failed."""
+        return self.frame.loc[self.frame["failed"] > 0, ["replicate", "arm", "n", "failed"]].reset_index(drop=True)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know."""
+        failed = int(self.frame["failed"].sum())
+        said = [f"{failed} patients failed and count as not responding; see failures"] if failed else []
+        if len(self.arms) > 1 and not self.made_by["independent"]:
+            said.append(
+                "the arms have the same patients, so that power is not that of a trial which randomises; "
+                "for that give Trial(..., independent=True)"
+            )
+        return tuple(said)
+
+    def limits(self, level: float = LEVEL) -> pd.DataFrame:
+        """A row an arm: ``n``, and of each endpoint the median over replicates and the ends that hold ``level``.
+
+        A median PFS that is not reached is longer than any that is; NaN where the percentile is not reached.
+        """
+        import pandas as pd
+
+        if not 0 < level < 1:
+            raise InputError(f"the level is {level}; give a share between 0 and 1, such as 0.95")
+        rows = []
+        for arm, own in self.frame.groupby("arm", observed=True, sort=False):
+            row: dict[str, Any] = {"arm": arm, "n": int(own["n"].iloc[0])}
+            for name in self.endpoints:
+                values = own[name].to_numpy(float)
+                values = _reached_or_longer(values) if name == "PFS" else values[np.isfinite(values)]
+                shares = (0.5, 0.5 - level / 2, 0.5 + level / 2)
+                found = [
+                    float(np.quantile(values, q, method="inverted_cdf")) if values.size else np.nan for q in shares
+                ]
+                found = [value if np.isfinite(value) else np.nan for value in found]
+                row |= dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def pairs(self, alpha: float = ALPHA) -> pd.DataFrame:
+        """A row a pair of arms: how often ``arm`` does better than ``reference``, and the power to show a difference.
+
+        ``ORR_difference`` (percentage points, median with 95 % ends), ``ORR_higher``, ``CR_higher`` and ``PFS_longer``
+        (shares of the replicates; equal is not better), ``power_ORR`` and ``power_PFS`` (shares with a two-sided
+        p-value below ``alpha``) with their Wilson limits, which tell of the number of replicates.
+        """
+        import pandas as pd
+
+        if not 0 < alpha < 1:
+            raise InputError(f"alpha is {alpha}; give a number between 0 and 1, such as 0.05")
+        by_arm = {
+            name: own.reset_index(drop=True) for name, own in self.frame.groupby("arm", observed=True, sort=False)
+        }
+        rows = []
+        for (arm, reference), own in self.tests.groupby(["arm", "reference"], sort=False):
+            a, b = by_arm[arm], by_arm[reference]
+            difference = (a["ORR"] - b["ORR"]).to_numpy()
+            low, middle, high = np.quantile(difference, [0.025, 0.5, 0.975])
+            row = {
+                "arm": arm,
+                "reference": reference,
+                "ORR_difference": middle,
+                "ORR_difference_low": low,
+                "ORR_difference_high": high,
+                "ORR_higher": float((difference > 0).mean()),
+                "CR_higher": float((a["CR"] > b["CR"]).mean()),
+                "PFS_longer": float((_reached_or_longer(a["PFS"]) > _reached_or_longer(b["PFS"])).mean()),
+            }
+            for name in ("ORR", "PFS"):
+                shown = int((own[f"p_{name}"] < alpha).sum())
+                low, high = wilson(np.array([shown]), np.array([len(own)]))
+                row |= {
+                    f"power_{name}": shown / len(own),
+                    f"power_{name}_low": float(low[0]),
+                    f"power_{name}_high": float(high[0]),
+                }
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Every table by the name of its file."""
+        tables = {"replicates.csv": self.frame, "replicates_summary.csv": self.summary}
+        if len(self.arms) > 1:
+            tables |= {"replicates_tests.csv": self.tests, "replicates_pairs.csv": self.pairs()}
+        return tables
+
+    def _title(self) -> str:
+        holds = "sampling and parameter uncertainty" if self.made_by["uncertainty"] else "sampling"
+        return f"{self.times:,} replicates of a trial of {self.made_by['model']}: 95 % of them ({holds})"
+
+
+def replicate(
+    trial: Trial,
+    times: int = TIMES,
+    *,
+    uncertainty: bool | pd.DataFrame = False,
+    n_jobs: int = -1,
+    progress: bool = False,
+    checkpoint: str | Path | None = None,
+) -> Replicates:
+    """Run a trial many times, each time with other patients, and keep the endpoints of each.
+
+    Parameters
+    ----------
+    trial
+        Of virtual patients; its arms may be doses or regimens, of the same patients or ``independent``.
+    times
+        Replicates.
+    uncertainty
+        True: each replicate is of other typical values and omegas, drawn by their relative standard errors in the model
+        file; or a covariance matrix of the typical values, see `cartsim.with_uncertainty`.
+    n_jobs, progress, checkpoint
+        As for `cartsim.Trial.run`.
+
+    Raises
+    ------
+    InputError
+        Before any work, for patients that are a table or Sobol points, of which no others can be had, and for
+        uncertainty where the model file knows of none.
+
+    Examples
+    --------
+    >>> import cartsim as cs
+    >>> trial = cs.Trial(cs.Population("bb2121_clinical", seed=1), [50e6, 450e6], n=20, independent=True)
+    >>> found = cs.replicate(trial, 10, uncertainty=True)
+    >>> found.summary[["arm", "ORR", "ORR_low", "ORR_high"]].shape
+    (2, 4)
+    """
+    import pandas as pd
+
+    from cartsim.engine import kernel
+
+    if isinstance(times, bool) or not isinstance(times, (int, np.integer)) or times < 1:
+        raise InputError(f"{times!r} replicates; give a whole number, 1 or more")
+    width = max(arm.n or 0 for arm in trial.arms)
+    patients = _patients(trial, width, uncertainty)
+    if times * width > APART:
+        raise InputError(f"{times:,} replicates of {width:,} patients an arm; ask for at most {APART:,} patients")
+    trial = replace(trial, population=patients, curves=0)
+    at_once = max(1, PATIENTS // width)
+    work = _Replicates(trial, width)
+    check_size(
+        times * sum(arm.n or 0 for arm in trial.arms),
+        "patients (of all replicates and arms)",
+        kept=8 * int(times) * len(trial.arms) * (12 + 2 * len(trial.protocol.visits.landmarks) + len(trial.arms)),
+        working=trial.bytes_working(),
+        at_once=PATIENTS,
+        n_jobs=n_jobs,
+    )
+    kept = None if checkpoint is None else Kept(checkpoint, "replicates", {"trial": trial})
+    pieces = run_pieces(work, [int(times)], at_once, what="replicates", n_jobs=n_jobs, progress=progress, kept=kept)
+    kernel.compile_model(trial.model, say)  # once, before the workers all want it
+    found = joined(pieces)
+    names = [arm.name for arm in trial.arms]
+    pairs = [(names[j], names[i]) for i, j in combinations(range(len(names)), 2)]
+    tests = {name: found.pop(name) for name in ("p_ORR", "p_PFS")}
+    number = np.arange(times)
+    frame = pd.DataFrame({"replicate": np.repeat(number, len(names)), "arm": np.tile(names, times)})
+    compared = pd.DataFrame(
+        {
+            "replicate": np.repeat(number, len(pairs)),
+            "arm": [arm for arm, _ in pairs] * int(times),
+            "reference": [reference for _, reference in pairs] * int(times),
+        }
+    )
+    return Replicates(
+        frame.assign(**{name: values.reshape(-1) for name, values in found.items()}),
+        compared.assign(**{name: values.reshape(-1) for name, values in tests.items()}),
+        {arm.name: _first_dose(trial, arm.regimen) for arm in trial.arms},
+        made_by(
+            trial.model,
+            replicates=int(times),
+            uncertainty=_told(uncertainty),
+            independent=trial.independent,
+            arms=str({arm.name: arm.n for arm in trial.arms}),
+            seed=patients.seed,
+            rtol=trial.solver.rtol,
+            rules=repr(trial.protocol.rules),
+        ),
+    )
+
+
+class _Replicates(ArrayWork):
+    """Simulates and judges some replicates of all arms, and keeps an arm's endpoints: arrays (replicates, arms)."""
+
+    def __init__(self, trial: Trial, width: int) -> None:
+        self.trial, self.width = trial, width
+        self.judge = Readout(trial.protocol.rules, keep_visits=False, columns=())
+
+    def __call__(self, start: int, stop: int) -> Arrays:
+        arms = [self._arm(k, start, stop) for k in range(len(self.trial.arms))]
+        endpoints = [self._endpoints(arm) for arm in arms]
+        found = {name: np.stack([own[name] for own in endpoints], axis=1) for name in endpoints[0]}
+        pairs = list(combinations(range(len(arms)), 2))
+        responded = [arm["best"] >= Response.PR for arm in arms]
+        p_orr = [score_test(responded[j].sum(1), responded[i].sum(1), responded[j].shape[1], responded[i].shape[1])
+                 for i, j in pairs]  # fmt: skip
+        p_pfs = [self._log_rank(arms[i], arms[j]) for i, j in pairs]
+        empty = np.empty((stop - start, 0))
+        return found | {"p_ORR": np.stack(p_orr, axis=1) if pairs else empty,
+                        "p_PFS": np.stack(p_pfs, axis=1) if pairs else empty}  # fmt: skip
+
+    def _arm(self, arm: int, start: int, stop: int) -> Arrays:
+        """What is judged of each patient of one arm, (replicates, patients)."""
+        n, width = self.trial.arms[arm].n or 0, self.width
+        spans = (
+            [(start * width, stop * width)] if n == width else [(k * width, k * width + n) for k in range(start, stop)]
+        )
+        parts = []
+        for first, last in spans:
+            for begin in range(first, last, PATIENTS):
+                table = self.judge(self.trial.measure(arm, begin, min(begin + PATIENTS, last))).patients
+                parts.append({name: _plain(column) for name, column in table.items() if name not in ("id", "arm")})
+        return {name: np.concatenate([part[name] for part in parts]).reshape(-1, n) for name in parts[0]}
+
+    def _endpoints(self, arm: Arrays) -> Arrays:
+        n = arm["best"].shape[1]
+        found: dict[str, NDArray[Any]] = {
+            "n": np.full(len(arm["best"]), n),
+            "failed": (arm["status"] != 0).sum(axis=1),
+            "ORR": 100 * (arm["best"] >= Response.PR).mean(axis=1),
+            "CR": 100 * (arm["best"] == Response.CR).mean(axis=1),
+            "PFS": np.array([_median(t, e) for t, e in zip(arm["pfs_time"], arm["pfs_event"], strict=True)]),
+        }
+        for month in self.trial.protocol.visits.landmarks:
+            codes = arm[f"month_{month:g}"]
+            found[f"response_{month:g}"] = 100 * np.isin(codes, (Response.PR, Response.CR)).mean(axis=1)
+            found[f"CR_{month:g}"] = 100 * (codes == Response.CR).mean(axis=1)
+        return found | {name: np.array([_middle(values) for values in arm[name]]) for name in EXPOSURE}
+
+    def _log_rank(self, one: Arrays, other: Arrays) -> NDArray[np.float64]:
+        group = np.repeat([0, 1], [one["best"].shape[1], other["best"].shape[1]])
+        time = np.hstack([one["pfs_time"], other["pfs_time"]]) / MONTH
+        event = np.hstack([one["pfs_event"], other["pfs_event"]])
+        return np.array([log_rank(t, e, group).pvalue for t, e in zip(time, event, strict=True)])
+
+
+def score_test(a: NDArray[Any], b: NDArray[Any], n_a: int, n_b: int) -> NDArray[np.float64]:
+    """Two-sided p-values of the score test (chi-squared, not corrected): are a of n_a and b of n_b as likely."""
+    from scipy.special import ndtr
+
+    pooled = (a + b) / (n_a + n_b)
+    se = np.sqrt(pooled * (1 - pooled) * (1 / n_a + 1 / n_b))
+    z = np.divide(a / n_a - b / n_b, se, out=np.full(np.shape(se), np.nan), where=se > 0)
+    return 2 * ndtr(-np.abs(z))
+
+
+def _patients(trial: Trial, width: int, uncertainty: bool | pd.DataFrame) -> Population:
+    who = trial.population
+    if not isinstance(who, Population) or who.sampler != "random" or hasattr(who, "__len__"):
+        raise InputError("replicates need other patients each time; give a Population whose sampler is 'random'")
+    if uncertainty is False:
+        return who
+    covariance = None if uncertainty is True else uncertainty
+    drawn = UncertainPopulation(
+        who.model, who.seed, who.variability, who.correlation, who.sampler, size=width, covariance=covariance
+    )
+    if not drawn.uncertain:
+        raise InputError(f"{who.model.name} has no standard errors of estimates; give them as rse, or a covariance")
+    return drawn
+
+
+def _plain(column: pd.Series[Any]) -> NDArray[Any]:
+    """Numbers, and categories by their codes, which are those of `Response` and of the engine's `Status`."""
+    return column.cat.codes.to_numpy() if hasattr(column, "cat") else column.to_numpy()
+
+
+def _middle(values: NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if known.size else np.nan
+
+
+def _median(time: NDArray[np.float64], event: NDArray[np.bool_]) -> float:
+    known = np.isfinite(time)
+    return kaplan_meier(time[known] / MONTH, event[known]).median.value if known.any() else np.nan
+
+
+def _reached_or_longer(months: Any) -> NDArray[np.float64]:
+    """Median survival in months, infinite where it is not reached."""
+    values = np.asarray(months, float)
+    return np.where(np.isnan(values), np.inf, values)
+
+
+def _first_dose(trial: Trial, regimen: Regimen | None) -> float:
+    """Cells of the first infusion, 0 for none."""
+    if regimen is None or not regimen.doses:
+        return 0.0
+    amount = regimen.doses[0].amount
+    dosing = trial.model.dosing
+    return float(amount) if amount is not None else dosing.dose if dosing is not None else np.nan
+
+
+def _told(uncertainty: bool | pd.DataFrame) -> str | bool:
+    return uncertainty if isinstance(uncertainty, bool) else f"covariance of {', '.join(map(str, uncertainty.columns))}"
