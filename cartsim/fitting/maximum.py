@@ -17,7 +17,7 @@ omega near 0, whose parameter then counts as one without variability.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -100,30 +100,30 @@ def find_maximum(
         inside = np.ix_(active, active)
         covariance = np.full(curvature.shape, np.nan)
         covariance[inside] = _inverse(-curvature[inside], surface.sizes[active])
-        step = np.zeros(len(x))
-        step[active] = covariance[inside] @ gradient[active]
-        if not left or (np.abs(step) < CLOSE * np.sqrt(np.diagonal(covariance)))[active].all():
+        unknown = np.isnan(np.diagonal(covariance))
+        step = np.where(unknown[:, None] | unknown, 0.0, covariance) @ np.where(unknown, 0.0, gradient)
+        near = (np.abs(step) < CLOSE * np.sqrt(np.diagonal(covariance)))[~unknown].all()
+        if not left or (near and not unknown[active].any()):
             break
-        identified = bool(np.isfinite(step).all())
-        if not identified:
-            step[active] = _uphill(-curvature[inside], gradient[active], surface.sizes[active])
-        length = math.sqrt(gradient[active] @ step[active])  # in standard errors, whatever the direction
-        uphill = step * min(1.0, LONGEST / max(length, 1e-300))
-        worth = 0.0 if identified else CLOSE**2 / 2
-        share = next((s for s in SHORTER if surface.gain(x + s * uphill) > worth), None)
-        if share is None:
+        ways = [] if near else [(step, 0.0)]
+        if unknown[active].any():
+            along = np.zeros(len(x))
+            along[active] = _uphill(-curvature[inside], gradient[active], surface.sizes[active])
+            ways.insert(0, (along, CLOSE**2 / 2))
+        better = (moved for way, least_gain in ways for moved in surface.upwards(x, way, gradient, least_gain))
+        moved = next(better, None)
+        if moved is None:
             break
-        now = coordinates.back(x + share * uphill)
+        now = coordinates.back(moved)
         now = replace(now, sigma={key: max(value, least[key]) for key, value in now.sigma.items()})
         path.append(now)
     limits = [key for key, at in zip(coordinates.keys, held, strict=True) if at]
     limits += [("omega", likelihood.parameters[k]) for k in omegas if not now.omega[k, k]]
     slopes = coordinates.slopes(now)
-    unknown = np.isnan(np.diagonal(covariance))
     lost = unknown | ((slopes[:, unknown & ~held] ** 2).sum(axis=1) > 1e-6)
     covariance = slopes @ np.where(unknown[:, None] | unknown, 0.0, covariance) @ slopes.T
     covariance[lost] = covariance[:, lost] = np.nan
-    step = np.where(lost, np.nan, slopes @ np.where(unknown, 0.0, step))
+    step = np.where(lost, np.nan, slopes @ step)
     return Maximum(now, coordinates.keys, sample, covariance, step, limits, path)
 
 
@@ -220,6 +220,14 @@ class _Surface:
         """How much higher the log likelihood is at coordinates x (p,)."""
         higher = self._heights(self.coordinates.back(x)) - self.here
         return float((logsumexp(higher, axis=1) - math.log(self.shape[1])).sum())
+
+    def upwards(self, x: Floats, step: Floats, gradient: Floats, worth: float) -> Iterator[Floats]:
+        """Where the likelihood is higher by more than ``worth``, along a step of at most `LONGEST` standard errors."""
+        length = math.sqrt(max(float(gradient @ step), 0.0))  # in standard errors, whatever the direction
+        step = step * min(1.0, LONGEST / max(length, 1e-300))
+        for share in SHORTER:
+            if self.gain(x + share * step) > worth:
+                yield x + share * step
 
     def derivatives(self) -> tuple[Floats, Floats]:
         """Gradient (p,) and second derivatives (p, p)."""
