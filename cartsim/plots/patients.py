@@ -12,7 +12,7 @@ from cartsim.errors import InputError
 from cartsim.plots.style import (
     CATEGORY_COLORS,
     FAINT,
-    FIGURE6_NAMES,
+    FIGURE6_LABELS,
     INK,
     arm_title,
     categories,
@@ -98,7 +98,7 @@ def spider(
             say_empty(axis)
     axes[0].set_ylim(-104, min(1.05 * top, HIGHEST))
     outer_labels(axes, time_label(unit), "Serum M-protein\n(% change from baseline)")
-    handles = category_handles(seen, FIGURE6_NAMES if grouped else None)
+    handles = category_handles(seen, FIGURE6_LABELS if grouped else None)
     return finish(figure, f"M-protein of each virtual patient, colored by {colored_by}", handles, ax=ax)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from cartsim.errors import InputError
 from cartsim.plots.style import (
     CATEGORY_COLORS,
-    FIGURE6_NAMES,
+    FIGURE6_LABELS,
     INK,
     RESPONDERS,
     arm_title,
@@ -56,7 +56,7 @@ def response_bars(
     landmarks
         {"6 months": {arm: (n,) response categories}}.
     grouped
-        Count MR and VGPR as PR, and PR or CR as a response; else PR, VGPR and CR are responses.
+        Count MR and VGPR as PR, and so MR or better as a response; else PR, VGPR and CR are responses.
     level
         Of the limits.
     """
@@ -105,9 +105,9 @@ def response_bars(
         axis.set_title(landmark, fontsize=10)
         axis.set_ylabel("Patients (%)")
     shown = [str(arm) for arms in landmarks.values() for arm in arms]
-    response = "PR or CR" if grouped else "PR or better"
+    response = "MR or better" if grouped else "PR or better"
     mark = line(f"{response}, {100 * level:g} % limits", color=INK, marker="o", ms=4, mec="white")
-    handles = [*category_handles(seen, FIGURE6_NAMES if grouped else None), mark]
+    handles = [*category_handles(seen, FIGURE6_LABELS if grouped else None), mark]
     return finish(figure, f"Response {by_arm(shown)}; above the bars the share with {response}", handles, ax=ax)
 
 
@@ -150,5 +150,5 @@ def response_over_time(
             say_empty(axis, "no patients")
     outer_labels(axes, time_label(unit), "Patients (%)")
     seen = {name for status in named.values() for name in status.ravel()}
-    handles = category_handles(seen, {"NE": "not evaluable or not followed"})
+    handles = category_handles(seen, {"NE": "NE: not evaluable or not followed"})
     return finish(figure, "Response held over time", handles, ax=ax)
