@@ -404,7 +404,7 @@ def test_a_cell_of_a_population_is_a_trial():
     trial = Trial(Population(MODEL.override({"burden": 60.0}), 5), [450e6], 60, curves=0)
     summary = trial.run(keep_visits=False).summary.iloc[0]
     cell = found.table.iloc[3]
-    for name in ("n", "failed", "Cmax", "ORR", "CR", "PR_6", "SD_21"):
+    for name in ("n", "failed", "Cmax", "ORR", "CR", "MR-VGPR_6", "SD_21"):
         assert cell[name] == summary[name]
     low, high = wilson(np.array([round(summary["ORR"] * 0.6)]), np.array([60]))
     assert cell["ORR_low"] == pytest.approx(100 * low[0])
