@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.response import Response
 from cartsim.endpoints.survival import kaplan_meier, log_rank
-from cartsim.errors import InputError, say
+from cartsim.errors import InputError, brief, check_kind, say
 from cartsim.population.population import APART, Population
 from cartsim.population.uncertainty import UncertainPopulation
 from cartsim.provenance import made_by
@@ -221,8 +221,9 @@ def replicate(
 
     from cartsim.engine import kernel
 
+    check_kind("the trial", trial, Trial, "Trial(population, arms)")
     if isinstance(times, bool) or not isinstance(times, (int, np.integer)) or times < 1:
-        raise InputError(f"{times!r} replicates; give a whole number, 1 or more")
+        raise InputError(f"{brief(times)} replicates; give a whole number, 1 or more")
     width = max(arm.n or 0 for arm in trial.arms)
     patients = _patients(trial, width, uncertainty)
     if times * width > APART:

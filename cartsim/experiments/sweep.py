@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim import memory
 from cartsim.endpoints.rates import wilson
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief, check_kind, elsewhere
 from cartsim.experiments.measures import HALF_YEAR, Measure, Reading, peak, read, reading_times
 from cartsim.model.model import Model
 from cartsim.model.reader import load
@@ -104,6 +104,10 @@ class Sweep(Result):
         return self.table[name].to_numpy().reshape([len(values) for values in self.axes.values()])
 
 
+@elsewhere(
+    n="a sweep is of the typical patient; sweep_trials is of patients",
+    seed="nothing is drawn; sweep_trials is of patients",
+)
 def sweep(
     model: str | Path | Model,
     axes: Mapping[str, ArrayLike],
@@ -156,6 +160,7 @@ def sweep(
 
     model = load(model)
     values = check_axes(model, axes, dose)
+    check_kind("reading", reading, Reading, "Reading(measures, horizon)")
     measures, horizon = reading.of(model)
     cells = _cells(values)
     work = _Typical(model, cells, dose, measures, horizon, solver)
@@ -208,6 +213,7 @@ def sweep_trials(
     """
     import pandas as pd
 
+    check_kind("the trial", trial, Trial, "Trial(population, arms)")
     if len(trial.arms) != 1:
         raise InputError(f"a sweep of a trial with {len(trial.arms)} arms; give one, of which the dose may be an axis")
     n = trial.n or 0
@@ -251,6 +257,7 @@ def check_axes(
     model: Model, axes: Mapping[str, ArrayLike], dose: float | None = None
 ) -> dict[str, NDArray[np.float64]]:
     """The two axes as increasing arrays within what the model allows; InputError for all else."""
+    check_kind("axes", axes, Mapping, 'a mapping, such as {"dose": [1e6, 2e6], "burden": [5, 50]}')
     if len(axes) != 2:
         names = ", ".join(axes) or "nothing"
         raise InputError(f"a sweep over {names}; give two quantities, such as dose and burden")
@@ -268,7 +275,7 @@ def check_axes(
         try:
             numbers = np.asarray(given, float)
         except (TypeError, ValueError):
-            raise InputError(f"sweep: {name} is {given!r}; give a list of numbers") from None
+            raise InputError(f"sweep: {name} is {brief(given)}; give a list of numbers") from None
         if numbers.ndim != 1 or len(numbers) < 2:
             raise InputError(f"sweep: {name} has {numbers.size} values; give two or more, increasing")
         wrong = outside(numbers, low, high)

@@ -63,7 +63,7 @@ def kaplan_meier(
         axis.fill_between(curve.times, low, high, step="post", color=color, alpha=0.12, lw=0)
         median = f"{curve.median:.1f}".replace(", ", "–")
         label = f"{style.arm_title(arm)}: {median}, {curve.events}/{curve.n}"
-        pen = {"color": color, "ls": dashes[arm], "lw": widths[arm], "label": label}
+        pen: dict[str, Any] = {"color": color, "ls": dashes[arm], "lw": widths[arm], "label": label}
         axis.step(curve.times, curve.survival, where="post", **pen)
         marked = curve.n_censored > 0
         axis.plot(curve.times[marked], curve.survival[marked], ls="", marker="|", ms=7, mew=1.2, color=color)
