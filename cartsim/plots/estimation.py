@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,11 +41,11 @@ def predictions(
     curves: pd.DataFrame,
     residuals: pd.DataFrame,
     *,
-    time: str = "days",
+    time: str | Mapping[str, str] = "days",
     units: Mapping[str, str] | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """The fitted curves with their limits over the observations, a panel an output, a color a condition.
+    """The fitted curves with their limits over the observations, a panel an output of a data set, a color a condition.
 
     Observations only known to be below a value are drawn open. Values are on a logarithmic axis where all are above 0
     and they span far.
@@ -57,22 +57,27 @@ def predictions(
     residuals
         Of `Fit.residuals`.
     time
-        Unit of the axis.
+        Unit of the axis, or that of each data set.
     units
         By output, as model files write them, such as `units_of` finds.
     """
     need("predictions", curves, ("data", "condition", "ids", "output", "time", "predicted", "low", "high"))
     need("predictions", residuals, ("data", "id", "output", "time", "observed", "below"))
-    residuals = residuals[residuals["data"].isin(curves["data"])]
-    outputs = list(dict.fromkeys(curves["output"]))
-    conditions = dict(curves.drop_duplicates("condition")[["condition", "ids"]].to_numpy())
-    colors = arm_colors([str(condition) for condition in conditions])
-    figure, axes = panels(len(outputs), ax=ax, width=4.6, height=3.4, columns=2)
-    for axis, output in zip(axes, outputs, strict=True):
-        for condition, ids in conditions.items():
-            color = colors[str(condition)]
-            own = curves[(curves["output"] == output) & (curves["condition"] == condition)]
-            seen = residuals[(residuals["output"] == output) & residuals["id"].astype(str).isin(ids.split(", "))]
+    shown = list(dict.fromkeys(zip(curves["data"], curves["output"], strict=True)))
+    several = len({data for data, _ in shown}) > 1
+    conditions = curves.drop_duplicates(["data", "condition"])[["data", "condition", "ids"]].to_numpy().tolist()
+    names = {(data, c): f"{data}: {ids}" if several else str(ids) for data, c, ids in conditions}
+    colors: dict[Any, Any] = {}
+    for data in dict.fromkeys(data for data, _ in names):
+        own_names = [key for key in names if key[0] == data]
+        colors |= zip(own_names, arm_colors([str(c) for _, c in own_names]).values(), strict=True)
+    figure, axes = panels(len(shown), ax=ax, width=4.6, height=3.4, columns=2)
+    for axis, (data, output) in zip(axes, shown, strict=True):
+        curve = curves[(curves["data"] == data) & (curves["output"] == output)]
+        observations = residuals[(residuals["data"] == data) & (residuals["output"] == output)]
+        for condition, own in curve.groupby("condition"):
+            color = colors[data, condition]
+            seen = observations[observations["id"].astype(str).isin(own["ids"].iloc[0].split(", "))]
             if seen.empty:  # not measured under this condition
                 continue
             own = own[own["time"] <= 1.05 * seen["time"].max()]
@@ -81,7 +86,7 @@ def predictions(
             for below, face in ((False, color), (True, "none")):
                 part = seen[seen["below"] == below]
                 axis.plot(part["time"], part["observed"], "o", ms=4, mec=color, mfc=face, ls="none")
-        observed = residuals.loc[residuals["output"] == output, "observed"].to_numpy(float)
+        observed = observations["observed"].to_numpy(float)
         low, high = observed.min(), observed.max()
         if _wide(observed):
             axis.set_yscale("log")
@@ -90,9 +95,15 @@ def predictions(
             margin = 0.15 * (high - low) or 1.0
             axis.set_ylim(low - margin, high + margin)
         axis.set_ylabel(_labelled(output, units))
-    label_below(axes, f"Time ({time})")
-    shown = [(str(c), ids if len(ids) <= 24 else f"{ids[:22]} ...") for c, ids in conditions.items()]
-    handles = [line(ids, color=colors[c], marker="o") for c, ids in shown] if 1 < len(shown) <= LISTED else []
+        if several:
+            axis.set_title(data, fontsize=9)
+        if not isinstance(time, str):
+            axis.set_xlabel(f"Time ({time[data]})")
+    if isinstance(time, str):
+        label_below(axes, f"Time ({time})")
+    short = {key: name if len(name) <= 24 else f"{name[:22]} ..." for key, name in names.items()}
+    handles = [line(name, color=colors[key], marker="o") for key, name in short.items()]
+    handles = handles if 1 < len(handles) <= LISTED else []
     limits = "" if np.isfinite(curves["low"]).any() else " without limits"
     return finish(figure, f"Fit{limits} and observations", handles, ax=ax)
 
@@ -184,6 +195,10 @@ def units_of(model: Model) -> dict[str, str]:
     return {name: each.unit for name, each in (model.outputs | model.states).items()}
 
 
+def _units(models: Iterable[Model]) -> dict[str, str]:
+    return {name: unit for model in models for name, unit in units_of(model).items()}
+
+
 def _labelled(output: str, units: Mapping[str, str] | None) -> str:
     return label_with_unit(output, (units or {}).get(output, "1"))
 
@@ -210,14 +225,16 @@ class FitPictures(Pictures):
         Parameters
         ----------
         data
-            Name of the data set, of the only one by default.
+            Name of a data set, by default all.
         output
             One output; by default all.
         """
         fit = self._result
         curves, seen = chosen(fit.predict(data=data), "output", output, "output"), fit.residuals()
-        model = fit.model(data)
-        return predictions(curves, seen, time=times_called(model.time), units=units_of(model), ax=ax)
+        models = {name: fit.model(name) for name in dict.fromkeys(curves["data"])}
+        times = {name: times_called(model.time) for name, model in models.items()}
+        time: Any = times if len({*times.values()}) > 1 else next(iter(times.values()))
+        return predictions(curves, seen, time=time, units=_units(models.values()), ax=ax)
 
     def residuals(self) -> Figure:
         """Observed against predicted, and weighted residuals over prediction and time, a row an output.
@@ -229,7 +246,7 @@ class FitPictures(Pictures):
         """
         fit = self._result
         models = [fit.model(each.name) for each in fit.problem.data]
-        units = {name: unit for model in models for name, unit in units_of(model).items()}
+        units = _units(models)
         time = " or ".join(dict.fromkeys(times_called(model.time) for model in models))
         return residuals(fit.residuals(), time=time, units=units)
 
