@@ -340,11 +340,16 @@ class _FunctionPictures(Pictures):
     def usual(self) -> str:  # type: ignore[override]
         return "bars" if self._result.function.times is None else self._of_curve
 
-    def _check(self, *, curve: bool) -> None:
-        function = self._result.function
-        if curve and function.times is None:
+    def _times(self) -> NDArray[np.float64]:
+        """Those of the curve."""
+        function: Function = self._result.function
+        if function.times is None:
             raise InputError(f"{function.name} is one number, which has no course along time; draw bars")
-        if not curve and function.times is not None:
+        return function.times
+
+    def _refuse_curve(self) -> None:
+        function: Function = self._result.function
+        if function.times is not None:
             raise InputError(f"{function.name} is a curve; draw {self._of_curve}")
 
 
@@ -367,7 +372,7 @@ class IndicesPictures(_FunctionPictures):
         InputError
             For a curve; see `over_time`.
         """
-        self._check(curve=False)
+        self._refuse_curve()
         note = _how(self._result) if note is None else note
         return index_bars(self._result.table, endpoint=_endpoint(self._result.function), note=note, ax=ax)
 
@@ -395,14 +400,13 @@ class IndicesPictures(_FunctionPictures):
         InputError
             For an endpoint that is one number; see `bars`.
         """
-        self._check(curve=True)
-        found, function = self._result, self._result.function
+        found, function, times = self._result, self._result.function, self._times()
         curve, whose = _typical_curve(found)
         if phases is None:
             phases = _phases(function, curve)
         return indices_over_time(
             found.table,
-            function.times,
+            times,
             curve,
             phases,
             endpoint=_endpoint(function),
@@ -485,7 +489,7 @@ class ElasticitiesPictures(_FunctionPictures):
         InputError
             For a curve; see `map`.
         """
-        self._check(curve=False)
+        self._refuse_curve()
         return elasticity_bars(self._result.frame, endpoint=_endpoint(self._result.function), ax=ax)
 
     def map(
@@ -512,7 +516,7 @@ class ElasticitiesPictures(_FunctionPictures):
         InputError
             For an endpoint that is one number; see `bars`.
         """
-        self._check(curve=True)
+        self._times()
         found = self._result
         slopes = found.function.scale == "linear" if slopes is None else slopes
         endpoint, unit = _endpoint(found.function), _unit(found.function)
