@@ -36,16 +36,8 @@ if TYPE_CHECKING:
 
 Texts = list[str] | None
 MOST_JOBS = 1024  # threads; a system refuses some number more, in the middle of the work
-_HOW = (
-    "out",
-    "jobs",
-    "chunk",
-    "checkpoint",
-    "pictures",
-    "format",
-    "dpi",
-    "visits",
-)  # where and how fast, nothing of the outcome
+_HOW = ("out", "jobs", "chunk", "checkpoint", "pictures", "format", "dpi", "visits")
+"""Where and how fast, nothing of the outcome."""
 ASKED: ContextVar[dict[str, Any]] = ContextVar("asked")
 """The options of the command that runs, by name."""
 REPEAT: ContextVar[dict[str, Any]] = ContextVar("repeat")
