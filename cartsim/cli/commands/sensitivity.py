@@ -304,7 +304,7 @@ def _responders(
     assert threshold is not None  # sensitivity saw to it
     found = filtered(function, threshold=threshold, **among)
     write_table(found.table, stage / "responders.csv")
-    response = f"{function.name} of {threshold:g} or more"
+    response = f"{_label(function)} of {threshold:g} or more"
     heads = ("parameter", "median, responders", "median, others", "KS distance", "adjusted p", "odds ratio of an SD")
     view = new_table(f"{response}: {found.n_responders:,} against {found.n_others:,}", *heads, right=heads[1:])
     for row in found.table.itertuples():
