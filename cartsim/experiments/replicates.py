@@ -52,8 +52,8 @@ class Replicates(Result):
     ----------
     frame
         A row a replicate and arm: ``n``, ``failed``, ``ORR`` and ``CR`` (best confirmed response, percent), ``PFS``
-        (median, months; NaN where not reached), ``response_M`` and ``CR_M`` (PR or CR, and CR, at month M, percent),
-        and the arm's medians of ``Cmax``, ``Tmax`` and ``AUC0-28``.
+        (median, months; NaN where not reached), ``response_M`` and ``CR_M`` (MR or better, and CR, as observed at
+        month M, percent), and the arm's medians of ``Cmax``, ``Tmax`` and ``AUC0-28``.
     tests
         A row a replicate and pair of arms: two-sided p-values ``p_ORR`` of the score test of equal response rates and
         ``p_PFS`` of the log-rank test; NaN where there is nothing to compare.
@@ -315,7 +315,7 @@ class _Replicates(ArrayWork):
         }
         for month in self.trial.protocol.visits.landmarks:
             codes = arm[f"month_{month:g}"]
-            found[f"response_{month:g}"] = 100 * np.isin(codes, (Response.PR, Response.CR)).mean(axis=1)
+            found[f"response_{month:g}"] = 100 * (codes >= Response.MR).mean(axis=1)
             found[f"CR_{month:g}"] = 100 * (codes == Response.CR).mean(axis=1)
         return found | {name: np.array([_middle(values) for values in arm[name]]) for name in EXPOSURE}
 

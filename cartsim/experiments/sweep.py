@@ -203,17 +203,19 @@ def sweep_trials(
     Raises
     ------
     InputError
-        Before any work, for axes that cannot be, a trial of several arms, and patients of a table, whose parameters
-        are their own.
+        Before any work, for axes that cannot be, a trial of several arms, and an axis that is a column of the
+        patients' own table.
     """
     import pandas as pd
 
     if len(trial.arms) != 1:
         raise InputError(f"a sweep of a trial with {len(trial.arms)} arms; give one, of which the dose may be an axis")
-    if not isinstance(trial.population, Population):
-        raise InputError("a sweep changes typical values, and patients of a table have their own; give a Population")
     n = trial.n or 0
     values = check_axes(trial.model, axes)
+    if isinstance(trial.population, Patients):
+        for name in values:
+            if name in trial.population.rows:
+                raise InputError(f"a sweep over {name}, which the patients have of their own; leave the column out")
     trial = replace(trial, population=_pinned(trial.population, values), curves=0)
     number = math.prod(map(len, values.values()))
     check_size(
@@ -401,8 +403,7 @@ class _Trials(ArrayWork):
         if "dose" in swept:
             arm = Arm(swept.pop("dose"), arm.n, "cell")
         model = self.trial.model.override(swept)
-        assert isinstance(self.trial.population, Population)  # sweep_trials saw to it
-        return replace(self.trial, population=replace(self.trial.population, model=model), arms=(arm,))
+        return replace(self.trial, population=_with_model(self.trial.population, model), arms=(arm,))
 
     def __call__(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
         import pandas as pd
@@ -417,8 +418,16 @@ class _Trials(ArrayWork):
         return {str(name): column.to_numpy() for name, column in table.items()}
 
 
-def _pinned(population: Population, values: Mapping[str, Any]) -> Population:
+def _with_model(who: Population | Patients, model: Model) -> Population | Patients:
+    if isinstance(who, Patients):
+        return Patients(model, who.rows, who.seed)
+    return replace(who, model=model)
+
+
+def _pinned(population: Population | Patients, values: Mapping[str, Any]) -> Population | Patients:
     """The population without variability of swept covariates, and of what would not follow a typical value."""
+    if isinstance(population, Patients):
+        return population
     pinned = {
         name: fixed()
         for name in values
