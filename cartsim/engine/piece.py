@@ -39,6 +39,5 @@ class _Compiler(Compiler):  # type: ignore[misc]
 
 def piece(**options: Any) -> Any:
     """``numba.njit`` for a function that only compiled functions call."""
-    return njit(
-        error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=_Compiler, **options
-    )
+    unreached: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return njit(error_model="numpy", pipeline_class=_Compiler, **unreached, **options)
