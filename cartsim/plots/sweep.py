@@ -268,9 +268,9 @@ class SweepPictures(Pictures):
             [names] if isinstance(names, str) else names or [name for name in usual if f"{name}_low" in found.table]
         )
         ends = {
-            f"{name}_{end}": f"{quantity_title(name, labels)}: {end} limit"
+            f"{name}_{end}": f"{quantity_title(name, labels)}: {said} limit"
             for name in chosen
-            for end in ("low", "high")
+            for end, said in (("low", "lower"), ("high", "upper"))
         }
         if not note and "replicates" in found.made_by:
             what = "estimates" if found.made_by["uncertainty"] else "patients"
