@@ -22,7 +22,7 @@ def made_by(model: Model, **settings: Any) -> dict[str, Any]:
         "numpy": _version("numpy"),
         "numba": _version("numba"),
         **{
-            name: value if isinstance(value, (int, float, str, type(None))) else repr(value)
+            name: value if isinstance(value, (int, float, str, dict, type(None))) else repr(value)
             for name, value in settings.items()
         },
     }

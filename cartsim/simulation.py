@@ -250,11 +250,13 @@ def simulate(
         if isinstance(many, (int, np.integer)):
             names = _outputs(who.model, outputs)
             memory.require_simulation(int(many), len(times), len(names), len(who.model.parameters))
-    model, table, own_dose, seed = _whom(who, n)
+    model, table, own_dose, drawn = _whom(who, n)
     if not isinstance(who, Patients):  # the typical patient, or those around it: its values must be possible
         at, cells = _schedule(model, _regimen(model, dose, None), 1, None)
         model.check_start(float(cells[0, 0]) if at.size and at[0] == 0 else 0.0)
-    return simulate_rows(model, table, dose, times, outputs, own_dose=own_dose, seed=seed, solver=solver, n_jobs=n_jobs)
+    return simulate_rows(
+        model, table, dose, times, outputs, own_dose=own_dose, drawn=drawn, solver=solver, n_jobs=n_jobs
+    )
 
 
 def simulate_rows(
@@ -265,13 +267,14 @@ def simulate_rows(
     outputs: Sequence[str] | None,
     *,
     own_dose: NDArray[np.float64] | None = None,
-    seed: int | None = None,
+    drawn: Mapping[str, Any] | None = None,
     solver: Solver = Solver(),  # noqa: B008 (frozen)
     n_jobs: int = 1,
 ) -> Simulation:
     """Simulate the rows of a table, index ``id``; `simulate` with everything looked up.
 
     An empty mapping is the typical patient, for whom nobody waits for pandas.
+    ``drawn``: what the result says of how they were drawn.
     """
     from cartsim.engine.ensemble import Ensemble
     from cartsim.engine.trajectories import Trajectories
@@ -305,23 +308,23 @@ def simulate_rows(
         retreated=found.retreated,
         doses=dose_amounts[:, 0] if dose_amounts.shape[1] else np.zeros(n),
         table=table,
-        made_by=made_by(model, seed=seed, rtol=solver.rtol, extinction=solver.extinction, regimen=regimen),
+        made_by=made_by(model, **(drawn or {}), rtol=solver.rtol, extinction=solver.extinction, regimen=regimen),
     )
 
 
-def _whom(who: Any, n: Any) -> tuple[Model, Any, NDArray[np.float64] | None, int | None]:
-    """The model, the patients as a table (index ``id``), their own doses, and the seed of virtual ones."""
+def _whom(who: Any, n: Any) -> tuple[Model, Any, NDArray[np.float64] | None, dict[str, Any]]:
+    """The model, the patients as a table (index ``id``), their own doses, and what they are made by."""
     if isinstance(who, Population):
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise InputError(f"{n} virtual patients; say how many of the population with n, 1 or more")
-        return who.model, who.table(0, int(n)), None, who.seed
+        return who.model, who.table(0, int(n)), None, who.about()
     if n is not None:
         raise InputError("n goes with a Population: a model has one typical patient, Patients as many as their rows")
     if isinstance(who, Patients):
-        return who.model, who.rows.drop(columns="dose", errors="ignore"), who.dose, None
+        return who.model, who.rows.drop(columns="dose", errors="ignore"), who.dose, who.about()
     if isinstance(who, Mapping) or hasattr(who, "columns"):
         raise InputError("a table of patients needs its model; give Patients(model, table)")
-    return load(who), {}, None, None
+    return load(who), {}, None, {}
 
 
 def _cores() -> int:

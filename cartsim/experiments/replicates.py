@@ -258,7 +258,7 @@ def replicate(
             uncertainty=drawn(uncertainty),
             independent=trial.independent,
             arms=str({arm.name: arm.n for arm in trial.arms}),
-            seed=patients.seed,
+            **patients.about(),
             rtol=trial.solver.rtol,
             rules=repr(trial.protocol.rules),
         ),

@@ -193,7 +193,7 @@ def select(
     candidates = candidates.assign(plausible=plausible, weight=weights, kept=kept)
     made = {f.name: getattr(population, f.name) for f in fields(Population)}
     settings = made_by(
-        model, seed=population.seed, n=n, constraints=str(dict(constraints)), dose=dose, rtol=solver.rtol
+        model, **population.about(), n=n, constraints=str(dict(constraints)), dose=dose, rtol=solver.rtol
     )
     chosen = Selection(Plausible(**made, chosen=ids[kept]), candidates, dict(constraints), settings)
     if not len(chosen):

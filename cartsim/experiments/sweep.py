@@ -278,7 +278,7 @@ def sweep_trials(
         axes=_shown(values),
         arm=trial.arms[0].name,
         n=n,
-        seed=population.seed,
+        **population.about(),
         rtol=trial.solver.rtol,
         rules=repr(trial.protocol.rules),
     )

@@ -106,14 +106,15 @@ class IndividualFits(Result):
 
         ``estimate`` at the mode; ``rse`` posterior SD of the logarithm, nearly the relative standard error; ``low``,
         ``high`` the 95 % posterior interval; ``eta`` the mode in omegas from the typical value; ``shrinkage`` the
-        posterior variance over the prior's: 1 where the data say nothing.
+        posterior variance over the prior's: 1 where the data say nothing. Without ``rse``, ``low`` and ``high`` where
+        the search for the mode did not converge.
         """
         import pandas as pd
 
         low, high = self.values(self.sample.quantiles((0.025, 0.975)))
         variance = np.diagonal(self.sample.covariance(), axis1=1, axis2=2)
         n, d = self.modes.eta.shape
-        return pd.DataFrame(
+        found = pd.DataFrame(
             {
                 "id": np.repeat(self.data.ids, d),
                 "dose": np.repeat(self.data.table["dose"].to_numpy(), d),
@@ -126,6 +127,8 @@ class IndividualFits(Result):
                 "shrinkage": variance.ravel(),
             }
         )
+        found.loc[np.repeat(~self.modes.converged, d), ["rse", "low", "high"]] = np.nan
+        return found
 
     @cached_property
     def patients(self) -> pd.DataFrame:

@@ -187,11 +187,12 @@ class PopulationFit(Result):
         """A row an estimate: kind ("typical", "omega", "correlation", "sigma"), name, value, se, rse, low, high.
 
         Limits are 95 % on the scale on which the estimate is nearly normal: logarithms, Fisher's z for correlations.
-        Means that were held have no standard error.
+        Means that were held have no standard error; nothing has one unless the fit is `settled`.
         """
         import pandas as pd
 
-        se_scale = dict(zip(self.names, np.sqrt(np.diagonal(self.covariance)), strict=True))
+        se = np.sqrt(np.diagonal(self.covariance))
+        se_scale = dict(zip(self.names, se, strict=True)) if self.settled else {}
         rows = []
         everything = _coordinates(self.population, np.ones_like(self.free), self.full, self.likelihood)
         for (kind, name), x in everything.items():
@@ -231,6 +232,12 @@ class PopulationFit(Result):
         """Whether a Newton step would move no estimate by more than 0.3 of its standard error."""
         se = np.sqrt(np.diagonal(self.covariance))
         return not self.vanished and bool(np.isfinite(se).all() and (np.abs(self.step) <= NEAR * se).all())
+
+    @property
+    def settled(self) -> bool:
+        """Whether a Newton step would move no estimate that has a standard error by more than 0.3 of it."""
+        se = np.sqrt(np.diagonal(self.covariance))
+        return not self.vanished and not (np.abs(self.step) > NEAR * se).any()
 
     @cached_property
     def individuals(self) -> pd.DataFrame:

@@ -37,6 +37,10 @@ class Variability:
     high: float | None = None
     rse: float | None = None
 
+    def __str__(self) -> str:
+        limits = "" if self.low is None or self.high is None else f" {self.low:.10g} to {self.high:.10g}"
+        return f"{self.distribution}{f' {self.omega:.10g}' if self.distribution != 'uniform' else ''}{limits}"
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -110,8 +114,8 @@ class Model:
     """A checked model. Treat its dictionaries as read-only; `override` and `variant` make new models.
 
     parameters: constants, parameters and covariates in file order; definitions: each after those it uses;
-    unused: published values that do not enter the equations; variants: named sets of parameter values;
-    path: the file it was read from.
+    unused: published values that do not enter the equations; variants: by name of variant and parameter, the fields
+    of `Parameter` that are otherwise there (value, iiv, rse, source, doc); path: the file it was read from.
     """
 
     name: str
@@ -123,7 +127,7 @@ class Model:
     definitions: dict[str, Expression]
     outputs: dict[str, Output]
     dosing: Dosing | None
-    variants: dict[str, dict[str, float]]
+    variants: dict[str, dict[str, dict[str, Any]]]
     path: str
     unused: dict[str, Parameter] = field(default_factory=dict)
 
@@ -163,12 +167,17 @@ class Model:
         values: {name of a parameter, covariate or constant: number}.
         Raises InputError for an unknown name or a value outside the parameter's limits.
         """
+        return self._changed({name: {"value": value} for name, value in values.items()})
+
+    def _changed(self, fields: Mapping[str, Mapping[str, Any]]) -> Model:
         changed = dict(self.parameters)
-        for name, value in values.items():
+        for name, new in fields.items():
             self._known(name)
-            number = finite_number(value, name)
             old = changed[name]
-            changed[name] = replace(old, value=number, expression=None, replaced=old.expression or old.replaced)
+            if "value" in new:
+                number = finite_number(new["value"], name)
+                new = {**new, "value": number, "expression": None, "replaced": old.expression or old.replaced}
+            changed[name] = replace(old, **new)
             check_typical_value(changed[name])
         model = replace(self, parameters=changed)
         model.values({}, 1)  # derived parameters may leave their limits
@@ -177,17 +186,20 @@ class Model:
     def inputs(self) -> dict[str, Any]:
         """What results depend on: the mathematics by its digest, and the numbers. No words, units or paths."""
         numbers = {
-            p.name: {"value": p.value, "low": p.low, "high": p.high, "iiv": p.iiv, "role": p.role}
+            p.name: {"value": p.value, "low": p.low, "high": p.high, "iiv": p.iiv, "rse": p.rse, "role": p.role}
             for p in self.parameters.values()
         }
         dose = None if self.dosing is None else self.dosing.dose
         return {"name": self.name, "digest": self.digest, "time": self.time, "parameters": numbers, "dose": dose}
 
     def variant(self, name: str) -> Model:
-        """The model with the values of a named variant. Raises InputError for an unknown one."""
+        """The model with what a named variant says of its parameters, called "model:variant".
+
+        Raises InputError for an unknown variant.
+        """
         if name not in self.variants:
             raise InputError(f"model {self.name!r} has no variant {name!r}{choices(name, self.variants)}")
-        return self.override(self.variants[name])
+        return replace(self._changed(self.variants[name]), name=f"{self.name}:{name}")
 
     def values(self, table: Mapping[str, Any], n: int) -> np.ndarray:
         """Every parameter of every patient.

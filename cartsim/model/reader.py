@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,8 @@ def load(name_or_path: str | Path | Model) -> Model:
     """Read and check a model.
 
     name_or_path: a shipped model ("bb2121_clinical"), a file ending in .toml, either with ":variant"
-    behind it ("bb2121_invitro:Daudi"); a Model is returned as it is.
+    behind it ("bb2121_invitro:Daudi"), which has other values, variability or uncertainty of parameters; a Model is
+    returned as it is.
     Raises InputError when there is no such model or anything in the file is wrong.
     """
     if isinstance(name_or_path, Model):
@@ -175,10 +176,9 @@ def _build(raw: dict[str, Any], path: Path) -> Model:
     variants = {}
     for name, entry, where in entries("variants"):
         if not isinstance(entry, dict):
-            raise InputError(f"{where}: a variant is a table of parameter values")
+            raise InputError(f"{where}: a variant is a table of parameters")
         variants[name] = {
-            key: finite_number(value, f"{where}.{key if key.isidentifier() else shown(key)}")
-            for key, value in entry.items()
+            key: _change(value, f"{where}.{key if key.isidentifier() else shown(key)}") for key, value in entry.items()
         }
 
     model = Model(
@@ -222,6 +222,21 @@ def _parameter(name: str, entry: Any, where: str, role: str) -> Parameter:
         doc=_text(entry.get("doc", ""), f"{where}.doc", MAX_DOC, empty=True),
         role=role,
     )
+
+
+def _change(entry: Any, where: str) -> dict[str, Any]:
+    """The fields of a parameter that a variant has otherwise: a value, or a table with a source."""
+    if not isinstance(entry, dict):
+        return {"value": finite_number(entry, where)}
+    _fields(entry, where, ("source",), ("value", "rse", "iiv", "doc"))
+    readers: dict[str, Callable[[], Any]] = {
+        "value": lambda: finite_number(entry["value"], f"{where}.value"),
+        "rse": lambda: _positive(entry, "rse", where),
+        "iiv": lambda: _variability(entry["iiv"], f"{where}.iiv"),
+        "source": lambda: _text(entry["source"], f"{where}.source", MAX_SOURCE),
+        "doc": lambda: _text(entry["doc"], f"{where}.doc", MAX_DOC, empty=True),
+    }
+    return {key: read() for key, read in readers.items() if key in entry}
 
 
 def _variability(entry: Any, where: str) -> Variability:

@@ -10,7 +10,7 @@ import numpy as np
 from cartsim.errors import InputError
 from cartsim.model.reader import load
 from cartsim.paper.drawn import Drawn, art, observations, paragraphs
-from cartsim.plots.style import INK, legend_below, panels
+from cartsim.plots.style import INK, legend_below, line, panels
 from cartsim.population.patients import Patients
 from cartsim.simulation import simulate
 
@@ -64,8 +64,6 @@ def figure_2b(data: str | Path | None = None) -> Drawn:
 
 
 def _picture(days: NDArray[np.float64], curves: dict[tuple[str, str], Any], seen: pd.DataFrame | None) -> Figure:
-    from matplotlib.lines import Line2D
-
     figure, axes = panels(4, columns=2, width=4.8, height=3.0)
     for axis, name in zip(axes, ("tumor_volume", "tumor_volume", "blood_cart", "blood_cart"), strict=True):
         _draw(axis, name, days, curves, seen)
@@ -76,12 +74,12 @@ def _picture(days: NDArray[np.float64], curves: dict[tuple[str, str], Any], seen
     axes[3].set_yscale("log")
     axes[3].minorticks_off()
     handles = [
-        Line2D([], [], color=BLUE, lw=1.8, label="vehicle"),
-        Line2D([], [], color=RED, lw=1.8, label="5 × 10⁶ CAR-T cells"),
-        Line2D([], [], color=INK, lw=1.2, ls="--", label="the same in a fixed tissue volume"),
+        line("vehicle", color=BLUE, lw=1.8),
+        line("5 × 10⁶ CAR-T cells", color=RED, lw=1.8),
+        line("the same in a fixed tissue volume", color=INK, lw=1.2, ls="--"),
     ]
     if seen is not None:
-        handles.append(Line2D([], [], color=INK, ls="", marker="o", ms=4, label="observed"))
+        handles.append(line("observed", color=INK, ls="", marker="o", ms=4))
     legend_below(figure, handles)
     return art(figure, ("b1", "", "b2", ""))
 

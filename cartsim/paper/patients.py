@@ -19,6 +19,7 @@ from cartsim.plots.style import (
     arm_colors,
     arm_title,
     legend_below,
+    line,
     panels,
     time_axis,
     time_label,
@@ -84,8 +85,6 @@ def _means(path: str | Path) -> pd.DataFrame:
 
 
 def _courses(days: NDArray[np.float64], values: dict[str, NDArray[np.float64]], seen: pd.DataFrame | None) -> Figure:
-    from matplotlib.lines import Line2D
-
     colors = arm_colors([f"{dose / 1e6:g}e6" for dose in DOSES])
     # Nested, the lowest dose broadest: where curves coincide all can be seen.
     pens = [{"color": color, "lw": width} for color, width in zip(colors.values(), WIDTHS, strict=True)]
@@ -118,10 +117,10 @@ def _courses(days: NDArray[np.float64], values: dict[str, NDArray[np.float64]], 
     for axis in axes:
         time_axis(axis, DAYS[-1] / per, unit, root=True)  # else the doses cannot be told apart
         axis.set_xlabel(time_label(unit, root=True))
-    handles = [Line2D([], [], label=arm_title(name), **pen) for name, pen in zip(colors, pens, strict=True)]
+    handles = [line(arm_title(name), **pen) for name, pen in zip(colors, pens, strict=True)]
     if seen is not None:
         _draw_means(dict(zip(("transgene", *MARKERS), axes, strict=True)), insert, seen, per)
-        handles.append(Line2D([], [], color=INK, ls="", marker="o", ms=5, label="observed mean, SD where given"))
+        handles.append(line("observed mean, SD where given", color=INK, ls="", marker="o", ms=5))
     legend_below(figure, handles)
     return art(figure, "abc", axes)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cartsim.model.processes import Process, processes
 from cartsim.model.reader import load
 from cartsim.paper.drawn import Drawn, paragraphs
-from cartsim.plots.style import COLORS, INK, legend_below
+from cartsim.plots.style import COLORS, INK, legend_below, line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -229,8 +229,6 @@ class _Pen:
 
 
 def _handles() -> list[Any]:
-    from matplotlib.lines import Line2D
-
     lines: dict[str, dict[str, Any]] = {
         "flow": {"color": FLOW},
         "growth": {"color": GAIN},
@@ -238,7 +236,7 @@ def _handles() -> list[Any]:
         "loss": {"color": LOSS},
         "drives this process": {"color": DRIVE, "ls": (0, (1, 1.5)), "lw": 1.2},
     }
-    return [Line2D([], [], label=label, **{"lw": 1.4, **style}) for label, style in lines.items()]
+    return [line(label, **{"lw": 1.4, **style}) for label, style in lines.items()]
 
 
 def _caption(models: dict[str, Model], table: pd.DataFrame) -> str:

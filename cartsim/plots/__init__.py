@@ -34,12 +34,12 @@ from cartsim.plots.judged import JudgedPictures
 from cartsim.plots.kinetics import by_response, marker_change, transgene, visual_predictive_check
 from cartsim.plots.patients import spider, swimmer, waterfall
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.population import PopulationFitPictures, trace
-from cartsim.plots.regimens import ComparisonPictures, RetreatedPictures, differences, second_responses
+from cartsim.plots.population import PopulationFitPictures
+from cartsim.plots.regimens import ComparisonPictures, RetreatedPictures
 from cartsim.plots.replicates import ReplicatesPictures, replicates, replicates_by_dose
 from cartsim.plots.residual import negative_over_time
 from cartsim.plots.response import response_bars, response_over_time
-from cartsim.plots.selection import SelectionPictures, before_and_after
+from cartsim.plots.selection import SelectionPictures
 from cartsim.plots.sensitivity import (
     ElasticitiesPictures,
     IndicesPictures,
@@ -55,19 +55,17 @@ from cartsim.plots.sensitivity import (
     responders,
     tornado,
 )
-from cartsim.plots.simulation import SimulationPictures, over_time
+from cartsim.plots.simulation import SimulationPictures
 from cartsim.plots.style import save
 from cartsim.plots.survival import kaplan_meier
 from cartsim.plots.sweep import SweepPictures, contours, rate_contour
 from cartsim.plots.trial import TrialPictures
 
 __all__ = [
-    "before_and_after",
     "by_response",
     "contours",
     "convergence",
     "cumulative_incidence",
-    "differences",
     "elasticity_bars",
     "elasticity_map",
     "exposure_by_dose",
@@ -78,7 +76,6 @@ __all__ = [
     "kaplan_meier",
     "marker_change",
     "negative_over_time",
-    "over_time",
     "pictures_of",
     "predictions",
     "profiles",
@@ -93,11 +90,9 @@ __all__ = [
     "response_fits",
     "response_over_time",
     "save",
-    "second_responses",
     "spider",
     "swimmer",
     "tornado",
-    "trace",
     "transgene",
     "visual_predictive_check",
     "waterfall",

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cartsim.errors import InputError
-from cartsim.plots.pictures import Pictures
+from cartsim.plots.pictures import Pictures, chosen
 from cartsim.plots.style import (
     CATEGORY_COLORS,
     CATEGORY_NAMES,
     COLORS,
     FAINT,
     FIGURE6_NAMES,
-    caption,
-    heading,
-    legend_below,
+    finish,
+    line,
     panels,
     plain_log,
     quantity_title,
+    reach,
     say_empty,
 )
 
@@ -56,8 +56,6 @@ def response_by_dose(
     title, note
         Above and below.
     """
-    from matplotlib.lines import Line2D
-
     if not responses or not all(len(table) for table in responses.values()):
         raise InputError("response_by_dose: nothing is given; give at least one population with one landmark")
     landmarks = sorted({month for table in responses.values() for month in table["landmark"]})
@@ -75,21 +73,16 @@ def response_by_dose(
             if at.empty:
                 say_empty(axis)
                 continue
-            for category, line in at.groupby("category", sort=False):
-                line = line[line["dose"] > 0].sort_values("dose")
-                if category == "NE" and not line["percent"].any():
+            for category, own in at.groupby("category", sort=False):
+                own = own[own["dose"] > 0].sort_values("dose")
+                if category == "NE" and not own["percent"].any():
                     continue
                 seen.add(category)
                 # Side by side, so that categories with the same share can both be seen.
-                place = line["dose"] / 1e6 * DODGE ** (order.index(category) - (len(order) - 1) / 2)
-                limits = np.maximum([line["percent"] - line["low"], line["high"] - line["percent"]], 0)
-                style: dict[str, Any] = {
-                    "color": CATEGORY_COLORS[category],
-                    "fmt": MARKS[category],
-                    "ms": 3.5,
-                    "capsize": 1.5,
-                }
-                axis.errorbar(place, line["percent"], yerr=limits, ls="-", lw=1.0, **style)
+                place = own["dose"] / 1e6 * DODGE ** (order.index(category) - (len(order) - 1) / 2)
+                limits, color = reach(own["percent"], own["low"], own["high"]), CATEGORY_COLORS[category]
+                style: dict[str, Any] = {"fmt": MARKS[category], "ms": 3.5, "capsize": 1.5, "ls": "-", "lw": 1.0}
+                axis.errorbar(place, own["percent"], yerr=limits, color=color, **style)
             if claimed is not None:
                 axis.axvline(claimed / 1e6, color=FAINT, ls="--", lw=1)
             axis.set_xscale("log")
@@ -102,18 +95,14 @@ def response_by_dose(
                 axis.set_xlabel("Dose (10⁶ CAR-T cells)")
     meaning = CATEGORY_NAMES | FIGURE6_NAMES
     handles = [
-        Line2D([], [], color=CATEGORY_COLORS[name], marker=MARKS[name], ms=5, lw=1.0, label=f"{name}: {meaning[name]}")
+        line(f"{name}: {meaning[name]}", color=CATEGORY_COLORS[name], marker=MARKS[name], ms=5, lw=1.0)
         for name in reversed(CATEGORY_COLORS)
         if name in seen
     ]
     if claimed is not None:
-        label = f"threshold claimed in the paper, {claimed / 1e6:g} × 10⁶"
-        handles.append(Line2D([], [], color=FAINT, ls="--", lw=1, label=label))
-    legend_below(figure, handles, ax=ax)
-    heading(figure, title or "Response against dose", ax=ax)
-    if ax is None:
-        caption(figure, note)
-    return figure
+        said = f"threshold claimed in the paper, {claimed / 1e6:g} × 10⁶"
+        handles.append(line(said, color=FAINT, ls="--", lw=1))
+    return finish(figure, title or "Response against dose", handles, note=note, ax=ax)
 
 
 def exposure_by_dose(
@@ -159,14 +148,10 @@ def exposure_by_dose(
             axis.set_ylim(bottom=0)
         axis.set_title(f"{population}: {quantity_title(name)}" if population else quantity_title(name), fontsize=9)
         axis.set_xlabel("Dose (10⁶ CAR-T cells)" if k >= len(axes) - len(measures) else "")
-    if ax is not None:
-        return figure
-    heading(figure, title or "Exposure against dose")
     said = (
         "Line: median (of Tmax, a day of sampling, the geometric mean); bands or bars: the middle half and nine tenths"
     )
-    caption(figure, f"{said} of the patients. {note}")
-    return figure
+    return finish(figure, title or "Exposure against dose", note=f"{said} of the patients. {note}", ax=ax)
 
 
 class DoseResponsePictures(Pictures):
@@ -188,9 +173,7 @@ class DoseResponsePictures(Pictures):
             A threshold dose to mark with a dashed line; by default the one that was claimed for the model, if any was.
         """
         found = self._result
-        table = found.responses
-        if landmark is not None:
-            table = _chosen(table, "landmark", landmark)
+        table = chosen(found.responses, "landmark", landmark, "landmark")
         verdicts = ", ".join(
             f"month {month:g}: plateau {p.text()}" for month, p in found.plateaus.items() if landmark in (None, month)
         )
@@ -206,13 +189,6 @@ class DoseResponsePictures(Pictures):
             "Cmax", "Tmax" or "AUC0-28"; by default all.
         """
         found = self._result
-        table = found.exposure if measure is None else _chosen(found.exposure, "measure", measure)
+        table = chosen(found.exposure, "measure", measure, "measure")
         slopes = ", ".join(f"{row.measure} ~ dose^{row.exponent:.3f}" for row in found.slopes.itertuples())
         return exposure_by_dose({"": table}, note=f"As sampled. Within patients: {slopes}.", ax=ax)
-
-
-def _chosen(table: pd.DataFrame, column: str, value: float | str) -> pd.DataFrame:
-    known = list(dict.fromkeys(table[column]))
-    if value not in known:
-        raise InputError(f"no {column} {value!r}; choose one of {', '.join(map(str, known))}")
-    return table[table[column] == value]

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cartsim.errors import InputError
-from cartsim.plots.pictures import Pictures
+from cartsim.plots.pictures import Pictures, chosen
 from cartsim.plots.style import (
     COLORS,
     FAINT,
     INK,
     arm_colors,
+    finish,
     first_column,
-    heading,
     label_below,
     label_with_unit,
-    legend_below,
+    line,
     need,
     panels,
     times_called,
@@ -61,8 +61,6 @@ def predictions(
     units
         By output, as model files write them, such as `units_of` finds.
     """
-    from matplotlib.lines import Line2D
-
     need("predictions", curves, ("data", "condition", "ids", "output", "time", "predicted", "low", "high"))
     need("predictions", residuals, ("data", "id", "output", "time", "observed", "below"))
     residuals = residuals[residuals["data"].isin(curves["data"])]
@@ -94,10 +92,9 @@ def predictions(
         axis.set_ylabel(_labelled(output, units))
     label_below(axes, f"Time ({time})")
     shown = [(str(c), ids if len(ids) <= 24 else f"{ids[:22]} ...") for c, ids in conditions.items()]
-    if 1 < len(shown) <= LISTED:
-        legend_below(figure, [Line2D([], [], color=colors[c], marker="o", label=ids) for c, ids in shown], ax=ax)
-    heading(figure, "Fit and observations", ax=ax)
-    return figure
+    handles = [line(ids, color=colors[c], marker="o") for c, ids in shown] if 1 < len(shown) <= LISTED else []
+    limits = "" if np.isfinite(curves["low"]).any() else " without limits"
+    return finish(figure, f"Fit{limits} and observations", handles, ax=ax)
 
 
 def residuals(table: pd.DataFrame, *, time: str = "days", units: Mapping[str, str] | None = None) -> Figure:
@@ -143,45 +140,43 @@ def residuals(table: pd.DataFrame, *, time: str = "days", units: Mapping[str, st
                 axis.axhline(level, color=FAINT, lw=1, ls=style)
             axis.set_xlabel(label)
             axis.set_ylabel("Weighted residual (SDs)")
-    heading(figure, "Residuals")
-    return figure
+    return finish(figure, "Residuals")
 
 
 def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
     """Profiles, a panel a parameter: the change of -2 log likelihood, its parts from data and priors, the limits.
 
     The dashed line is the threshold of the level of confidence; a curve that does not cross it on both sides belongs
-    to a parameter that is not identified.
+    to a parameter that is not identified. Crosses are points at which the search did not converge.
 
     Parameters
     ----------
     found
         Of `Fit.profiles`.
     """
-    from matplotlib.lines import Line2D
-
     if not found:
         raise InputError("profiles: none are given; give at least one")
     figure, axes = panels(len(found), ax=ax, width=3.1, height=2.7, columns=4)
     parts = (("change", INK, "all"), ("data", COLORS[0], "data"), ("prior", COLORS[1], "priors"))
-    priors = any(profile.with_priors for profile in found)
     for axis, profile in zip(axes, found, strict=True):
         for column, color, _ in parts if profile.with_priors else parts[:1]:
             axis.plot(profile.curve["value"], profile.curve[column], color=color, lw=1.3, marker="o", ms=2.5)
+        lost = profile.failures
+        axis.plot(lost["value"], lost["change"], "x", color=INK, ms=7)
         axis.axhline(profile.threshold, color=FAINT, lw=1, ls="--")
         axis.axvline(profile.estimate, color=FAINT, lw=1)
         axis.set_ylim(min(-0.3, 1.1 * profile.curve["data"].clip(-profile.threshold).min()), 2 * profile.threshold)
         if _wide(profile.curve["value"].to_numpy(float)):
             axis.set_xscale("log")
         axis.set_xlabel(label_with_unit(profile.name, profile.unit), fontsize=9)
-        if not profile.identified:
-            axis.set_title("not identified", fontsize=9, color=COLORS[1])
+        if not (profile.converged and profile.identified):
+            wrong = "not identified" if profile.converged else "not converged"
+            axis.set_title(wrong, fontsize=9, color=COLORS[1])
     for axis in first_column(axes):
         axis.set_ylabel("Change of -2 log L")
-    if priors:
-        legend_below(figure, [Line2D([], [], color=color, label=label) for _, color, label in parts], ax=ax)
-    heading(figure, f"Likelihood profiles, {100 * found[0].level:g} % threshold dashed", ax=ax)
-    return figure
+    priors = any(profile.with_priors for profile in found)
+    handles = [line(label, color=color) for _, color, label in parts] if priors else []
+    return finish(figure, f"Likelihood profiles, {100 * found[0].level:g} % threshold dashed", handles, ax=ax)
 
 
 def units_of(model: Model) -> dict[str, str]:
@@ -220,11 +215,7 @@ class FitPictures(Pictures):
             One output; by default all.
         """
         fit = self._result
-        curves, seen = fit.predict(data=data), fit.residuals()
-        if output is not None:
-            if output not in set(curves["output"]):
-                raise InputError(f"no output {output!r}; choose one of {', '.join(dict.fromkeys(curves['output']))}")
-            curves, seen = curves[curves["output"] == output], seen[seen["output"] == output]
+        curves, seen = chosen(fit.predict(data=data), "output", output, "output"), fit.residuals()
         model = fit.model(data)
         return predictions(curves, seen, time=times_called(model.time), units=units_of(model), ax=ax)
 
@@ -252,5 +243,5 @@ class FitPictures(Pictures):
         n_jobs
             Processes.
         """
-        chosen = [names] if isinstance(names, str) else names
-        return profiles(list(self._result.profiles(chosen, n_jobs=n_jobs).values()), ax=ax)
+        shown = [names] if isinstance(names, str) else names
+        return profiles(list(self._result.profiles(shown, n_jobs=n_jobs).values()), ax=ax)

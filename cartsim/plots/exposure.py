@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cartsim.errors import InputError
-from cartsim.plots.style import COLORS, heading, legend_below, panels, rates, say_empty
+from cartsim.plots.style import COLORS, finish, line, panels, rates, say_empty
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,6 @@ def exposure_quartiles(
         Of the limits.
     """
     import pandas as pd
-    from matplotlib.lines import Line2D
 
     if not exposures or not 0 < len(responses) <= RESPONSES:
         raise InputError(f"exposure_quartiles: give at least one exposure and one to {RESPONSES} responses")
@@ -86,13 +85,8 @@ def exposure_quartiles(
         )
         axis.set_xlim(-0.5, len(n) - 0.5)
     axes[0].set_ylabel(f"Response rate (%), {100 * level:g} % limits")
-    legend_below(
-        figure,
-        [Line2D([], [], color=c, marker="o", label=name) for c, name in zip(COLORS, responses, strict=False)],
-        ax=ax,
-    )
-    heading(figure, "Response rate by quartile of exposure", ax=ax)
-    return figure
+    handles = [line(name, color=color, marker="o") for name, color in zip(responses, COLORS, strict=False)]
+    return finish(figure, "Response rate by quartile of exposure", handles, ax=ax)
 
 
 def _short(x: float) -> str:

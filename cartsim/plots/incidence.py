@@ -12,8 +12,8 @@ from cartsim.plots.style import (
     COLORS,
     INK,
     arm_title,
-    heading,
-    legend_below,
+    finish,
+    line,
     outer_labels,
     panels,
     time_axis,
@@ -48,8 +48,6 @@ def cumulative_incidence(
     InputError
         Without any arm.
     """
-    from matplotlib.lines import Line2D
-
     if not arms:
         raise InputError("cumulative_incidence: no arms are given; give at least one")
     figure, axes = panels(len(arms), ax=ax, width=3.6, height=3.4, sharex=True, sharey=True)
@@ -69,9 +67,6 @@ def cumulative_incidence(
     outer_labels(axes, time_label("months"), "Patients with the event (%)")
     level = next(iter(arms.values())).level
     names = {"death": "death first", "progression": "progression first", "response": "response first"}
-    handles = [
-        Line2D([], [], color=LINES[cause][0], ls=LINES[cause][1], lw=1.8, label=names[cause]) for cause in causes
-    ]
-    legend_below(figure, handles, ax=ax)
-    heading(figure, f"Cumulative incidence of {what} with {100 * level:g} % limits (Aalen-Johansen)", ax=ax)
-    return figure
+    handles = [line(names[cause], color=LINES[cause][0], ls=LINES[cause][1], lw=1.8) for cause in causes]
+    title = f"Cumulative incidence of {what} with {100 * level:g} % limits (Aalen-Johansen)"
+    return finish(figure, title, handles, ax=ax)

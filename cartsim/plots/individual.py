@@ -18,9 +18,7 @@ from cartsim.plots.style import (
     arm_colors,
     arm_title,
     category_handles,
-    clean,
-    heading,
-    legend_below,
+    finish,
     matrices,
     outer_labels,
     panels,
@@ -28,7 +26,7 @@ from cartsim.plots.style import (
     time_label,
     time_unit,
 )
-from cartsim.plots.survival import numbers_at_risk
+from cartsim.plots.survival import above_numbers, numbers_at_risk, survival_axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,9 +98,8 @@ def response_fits(
         axis.set_yticks([1, 10, 100], ["1", "10", "100"])
         time_axis(axis, 1.03 * t[-1] / per, unit)
     outer_labels(axes, time_label(unit), "M-protein\n(% of baseline)")
-    legend_below(figure, category_handles(set(categories["observed"])), ax=ax)
-    heading(figure, "Fitted M-protein (lines) and what the observed categories stand for (bars)", ax=ax)
-    return figure
+    title = "Fitted M-protein (lines) and what the observed categories stand for (bars)"
+    return finish(figure, title, category_handles(categories["observed"]), ax=ax)
 
 
 def fitted_survival(
@@ -123,19 +120,11 @@ def fitted_survival(
     what
         The endpoint, for the axis and the title.
     """
-    from matplotlib.figure import Figure
-
     if not curves:
         raise InputError("fitted_survival: no curves are given; give at least one group")
     groups = list(dict.fromkeys(group for group, _ in curves))
     shades = arm_colors(groups)
-    if ax is None:
-        table = 0.35 + 0.19 * len(curves)
-        figure = Figure(figsize=(8.6, 5.2 + table), layout="constrained")
-        axis, risk = figure.subplots(2, 1, sharex=True, height_ratios=(4.4, table))
-        clean(axis)
-    else:
-        figure, (axis,) = panels(1, ax=ax)
+    figure, axis, risk = above_numbers(len(curves), 5.2, 4.4, ax=ax)
     lines = []
     for (group, kind), curve in curves.items():
         color, observed = shades[group], kind == "observed"
@@ -152,20 +141,15 @@ def fitted_survival(
             marked = curve.n_censored > 0
             axis.plot(curve.times[marked], curve.survival[marked], ls="", marker="|", ms=9, mew=1.4, color=color)
     axis.set_ylim(-0.01, 1.03)
-    axis.set_yticks(np.linspace(0, 1, 6), [f"{p:.0f}" for p in np.linspace(0, 100, 6)])
-    axis.set_ylabel(f"{what} (%)")
-    axis.set_xlabel("Time since infusion (months)")
-    axis.tick_params(labelbottom=True)
+    survival_axes(axis, what, "infusion", "months")
     time_axis(axis, 1.03 * max(float(curve.times[-1]) for curve in curves.values()) or 1.0, "months")
-    if ax is None:
+    if risk is not None:
         rows = {
             f"{_dose_group(group).removesuffix(' × 10⁶ cells')}, {kind}": curve
             for (group, kind), curve in curves.items()
         }
         numbers_at_risk(risk, axis.get_xticks(), rows, [shades[group] for group, _ in curves])
-    legend_below(figure, lines, ax=ax)
-    heading(figure, f"{what}, observed and of the individual fits", ax=ax)
-    return figure
+    return finish(figure, f"{what}, observed and of the individual fits", lines, ax=ax)
 
 
 def _dose_group(name: str) -> str:

@@ -16,6 +16,7 @@ from cartsim.plots.style import (
     FAINT,
     INK,
     LEVELS,
+    area,
     arm_colors,
     arm_dashes,
     arm_title,
@@ -24,9 +25,9 @@ from cartsim.plots.style import (
     categories,
     count,
     draw_bands,
+    finish,
     grid,
-    heading,
-    legend_below,
+    line,
     matrices,
     outer_labels,
     panels,
@@ -74,8 +75,7 @@ def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = 
         time_axis(axis, t[-1] / per, unit, root=True)
         axis.set_xlabel(time_label(unit, root=True))
         axis.set_ylabel(TRANSGENE)
-        heading(figure, f"CAR-T kinetics in blood{', medians' if several else ''}", ax=ax)
-        return figure
+        return finish(figure, f"CAR-T kinetics in blood{', medians' if several else ''}", ax=ax)
     deep = -(-len(values) // 4) if several else 0  # rows of panels below
     figure = Figure(figsize=(12.4 if several else 9.6, 4.0 + 2.6 * deep), layout="constrained")
     above, below = (figure, None)
@@ -109,12 +109,11 @@ def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = 
             if (values[arm] == 0).all():
                 say_empty(axis, "0 throughout")
         outer_labels(axes, time_label(unit, root=True), TRANSGENE)
-        heading(figure, f"CAR-T kinetics in blood {by_arm(values)}")
+        which = f" {by_arm(values)}"
     else:
         ((arm, rows),) = values.items()
-        heading(figure, f"CAR-T kinetics in blood: {arm_title(arm)}, {count(rows)}")
-    legend_below(figure, [*band_handles(), _lloq_handle(lloq)])
-    return figure
+        which = f": {arm_title(arm)}, {count(rows)}"
+    return finish(figure, f"CAR-T kinetics in blood{which}", [*band_handles(), *_lloq_handles(lloq)])
 
 
 def marker_change(
@@ -155,8 +154,7 @@ def marker_change(
         axis.set_ylim(-104, _top(bands, highest))
         axis.set_xlabel(time_label(unit, root=True))
         axis.set_ylabel("% change from baseline")
-        heading(figure, f"{marker}{', medians' if len(arms) > 1 else ''}", ax=ax)
-        return figure
+        return finish(figure, f"{marker}{', medians' if len(arms) > 1 else ''}", ax=ax)
     colors = arm_colors(arms)
     rows = -(-len(arms) // 4) * len(checked)
     figure = Figure(figsize=(max(3.1 * min(len(arms), 4), 6.4), 1.0 + 2.7 * rows), layout="constrained")
@@ -172,9 +170,7 @@ def marker_change(
             axis.set_title(f"{arm_title(arm)}, {count(values[arm])}", fontsize=10)
         axes[0].set_ylim(-104, _top(bands, highest))
         outer_labels(axes, time_label(unit), f"{marker}\n(% change from baseline)")
-    legend_below(figure, band_handles())
-    heading(figure, f"Change from baseline {by_arm(arms)}")
-    return figure
+    return finish(figure, f"Change from baseline {by_arm(arms)}", band_handles())
 
 
 def by_response(
@@ -203,9 +199,6 @@ def by_response(
     log
         Draw on a logarithmic axis; else it is linear, as for percent change, and has no strip.
     """
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     t, checked = matrices("by_response", times, {"": values})
     rows, group = checked[""], categories(best)
     if group.shape != rows.shape[:1]:
@@ -235,14 +228,13 @@ def by_response(
         if not np.isfinite(median).any():
             say_empty(axis)
     outer_labels(axes, time_label(unit, root=True), marker.replace(" (", "\n(", 1))
-    handles: list[Any] = [
-        Line2D([], [], color=INK, lw=2, marker="o" if t.size <= DOTTED else "", ms=3.5, label="median"),
-        Patch(color=INK, alpha=0.35, lw=0, label="25–75 percentiles"),
-        Line2D([], [], color=OTHERS, lw=1, label="medians of the other categories"),
+    handles = [
+        line("median", color=INK, lw=2, marker="o" if t.size <= DOTTED else "", ms=3.5),
+        area("25–75 percentiles", color=INK, alpha=0.35, lw=0),
+        line("medians of the other categories", color=OTHERS, lw=1),
+        *_lloq_handles(lloq),
     ]
-    legend_below(figure, [*handles, _lloq_handle(lloq)] if lloq else handles)
-    heading(figure, f"{marker.split(' (')[0]} by best response")
-    return figure
+    return finish(figure, f"{marker.split(' (')[0]} by best response", handles)
 
 
 def visual_predictive_check(
@@ -273,9 +265,6 @@ def visual_predictive_check(
     level
         Share of replicates within a band.
     """
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     t, seen = matrices("visual_predictive_check", times, observed)
     if list(map(str, simulated)) != list(seen):
         raise InputError(f"simulated has the arms {', '.join(map(str, simulated))}; give {', '.join(seen)}")
@@ -312,15 +301,14 @@ def visual_predictive_check(
             axis.axhline(0, color=FAINT, lw=0.8)
     outer_labels(axes, time_label(unit, root=True), marker.replace(" (", "\n(", 1))
     shown = "/".join(f"{x:g}" for x in (levels[0], levels[2]))
-    handles: list[Any] = [
-        Line2D([], [], color=FAINT, ls="", marker=".", label="observed"),
-        Line2D([], [], color=INK, lw=1.6, label=f"observed {'median' if levels[1] == 50 else levels[1]}"),
-        Line2D([], [], color=INK, lw=1.6, ls="--", label=f"observed {shown} percentiles"),
-        Patch(color=colors[1], alpha=0.35, lw=0, label=f"simulated percentiles, {100 * level:g} % of trials"),
+    handles = [
+        line("observed", color=FAINT, ls="", marker="."),
+        line(f"observed {'median' if levels[1] == 50 else levels[1]}", color=INK, lw=1.6),
+        line(f"observed {shown} percentiles", color=INK, lw=1.6, ls="--"),
+        area(f"simulated percentiles, {100 * level:g} % of trials", color=colors[1], alpha=0.35, lw=0),
+        *_lloq_handles(lloq),
     ]
-    legend_below(figure, [*handles, _lloq_handle(lloq)] if lloq else handles)
-    heading(figure, f"Visual predictive check: {marker.split(' (')[0]}")
-    return figure
+    return finish(figure, f"Visual predictive check: {marker.split(' (')[0]}", handles)
 
 
 def _in_one(
@@ -344,10 +332,8 @@ def _top(bands: Mapping[str, NDArray[np.float64]], highest: float) -> float:
     return float(min(1.05 * top, highest))
 
 
-def _lloq_handle(lloq: float) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], color=FAINT, lw=1, ls=":", label=f"limit of quantification ({lloq:g})")
+def _lloq_handles(lloq: float | None) -> list[Any]:
+    return [line(f"limit of quantification ({lloq:g})", color=FAINT, lw=1, ls=":")] if lloq else []
 
 
 def _log_axis(axis: Axes, drawn: Sequence[NDArray[np.float64]], lloq: float | None, *, strip: bool = False) -> None:

@@ -18,8 +18,8 @@ from cartsim.plots.style import (
     categories,
     category_handles,
     figure6,
-    heading,
-    legend_below,
+    finish,
+    line,
     matrices,
     outer_labels,
     panels,
@@ -83,16 +83,14 @@ def spider(
         shown = np.where(np.isfinite(rows[:first]), rows[:first], np.nan)
         top = max(top, shown.max(initial=30, where=np.isfinite(shown)))
         # Drawn from the most common category to the rarest, so that none is hidden.
-        names = sorted(set(group), key=lambda name: -(group == name).sum())
+        names = sorted(set(group), key=lambda name: (-(group == name).sum(), name))
         for name in names:
             lines = [np.column_stack([t / per, row]) for row in shown[group == name]]
             color = CATEGORY_COLORS[name]
             many = len(shown) > RASTERIZED
             axis.add_collection(LineCollection(lines, colors=color, lw=0.7, alpha=0.75, label=name, rasterized=many))
         seen |= set(group)
-        axis.axhline(0, color=INK, lw=0.8)
-        for level in REFERENCES:
-            axis.axhline(level, color=FAINT, lw=0.6, ls=":")
+        _references(axis)
         time_axis(axis, t[-1] / per, unit)
         of = f"first {len(shown)} of {len(rows)}" if len(shown) < len(rows) else f"n = {len(rows)}"
         axis.set_title(f"{arm_title(arm)}, {of}", fontsize=10)
@@ -100,9 +98,8 @@ def spider(
             say_empty(axis)
     axes[0].set_ylim(-104, min(1.05 * top, HIGHEST))
     outer_labels(axes, time_label(unit), "Serum M-protein\n(% change from baseline)")
-    legend_below(figure, category_handles(seen, FIGURE6_NAMES if grouped else None), ax=ax)
-    heading(figure, f"M-protein of each virtual patient, colored by {colored_by}", ax=ax)
-    return figure
+    handles = category_handles(seen, FIGURE6_NAMES if grouped else None)
+    return finish(figure, f"M-protein of each virtual patient, colored by {colored_by}", handles, ax=ax)
 
 
 def waterfall(
@@ -135,14 +132,9 @@ def waterfall(
         order = np.flatnonzero(known)[np.argsort(-values[known], kind="stable")]
         height, group = np.minimum(values[order], highest), group[order]
         x = np.arange(len(order), dtype=float)
+        level = np.zeros_like(x)  # corners of the bars: (n, 4, 2)
         bars = np.stack(
-            [
-                np.column_stack([x, np.zeros_like(x)]),
-                np.column_stack([x + 1, np.zeros_like(x)]),
-                np.column_stack([x + 1, height]),
-                np.column_stack([x, height]),
-            ],
-            axis=1,
+            [np.stack([x, x + 1, x + 1, x], axis=1), np.stack([level, level, height, height], axis=1)], axis=2
         )
         colors = [CATEGORY_COLORS[name] for name in group]
         few = len(order) <= 60  # then each bar has an edge
@@ -152,9 +144,7 @@ def waterfall(
             )
         )
         seen |= set(group)
-        axis.axhline(0, color=INK, lw=0.8)
-        for level in REFERENCES:
-            axis.axhline(level, color=FAINT, lw=0.6, ls=":")
+        _references(axis)
         axis.set_xlim(0, max(len(order), 1))
         top = max(top, height.max(initial=-100) + 5)
         axis.set_xticks([])
@@ -164,9 +154,8 @@ def waterfall(
             say_empty(axis)
     axes[0].set_ylim(-104, top)
     outer_labels(axes, "Patients, in order of change", "Lowest M-protein\n(% change from baseline)")
-    legend_below(figure, category_handles(seen), ax=ax)
-    heading(figure, "Lowest M-protein of every patient, colored by best response", ax=ax)
-    return figure
+    title = "Lowest M-protein of every patient, colored by best response"
+    return finish(figure, title, category_handles(seen), ax=ax)
 
 
 def swimmer(
@@ -199,8 +188,6 @@ def swimmer(
     title
         Name of the arm.
     """
-    from matplotlib.lines import Line2D
-
     names, end = categories(status), np.asarray(last_day, float)
     if names.ndim != 2 or end.shape != names.shape[:1] or np.shape(days)[-1:] != names.shape[1:]:
         raise InputError(
@@ -223,27 +210,20 @@ def swimmer(
     figure, (axis,) = panels(1, ax=ax, width=9.0, height=0.5 + max(len(end), 6) * 0.15, extra=1.4)
     axis.hlines(y, 0, end / per, color=FAINT, lw=0.8, zorder=1)
     held = starts < stops
-    for name in set(names[held]):
+    for name in np.unique(names[held]):
         row, visit = np.nonzero((names == name) & held)
         left, right = starts[row, visit] / per, stops[row, visit] / per
         axis.barh(row, right - left, left=left, height=0.8, color=CATEGORY_COLORS[name], lw=0, label=name)
     handles: list[Any] = category_handles(set(names[held]))
     for (event, when), mark in zip(marks.items(), MARKS, strict=False):
         x = np.asarray(when, float)[chosen]
-        style: dict[str, Any] = {
-            "marker": mark,
-            "ls": "",
-            "ms": 5.5,
-            "color": INK,
-            "mec": "white",
-            "mew": 0.6,
-        }
+        style: dict[str, Any] = {"marker": mark, "ls": "", "ms": 5.5, "color": INK, "mec": "white", "mew": 0.6}
         axis.plot(x / per, y, **style)
-        handles.append(Line2D([], [], **style, label=event))
+        handles.append(line(event, **style))
     if ongoing is not None:
         going = np.asarray(ongoing, bool)[chosen]
         axis.plot(end[going] / per, y[going], ls="", marker=">", ms=5, color=INK, clip_on=False)
-        handles.append(Line2D([], [], ls="", marker=">", ms=5, color=INK, label="ongoing"))
+        handles.append(line("ongoing", ls="", marker=">", ms=5, color=INK))
     time_axis(axis, end.max(initial=1.0) / per * 1.02, unit)
     axis.set_ylim(-0.8, max(len(end), 1) - 0.2)
     axis.set_yticks([])
@@ -253,9 +233,14 @@ def swimmer(
     axis.set_title(f"{arm_title(title)}, {of}" if title else of, fontsize=10)
     if not len(end):
         say_empty(axis, "nobody was followed")
-    legend_below(figure, handles, ax=ax)
-    heading(figure, "Course of response of each patient", ax=ax)
-    return figure
+    return finish(figure, "Course of response of each patient", handles, ax=ax)
+
+
+def _references(axis: Axes) -> None:
+    """Lines of no change and of the limits of response."""
+    axis.axhline(0, color=INK, lw=0.8)
+    for level in REFERENCES:
+        axis.axhline(level, color=FAINT, lw=0.6, ls=":")
 
 
 def _group(what: str, arm: str, groups: Mapping[str, Any], n: int) -> NDArray[np.str_]:

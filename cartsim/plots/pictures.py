@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cartsim.errors import InputError
+
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -35,3 +38,13 @@ class Pictures:
         width = max(map(len, said))
         lines = [f"  .{name + '()':{width + 2}}  {text}" for name, text in said.items()]
         return "\n".join([f"pictures, of which plot() draws {self.usual}:", *lines])
+
+
+def chosen(table: pd.DataFrame, column: str, value: float | str | None, what: str) -> pd.DataFrame:
+    """The rows of a table in which ``what`` a user asked for stands in the column; all of them if nothing was."""
+    if value is None:
+        return table
+    known = list(dict.fromkeys(table[column]))
+    if value not in known:
+        raise InputError(f"no {what} {value!r}; choose one of {', '.join(map(str, known))}")
+    return table[table[column] == value]

@@ -9,17 +9,7 @@ import numpy as np
 
 from cartsim.errors import InputError
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.style import (
-    COLORS,
-    arm_colors,
-    arm_title,
-    caption,
-    heading,
-    legend_below,
-    panels,
-    plain_log,
-    quantity_title,
-)
+from cartsim.plots.style import COLORS, arm_colors, arm_title, finish, line, panels, plain_log, quantity_title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,8 +44,6 @@ def replicates(
     InputError
         For columns that it does not have.
     """
-    from matplotlib.lines import Line2D
-
     unknown = [name for name in endpoints if name not in frame]
     if unknown or not endpoints:
         raise InputError(f"no endpoint {', '.join(unknown)} of these replicates; choose from {', '.join(frame)}")
@@ -76,12 +64,8 @@ def replicates(
         if not frame[name].notna().any():
             axis.text(0.5, 0.5, NOT_REACHED, ha="center", transform=axis.transAxes)
     axes[0].set_ylabel("Replicates at or below it (%)")
-    handles = [Line2D([], [], color=colors[a], ls=dashes[a], lw=1.8, label=arm_title(a)) for a in arms]
-    legend_below(figure, handles, ax=ax)
-    heading(figure, "From trial to trial", ax=ax)
-    if ax is None:
-        caption(figure, note)
-    return figure
+    handles = [line(arm_title(arm), color=colors[arm], ls=dashes[arm], lw=1.8) for arm in arms]
+    return finish(figure, "From trial to trial", handles, note=note, ax=ax)
 
 
 def replicates_by_dose(
@@ -124,10 +108,7 @@ def replicates_by_dose(
         axis.set_title(population, fontsize=10)
         if "%" in quantity_title(name):
             axis.set_ylim(-2, 102)
-    heading(figure, "Against dose, from trial to trial", ax=ax)
-    if ax is None:
-        caption(figure, note)
-    return figure
+    return finish(figure, "Against dose, from trial to trial", note=note, ax=ax)
 
 
 def by_dose(

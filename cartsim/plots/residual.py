@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cartsim.errors import InputError
-from cartsim.plots.style import arm_colors, arm_dashes, arm_title, by_arm, heading, panels, time_axis, time_label
+from cartsim.plots.style import (
+    arm_colors,
+    arm_dashes,
+    arm_title,
+    by_arm,
+    finish,
+    panels,
+    reach,
+    time_axis,
+    time_label,
+)
 from cartsim.schedule import MONTH
 
 if TYPE_CHECKING:
@@ -43,11 +53,11 @@ def negative_over_time(arms: Mapping[str, ResidualDisease], *, limit: float = 1e
     for k, (arm, found) in enumerate(arms.items()):
         table = found.by_visit().dropna()
         month, share = table["month"].to_numpy(), table["percent"].to_numpy()
-        reach = np.maximum([share - table["low"], table["high"] - share], 0)
+        limits = reach(share, table["low"], table["high"])
         aside = 0.12 * (k - (len(arms) - 1) / 2)  # so that limits of arms do not cover each other
         label = f"{arm_title(arm)}, n = {len(found.assessed)}"
         axis.errorbar(
-            month + aside, share, yerr=reach, color=colors[arm], ls=dashes[arm], marker="o", ms=4, capsize=2, lw=1.5,
+            month + aside, share, yerr=limits, color=colors[arm], ls=dashes[arm], marker="o", ms=4, capsize=2, lw=1.5,
             elinewidth=0.8, label=label,
         )  # fmt: skip
         end, highest = max(end, found.days[-1] / MONTH), max(highest, float(table["high"].max()))
@@ -59,5 +69,4 @@ def negative_over_time(arms: Mapping[str, ResidualDisease], *, limit: float = 1e
     axis.legend(frameon=False, fontsize=9 if ax is None else 8, loc="best")
     power = f"10^{{{np.log10(limit):.3g}}}"
     by = f" {by_arm(arms)}" if len(arms) > 1 else ""
-    heading(figure, f"Residual disease below ${power}$ in complete response{by}, 95 % limits", ax=ax)
-    return figure
+    return finish(figure, f"Residual disease below ${power}$ in complete response{by}, 95 % limits", ax=ax)

@@ -20,8 +20,8 @@ from cartsim.plots.style import (
     category_handles,
     dose_axis,
     figure6,
-    heading,
-    legend_below,
+    finish,
+    line,
     matrices,
     outer_labels,
     panels,
@@ -60,8 +60,6 @@ def response_bars(
     level
         Of the limits.
     """
-    from matplotlib.lines import Line2D
-
     if not landmarks or not all(landmarks.values()):
         raise InputError("response_bars: nothing is given; give at least one landmark with one arm")
     most = max(map(len, landmarks.values()))
@@ -108,11 +106,9 @@ def response_bars(
         axis.set_ylabel("Patients (%)")
     shown = [str(arm) for arms in landmarks.values() for arm in arms]
     response = "PR or CR" if grouped else "PR or better"
-    mark = Line2D([], [], color=INK, marker="o", ms=4, mec="white", label=f"{response}, {100 * level:g} % limits")
-    handles = category_handles(seen, FIGURE6_NAMES if grouped else None)
-    legend_below(figure, [*handles, mark], ax=ax)
-    heading(figure, f"Response {by_arm(shown)}; above the bars the share with {response}", ax=ax)
-    return figure
+    mark = line(f"{response}, {100 * level:g} % limits", color=INK, marker="o", ms=4, mec="white")
+    handles = [*category_handles(seen, FIGURE6_NAMES if grouped else None), mark]
+    return finish(figure, f"Response {by_arm(shown)}; above the bars the share with {response}", handles, ax=ax)
 
 
 def response_over_time(
@@ -154,6 +150,5 @@ def response_over_time(
             say_empty(axis, "no patients")
     outer_labels(axes, time_label(unit), "Patients (%)")
     seen = {name for status in named.values() for name in status.ravel()}
-    legend_below(figure, category_handles(seen, {"NE": "not evaluable or not followed"}), ax=ax)
-    heading(figure, "Response held over time", ax=ax)
-    return figure
+    handles = category_handles(seen, {"NE": "not evaluable or not followed"})
+    return finish(figure, "Response held over time", handles, ax=ax)

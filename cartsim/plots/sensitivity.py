@@ -14,14 +14,15 @@ from cartsim.plots.pictures import Pictures
 from cartsim.plots.style import (
     FAINT,
     INK,
-    caption,
+    area,
     clean,
+    finish,
     grid,
-    heading,
     label_with_unit,
-    legend_below,
+    line,
     need,
     panels,
+    reach,
     say_empty,
     times_called,
 )
@@ -61,8 +62,6 @@ def tornado(table: pd.DataFrame, *, endpoint: str, log: bool = False, note: str 
     note
         What the reader must know of the ranges.
     """
-    from matplotlib.patches import Patch
-
     _need(table, "tornado", ("parameter", "low", "high", "at_low", "at_high", "typical"))
     rows = np.arange(len(table))[::-1]
     figure, (axis,) = panels(1, ax=ax, width=7.4, height=0.36 * len(table), extra=1.7)
@@ -75,19 +74,10 @@ def tornado(table: pd.DataFrame, *, endpoint: str, log: bool = False, note: str 
     if log:
         axis.set_xscale("log")
     labels = [f"{row.parameter}  ({_short(row.low)} to {_short(row.high)})" for row in table.itertuples()]
-    axis.set_yticks(rows, labels, fontsize=9)
-    axis.tick_params(axis="y", length=0)
-    axis.set_ylim(-0.6, len(table) - 0.4)
+    _name_rows(axis, rows, labels)
     axis.set_xlabel(endpoint)
-    legend_below(
-        figure,
-        [Patch(color=LOW, label="at the low end of the range"), Patch(color=HIGH, label="at the high end")],
-        ax=ax,
-    )
-    heading(figure, f"One parameter at a time: {endpoint.split(' (')[0]}", ax=ax)
-    if ax is None:
-        caption(figure, note)
-    return figure
+    handles = [area("at the low end of the range", color=LOW), area("at the high end", color=HIGH)]
+    return finish(figure, f"One parameter at a time: {endpoint.split(' (')[0]}", handles, note=note, ax=ax)
 
 
 def index_bars(table: pd.DataFrame, *, endpoint: str, note: str = "", ax: Axes | None = None) -> Figure:
@@ -102,8 +92,6 @@ def index_bars(table: pd.DataFrame, *, endpoint: str, note: str = "", ax: Axes |
     note
         What the reader must know.
     """
-    from matplotlib.patches import Patch
-
     _need(table, "index_bars", ("parameter", "first", "first_low", "total", "total_high"), without="time")
     table = table.sort_values("total", ascending=False, kind="stable")
     rows = np.arange(len(table))[::-1].astype(float)
@@ -116,19 +104,10 @@ def index_bars(table: pd.DataFrame, *, endpoint: str, note: str = "", ax: Axes |
         if np.isfinite(half).all():
             axis.errorbar(value, rows + shift, xerr=half, fmt="none", ecolor=FAINT, elinewidth=1.2, capsize=2)
     axis.axvline(0, color=INK, lw=0.9)
-    axis.set_yticks(rows, table["parameter"], fontsize=9)
-    axis.tick_params(axis="y", length=0)
-    axis.set_ylim(-0.6, len(table) - 0.4)
+    _name_rows(axis, rows, table["parameter"])
     axis.set_xlabel(f"Share of the variance{' (whiskers: limits)' if limited else ''}")
-    legend_below(
-        figure,
-        [Patch(color=HIGH, label="first order: alone"), Patch(color=LOW, label="total: with interactions")],
-        ax=ax,
-    )
-    heading(figure, f"Sensitivity indices: {endpoint.split(' (')[0]}", ax=ax)
-    if ax is None:
-        caption(figure, note)
-    return figure
+    handles = [area("first order: alone", color=HIGH), area("total: with interactions", color=LOW)]
+    return finish(figure, f"Sensitivity indices: {endpoint.split(' (')[0]}", handles, note=note, ax=ax)
 
 
 def elasticity_map(
@@ -194,10 +173,7 @@ def elasticity_map(
     change = f"Change of {endpoint}\nfor 10 % more" if slopes else "% change of the output\nfor 1 % more"
     bar.set_label(f"{change} of the parameter", fontsize=9)
     kind = "sensitivities" if slopes else "elasticities"
-    heading(figure, f"Local {kind} along time: {endpoint.split(' (')[0]}", ax=ax)
-    if ax is None:
-        caption(figure, note)
-    return figure
+    return finish(figure, f"Local {kind} along time: {endpoint.split(' (')[0]}", note=note, ax=ax)
 
 
 def elasticity_bars(table: pd.DataFrame, *, endpoint: str, ax: Axes | None = None) -> Figure:
@@ -216,12 +192,9 @@ def elasticity_bars(table: pd.DataFrame, *, endpoint: str, ax: Axes | None = Non
     figure, (axis,) = panels(1, ax=ax, width=7.4, height=0.36 * len(table), extra=1.5)
     axis.barh(rows, table["elasticity"], height=0.62, color=np.where(table["elasticity"] < 0, LOW, HIGH))
     axis.axvline(0, color=INK, lw=0.9)
-    axis.set_yticks(rows, table["parameter"], fontsize=9)
-    axis.tick_params(axis="y", length=0)
-    axis.set_ylim(-0.6, len(table) - 0.4)
+    _name_rows(axis, rows, table["parameter"])
     axis.set_xlabel(f"% change of {endpoint.split(' (')[0]} for 1 % more of the parameter")
-    heading(figure, f"Local elasticities: {endpoint.split(' (')[0]}", ax=ax)
-    return figure
+    return finish(figure, f"Local elasticities: {endpoint.split(' (')[0]}", ax=ax)
 
 
 def rank_correlations(table: pd.DataFrame, *, endpoint: str, note: str = "", ax: Axes | None = None) -> Figure:
@@ -247,18 +220,13 @@ def rank_correlations(table: pd.DataFrame, *, endpoint: str, note: str = "", ax:
     rows = np.arange(len(table))[::-1]
     figure, (axis,) = panels(1, ax=ax, width=7.4, height=0.36 * len(table), extra=1.7)
     axis.barh(rows, table["prcc"], height=0.62, color=np.where(table["prcc"] < 0, LOW, HIGH))
-    ends = [table["prcc"] - table["low"], table["high"] - table["prcc"]]
-    axis.errorbar(table["prcc"], rows, xerr=ends, fmt="none", ecolor=FAINT, elinewidth=1.2, capsize=2)
+    limits = reach(table["prcc"], table["low"], table["high"])
+    axis.errorbar(table["prcc"], rows, xerr=limits, fmt="none", ecolor=FAINT, elinewidth=1.2, capsize=2)
     axis.axvline(0, color=INK, lw=0.9)
-    axis.set_yticks(rows, table["parameter"], fontsize=9)
-    axis.tick_params(axis="y", length=0)
+    _name_rows(axis, rows, table["parameter"])
     axis.set_xlim(-1.03, 1.03)
-    axis.set_ylim(-0.6, len(table) - 0.4)
     axis.set_xlabel("Partial rank correlation (whiskers: limits)")
-    heading(figure, f"Rises or falls with the parameter: {endpoint.split(' (')[0]}", ax=ax)
-    if ax is None:
-        caption(figure, note)
-    return figure
+    return finish(figure, f"Rises or falls with the parameter: {endpoint.split(' (')[0]}", note=note, ax=ax)
 
 
 def indices_over_time(
@@ -329,10 +297,7 @@ def indices_over_time(
     axes[0][0].set_ylabel(f"{whose}\n{endpoint}")
     axes[1][0].set_ylabel("First order index\n(share of variance, alone)")
     axes[2][0].set_ylabel("Total order index\n(with interactions)")
-    legend_below(figure, _named(styles))
-    heading(figure, f"Sensitivity along time: {endpoint.split(' (')[0]}")
-    caption(figure, note)
-    return figure
+    return finish(figure, f"Sensitivity along time: {endpoint.split(' (')[0]}", _named(styles), note=note)
 
 
 def convergence(table: pd.DataFrame, *, endpoint: str, named: Sequence[str] = (), note: str = "") -> Figure:
@@ -367,10 +332,7 @@ def convergence(table: pd.DataFrame, *, endpoint: str, named: Sequence[str] = ()
     low, high = table[["first_low", "total_low"]].min().min(), table[["first_high", "total_high"]].max().max()
     figure.axes[0].set_ylim(max(-0.4, low - 0.02), min(1.4, high + 0.02))
     figure.axes[0].set_ylabel("Share of the variance\n(bands: limits)")
-    legend_below(figure, _named(styles))
-    heading(figure, f"Convergence of Sobol indices: {endpoint.split(' (')[0]}")
-    caption(figure, note)
-    return figure
+    return finish(figure, f"Convergence of Sobol indices: {endpoint.split(' (')[0]}", _named(styles), note=note)
 
 
 def responders(table: pd.DataFrame, *, response: str, n: tuple[int, int], auc: float, note: str = "") -> Figure:
@@ -400,8 +362,8 @@ def responders(table: pd.DataFrame, *, response: str, n: tuple[int, int], auc: f
     apart.set_xlabel("Kolmogorov-Smirnov distance\n(gray: adjusted p of 0.05 or more)")
     if np.isfinite(table["odds_ratio"]).all():
         ratio = table["odds_ratio"].to_numpy()
-        error = [ratio - table["odds_low"], table["odds_high"] - ratio]
-        odds.errorbar(ratio, rows, xerr=error, fmt="o", color=HIGH, ms=5, capsize=3, lw=1.2)
+        limits = reach(ratio, table["odds_low"], table["odds_high"])
+        odds.errorbar(ratio, rows, xerr=limits, fmt="o", color=HIGH, ms=5, capsize=3, lw=1.2)
         odds.axvline(1, color=FAINT, lw=0.9)
         odds.set_xscale("log")
         odds.set_xlabel("Odds ratio of response for one SD,\nothers held (95 % limits)")
@@ -411,9 +373,7 @@ def responders(table: pd.DataFrame, *, response: str, n: tuple[int, int], auc: f
         odds.set_xticks([])
     for axis in (apart, odds):
         axis.tick_params(axis="y", length=0)
-    heading(figure, f"{response}: {n[0]:,} against {n[1]:,} others")
-    caption(figure, note)
-    return figure
+    return finish(figure, f"{response}: {n[0]:,} against {n[1]:,} others", note=note)
 
 
 class IndicesPictures(Pictures):
@@ -634,6 +594,13 @@ class RespondersPictures(Pictures):
         return responders(found.table, response=response or "Responders", n=n, auc=found.auc, note=said)
 
 
+def _name_rows(axis: Axes, rows: NDArray[Any], names: Sequence[str]) -> None:
+    """A name beside each row of bars."""
+    axis.set_yticks(rows, names, fontsize=9)
+    axis.tick_params(axis="y", length=0)
+    axis.set_ylim(-0.6, len(rows) - 0.4)
+
+
 def _how(found: Indices) -> str:
     method = {"sobol": "Sobol", "efast": "eFAST"}[found.method]
     scale = "logarithm" if found.function.scale == "log" else "value itself"
@@ -693,13 +660,11 @@ def _styles(table: pd.DataFrame, named: Sequence[str]) -> dict[str, tuple[str, s
 
 def _named(styles: Mapping[str, tuple[str, str, float]]) -> list[Any]:
     """Legend entries of `_styles`: the colored ones, and the gray ones in one."""
-    from matplotlib.lines import Line2D
-
     colored = {name: style for name, style in styles.items() if style[0] != FAINT}
-    handles = [Line2D([], [], color=color, ls=dash, lw=2, label=name) for name, (color, dash, _) in colored.items()]
+    handles = [line(name, color=color, ls=dash, lw=2) for name, (color, dash, _) in colored.items()]
     gray = [name for name in styles if name not in colored]
     if gray:
-        handles.append(Line2D([], [], color=FAINT, lw=1, label=f"others: {', '.join(gray)}"))
+        handles.append(line(f"others: {', '.join(gray)}", color=FAINT, lw=1))
     return handles
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, FigureBase
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
 # Okabe and Ito's vermilion for progression, gray for no change, their blues from light to dark for deeper and
 # deeper response: the order can be read in gray print and with any color vision. Beige: nothing is known.
@@ -163,11 +165,16 @@ def percentiles(values: NDArray[np.float64], levels: Sequence[float]) -> NDArray
     return result
 
 
+def reach(value: Any, low: Any, high: Any) -> NDArray[np.float64]:
+    """How far error bars reach down and up (2, n); rounding makes none negative."""
+    return np.maximum([value - low, high - value], 0)
+
+
 def rates(hits: NDArray[Any], n: NDArray[np.int64], level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Shares in percent, and how far their Wilson limits lie below and above (2, shares)."""
     share = hits / n
     low, high = wilson(hits, n, level)
-    return 100 * share, 100 * np.maximum([share - low, high - share], 0)  # no rounding below 0
+    return 100 * share, 100 * reach(share, low, high)
 
 
 def count(values: NDArray[np.float64]) -> str:
@@ -187,13 +194,10 @@ def draw_bands(axis: Axes, t: NDArray[np.float64], band: NDArray[np.float64], co
 
 def band_handles() -> list[Any]:
     """Legend entries of what `draw_bands` draws."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     return [
-        Line2D([], [], color=INK, lw=1.8, label="median"),
-        Patch(color=INK, alpha=0.45, lw=0, label="25–75 percentiles"),
-        Patch(color=INK, alpha=0.18, lw=0, label="5–95 percentiles"),
+        line("median", color=INK, lw=1.8),
+        area("25–75 percentiles", color=INK, alpha=0.45, lw=0),
+        area("5–95 percentiles", color=INK, alpha=0.18, lw=0),
     ]
 
 
@@ -300,6 +304,31 @@ def _legend_beside(ax: Axes, handles: Sequence[Any]) -> None:
     ax.legend(
         list(handles), words, frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0
     )
+
+
+def line(label: str, **style: Any) -> Line2D:
+    """A line, a mark or both, for a legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=label, **style)
+
+
+def area(label: str, **style: Any) -> Patch:
+    """A filled area, for a legend."""
+    from matplotlib.patches import Patch
+
+    return Patch(label=label, **style)
+
+
+def finish(
+    figure: Figure, title: str, handles: Sequence[Any] = (), *, note: str = "", ax: Axes | None = None
+) -> Figure:
+    """The figure with one legend, its title and, if it is not the caller's, a note."""
+    legend_below(figure, handles, ax=ax)
+    heading(figure, title, ax=ax)
+    if ax is None:
+        caption(figure, note)
+    return figure
 
 
 def category_handles(names: Iterable[str], meanings: Mapping[str, str] | None = None) -> list[Any]:

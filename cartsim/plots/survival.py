@@ -19,7 +19,7 @@ from cartsim.plots.style import (
     arm_title,
     by_arm,
     clean,
-    heading,
+    finish,
     panels,
     time_axis,
 )
@@ -61,21 +61,13 @@ def kaplan_meier(
     last
         Where the axis ends, by default the last observed time.
     """
-    from matplotlib.figure import Figure
-
     if not curves:
         raise InputError("kaplan_meier: no curves are given; give at least one arm")
     named = {str(arm): curve for arm, curve in curves.items()}
     colors = LEVEL_COLORS if set(named) <= set(LEVEL_COLORS) else arm_colors(named)
     dashes = arm_dashes(named)
     end = last if last is not None else max(float(curve.times[-1]) for curve in named.values()) or 1.0
-    table = 0.35 + 0.19 * len(named)
-    if ax is None:
-        figure = Figure(figsize=(8.6, 5.0 + table), layout="constrained")
-        axis, risk = figure.subplots(2, 1, sharex=True, height_ratios=(4.6, table))
-        clean(axis)
-    else:
-        figure, (axis,) = panels(1, ax=ax)
+    figure, axis, risk = above_numbers(len(named), 5.0, 4.6, ax=ax)
     for arm, curve in named.items():
         color = colors[arm]
         low, high = (_to_the_end(limit) for limit in (curve.low, curve.high))
@@ -87,27 +79,42 @@ def kaplan_meier(
         axis.plot(curve.times[marked], curve.survival[marked], ls="", marker="|", ms=7, mew=1.2, color=color)
     axis.axhline(0.5, color=FAINT, lw=0.8, ls=":")
     axis.set_ylim(0, 1.02)
-    axis.set_yticks(np.linspace(0, 1, 6), [f"{p:.0f}" for p in np.linspace(0, 100, 6)])
-    axis.set_ylabel(f"{scale or what} (%)")
-    axis.set_xlabel(f"Time since {since} ({unit})")
+    survival_axes(axis, scale or what, since, unit)
     level = next(iter(named.values())).level
     unknown = any(np.isnan([c.median.value, c.median.low, c.median.high]).any() for c in named.values())
-    axis.tick_params(labelbottom=True)
-    axis.legend(
-        title=f"Median in {unit} ({100 * level:g} % limits), events/n" + ("\nNE: not estimable" if unknown else ""),
-        title_fontsize=9 if ax is None else 8,
-        fontsize=9 if ax is None else 8,
-        frameon=False,
-        alignment="left",
-        loc="best",
-    )
+    title = f"Median in {unit} ({100 * level:g} % limits), events/n" + ("\nNE: not estimable" if unknown else "")
+    size = 9 if ax is None else 8
+    axis.legend(title=title, title_fontsize=size, fontsize=size, frameon=False, alignment="left", loc="best")
     time_axis(axis, end, unit)
-    if ax is None:
+    if risk is not None:
         titled = {arm_title(arm): curve for arm, curve in named.items()}
         numbers_at_risk(risk, axis.get_xticks(), titled, [colors[arm] for arm in named])
     divided = by or (by_arm(named) if len(named) > 1 else "")
-    heading(figure, f"{what} {divided}".rstrip(), ax=ax)
-    return figure
+    return finish(figure, f"{what} {divided}".rstrip(), ax=ax)
+
+
+def above_numbers(
+    curves: int, height: float, share: float, *, ax: Axes | None = None
+) -> tuple[Figure, Axes, Axes | None]:
+    """A figure with axes for curves and others for their numbers at risk; of the caller's axes the first alone."""
+    from matplotlib.figure import Figure
+
+    if ax is not None:
+        figure, (axis,) = panels(1, ax=ax)
+        return figure, axis, None
+    table = 0.35 + 0.19 * curves
+    figure = Figure(figsize=(8.6, height + table), layout="constrained")
+    axis, risk = figure.subplots(2, 1, sharex=True, height_ratios=(share, table))
+    clean(axis)
+    return figure, axis, risk
+
+
+def survival_axes(axis: Axes, what: str, since: str, unit: str) -> None:
+    """Survival in percent over time."""
+    axis.set_yticks(np.linspace(0, 1, 6), [f"{p:.0f}" for p in np.linspace(0, 100, 6)])
+    axis.set_ylabel(f"{what} (%)")
+    axis.set_xlabel(f"Time since {since} ({unit})")
+    axis.tick_params(labelbottom=True)
 
 
 def numbers_at_risk(risk: Axes, ticks: ArrayLike, curves: Mapping[str, KaplanMeier], colors: Iterable[Any]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cartsim.errors import InputError
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.style import INK, caption, heading, panels, quantity_title, say_empty
+from cartsim.plots.style import INK, finish, panels, quantity_title, say_empty
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,10 +66,7 @@ def contours(
         _filled(figure, axis, across, up, values, "% of baseline" in quantity_title(name, labels))
         _scale(axis, x, across, "x", labels)
         _scale(axis, y, up, "y", labels)
-    if ax is None:
-        heading(figure, title or f"Sweep of {x} and {y}")
-        caption(figure, note)
-    return figure
+    return finish(figure, title or f"Sweep of {x} and {y}", note=note, ax=ax)
 
 
 def rate_contour(

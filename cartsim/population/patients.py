@@ -64,6 +64,10 @@ class Patients:
         """Names of the parameters and covariates that the table holds."""
         return [name for name in self.rows if name != "dose"]
 
+    def about(self) -> dict[str, Any]:
+        """Seed and columns as plain values, for what a result is made by."""
+        return {"seed": self.seed, "patients": f"{len(self)} with {', '.join(self.rows) or 'nothing'} given"}
+
     @property
     def dose(self) -> NDArray[np.float64] | None:
         """(n,) Cells infused into each patient, if the table says so."""

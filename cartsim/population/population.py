@@ -86,6 +86,12 @@ class Population:
             varied[name] = variability
         return varied
 
+    def about(self) -> dict[str, Any]:
+        """Seed and variability as plain values, for what a result is made by."""
+        varied = {name: str(variability) for name, variability in self.varied.items()}
+        pairs = {f"{a},{b}": float(rho) for (a, b), rho in correlation_pairs(self.correlation).items() if a < b}
+        return {"seed": int(self.seed), "sampler": self.sampler, "variability": varied, "correlation": pairs}
+
     def table(self, start: int, stop: int, *, complete: bool = False) -> pd.DataFrame:
         """Patients start..stop-1: index `id` (patient number), a column for each quantity that varies.
 

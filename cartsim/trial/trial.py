@@ -196,7 +196,7 @@ class Trial:
             self.protocol,
             made_by(
                 self.model,
-                seed=self.population.seed,
+                **self.population.about(),
                 rtol=self.solver.rtol,
                 extinction=self.solver.extinction,
                 arms=str({arm.name: arm.n for arm in self.arms}),

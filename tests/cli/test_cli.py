@@ -496,6 +496,9 @@ def test_a_variant_and_a_file_of_ones_own(tmp_path):
     daudi = parsed(done("simulate", "bb2121_invitro:Daudi", "--times", "0,4"))
     jeko = parsed(done("simulate", "bb2121_invitro:JeKo", "--times", "0,4"))
     assert not daudi.equals(jeko)
+    words = ("--times", "300", "--n", 3, "--outputs", "CARTm_BM")
+    usual, wide = (parsed(done("simulate", f"bb2121_clinical{v}", *words)) for v in ("", ":Rm_absolute_SD"))
+    assert not np.allclose(usual["CARTm_BM"], wide["CARTm_BM"], rtol=0.05)
     own = edited(tmp_path, 'value = 0.008\nunit = "1/day"', 'value = 0.02\nunit = "1/day"')
     words = ("--times", "0,300", "--outputs", "Tumor")
     changed = done("simulate", "bb2121_clinical", "--set", "Kg=0.02", *words).stdout

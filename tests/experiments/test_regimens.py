@@ -12,7 +12,6 @@ from scipy.linalg import expm
 from typer.testing import CliRunner
 
 import cartsim
-from cartsim import plots as draw
 from cartsim.cli.app import app
 from cartsim.endpoints.paired import difference_of_rates
 from cartsim.endpoints.rates import wilson
@@ -269,13 +268,11 @@ def test_results_are_written_whole(compared, again, tmp_path):
 
 
 def test_the_picture_has_a_panel_a_unit(compared):
-    figure = draw.differences(compared.differences, note="said")
+    figure = compared.plot.differences()
     assert [axis.get_xlabel().split(" (")[-1] for axis in figure.axes] == [
         "percentage points)", "months)", "single = 1, ratio of geometric means",
     ]  # fmt: skip
     figure.canvas.draw()
-    with pytest.raises(InputError, match="the table is empty"):
-        draw.differences(compared.differences[:0])
 
 
 def test_the_command_compares_regimens_given_as_text(tmp_path):

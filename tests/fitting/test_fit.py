@@ -129,7 +129,11 @@ def test_a_search_without_an_end_is_said(toy, tmp_path, monkeypatch):
     assert "NOT CONVERGED: not converged after 1 evaluations" in result.stdout
     assert "the fit did not converge" in result.stderr
     assert json.loads((tmp_path / "fit.json").read_text())["converged"] is False
-    assert np.isfinite(pd.read_csv(tmp_path / "estimates.csv")["estimate"]).all()
+    estimates, curves = (pd.read_csv(tmp_path / name) for name in ("estimates.csv", "predictions.csv"))
+    assert np.isfinite(estimates["estimate"]).all()
+    assert estimates[["rse", "low", "high"]].isna().all(axis=None)
+    assert curves[["low", "high"]].isna().all(axis=None)
+    assert " to " not in result.stdout
 
 
 @pytest.mark.parametrize(

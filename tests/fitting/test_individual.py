@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -58,6 +59,11 @@ def levels() -> np.ndarray:
 @pytest.fixture(scope="module")
 def fits() -> IndividualFits:
     return fit_individuals(MODEL, "crb401_synthetic")
+
+
+def test_a_variant_of_variability_is_none_of_a_patient() -> None:
+    with pytest.raises(InputError, match=r"row 1 .*'Rm_absolute_SD' changes variability, which is the same"):
+        likelihood(one_patient("PR PR").assign(variant="Rm_absolute_SD"))
 
 
 # --- likelihood terms -----------------------------------------------------------------------------------
@@ -277,6 +283,19 @@ def test_intervals_cover_the_truth_in_simulated_data_sets() -> None:
     assert (chosen.sum(axis=0) >= 16).all(), chosen.sum(axis=0)
     assert (covered.mean(axis=(0, 1)) >= 0.90).all()
     assert (covered.mean(axis=(0, 1)) <= 0.99).all()
+
+
+def test_a_patient_whose_search_did_not_converge_has_no_limits() -> None:
+    data, _ = synthetic_patients((150e6, *(450e6,) * 3), seed=5)
+    whole = fit_individuals(MODEL, data, draws=100)
+    lost = np.array([False, True, False, False])
+    fits = replace(whole, modes=replace(whole.modes, converged=~lost))
+    limits = ["rse", "low", "high"]
+    who = fits.parameters["id"] == fits.data.ids[1]
+    assert fits.parameters.loc[who, limits].isna().all(axis=None)
+    pd.testing.assert_frame_equal(fits.parameters[~who], whole.parameters[~who])
+    assert fits.parameters["estimate"].notna().all()
+    assert fits.failures["id"].tolist() == [fits.data.ids[1]]
 
 
 def test_the_example_is_what_it_says_it_is() -> None:

@@ -527,6 +527,13 @@ def test_a_fit_that_does_not_converge_is_marked(toy):
     assert not found.converged
     assert found.message == "not converged after 2 evaluations"
     assert found.estimates["estimate"].notna().all()
+    assert found.estimates[["se", "rse", "low", "high"]].isna().all(axis=None)
+    assert len(found.failures) == 3
+    assert found.predict()[["low", "high"]].isna().all(axis=None)
+    assert found.predict()["predicted"].notna().all()
+    assert np.isnan([found.profile("b2").low, found.profile("b2").high]).all()
+    with pytest.raises(InputError, match="no standard error of 'b2'"):
+        found.priors(["b2"])
 
 
 def test_fewer_observations_than_parameters_are_warned_of(toy):

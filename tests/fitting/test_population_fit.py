@@ -194,8 +194,6 @@ def test_population_is_recovered(recovered: tuple[PopulationFit, pd.DataFrame]) 
 
 
 def test_trace_and_its_picture(recovered: tuple[PopulationFit, pd.DataFrame]) -> None:
-    from cartsim.plots.population import trace as drawn
-
     fit, _ = recovered
     trace = fit.trace
     assert (trace["iteration"].diff().dropna() == 1).all()
@@ -206,10 +204,11 @@ def test_trace_and_its_picture(recovered: tuple[PopulationFit, pd.DataFrame]) ->
     settled = trace[trace["phase"] != "newton"].tail(30)
     for name, goal in (("accepted_together", 0.3), ("accepted_alone", 0.4)):
         assert settled[name].mean() == pytest.approx(goal, abs=0.1)
-    figure = drawn(trace, fit.estimates)
+    figure = fit.plot.trace()
     assert [axis.get_title() for axis in figure.axes][:4] == ["Kexp_max", "Kkill_max", "gamma_m", "omega Kexp_max"]
-    with pytest.raises(InputError, match="no column"):
-        drawn(trace.drop(columns="Kexp_max"), fit.estimates)
+    assert [axis.get_title() for axis in fit.plot.trace("gamma_m").axes] == ["gamma_m", "omega gamma_m"]
+    with pytest.raises(InputError, match="no estimate of 'K12'; choose one of Kexp_max"):
+        fit.plot.trace("K12")
 
 
 def test_fixed_means_and_the_same_seed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,6 +249,10 @@ def test_a_fit_that_did_not_converge_is_marked(monkeypatch: pytest.MonkeyPatch) 
     assert not fit.converged
     assert any("not converged" in said or "no standard errors" in said for said in fit.warnings)
     assert np.isfinite(fit.estimates["value"]).all()
+    assert fit.estimates[["se", "rse", "low", "high"]].isna().all(axis=None)
+    figure = fit.plot.trace()
+    assert np.isnan([each.get_height() for axis in figure.axes for each in axis.patches]).all()
+    assert any("not converged" in text.get_text() for text in figure.texts)
 
 
 def test_what_cannot_be_told_apart_has_no_standard_error() -> None:

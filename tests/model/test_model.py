@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cartsim.errors import InputError
 from cartsim.model import reader as model_module
-from cartsim.model.reader import Model, load, names
+from cartsim.model.reader import Model, Variability, load, names
 
 TEXT = """
 [model]
@@ -103,6 +103,11 @@ k = 2
 [variants.big]
 V = 10
 burden = 60
+
+[variants.wide.k]
+iiv = { distribution = 'lognormal', omega = 1.2 }
+rse = 0.5
+source = "Table 2"
 """
 
 
@@ -144,7 +149,10 @@ def test_everything_in_the_file_is_in_the_model(small):
     assert (n.scale, n.seed, n.negligible, n.ceiling, n.volume) == ("linear", None, 1e-3, 1e9, None)
     assert small.outputs["double"].value.text == "2*A"
     assert (small.dosing.state, small.dosing.dose, small.dosing.unit) == ("A", 100.0, "cell")
-    assert small.variants == {"fast": {"k": 2.0}, "big": {"V": 10.0, "burden": 60.0}}
+    assert small.variants["fast"] == {"k": {"value": 2.0}}
+    assert small.variants["big"] == {"V": {"value": 10.0}, "burden": {"value": 60.0}}
+    wide = small.variants["wide"]["k"]
+    assert wide == {"iiv": Variability("lognormal", 1.2), "rse": 0.5, "source": "Table 2"}
     assert (small.unused["Pm"].value, small.unused["Pm"].role) == (12.1, "unused")
     assert small.path.endswith("small.toml")
 
@@ -272,6 +280,12 @@ def test_override_and_variant_leave_the_original(small):
     assert small.values({}, 1)[0].tolist() == [24, 0.5, 5, 100, 2, 50]
     assert small.variant("big").values({}, 1)[0].tolist() == [24, 0.5, 10, 120, 2, 60]
     assert small.override({"k": np.float64(2)}) == small.override({"k": 2})
+    assert small.parameters["k"].iiv.omega == 0.3
+    k = small.override({"k": 0.7}).variant("wide").parameters["k"]
+    assert (k.value, k.iiv, k.rse, k.source) == (0.7, Variability("lognormal", 1.2), 0.5, "Table 2")
+    assert small.variant("wide").digest == small.digest  # machine code depends on neither
+    assert small.variant("wide").inputs() != small.inputs()
+    assert small.variant("big").name == "small:big"
     assert small.override({}) == small
 
 
@@ -367,6 +381,13 @@ def test_values_are_those_given(burden, k):
         ("V = 10\nburden", "V = 11\nburden", "V = 11 L is not allowed; give 1 to 10"),
         ("k = 2", "q = 2", "no parameter 'q'"),
         ("k = 2", 'k = "2"', "variants.fast.k: must be a finite number"),
+        ("rse = 0.5", "rse = 0", "variants.wide.k.rse: 0 must be above 0"),
+        ("rse = 0.5", "value = 0", "k = 0 varies lognormally"),
+        ("rse = 0.5", "value = nan", "variants.wide.k.value: must be a finite number"),
+        ("rse = 0.5", "unit = 'h'", "variants.wide.k: unknown entry 'unit'"),
+        ('rse = 0.5\nsource = "Table 2"', "", "variants.wide.k: source missing; add it"),
+        ("omega = 1.2", "omega = -1.2", "variants.wide.k.iiv.omega: -1.2 is negative"),
+        ("'lognormal'", "'uniform', low = 1", "variants.wide.k.iiv: a uniform distribution has low and high, no omega"),
         ("omega = 0.3", "omega = -0.3", "parameters.k.iiv.omega: -0.3 is negative"),
         ("omega = 0.3", "omega = nan", "parameters.k.iiv.omega: must be a finite number"),
         (", omega = 0.3", "", "parameters.k.iiv: a lognormal distribution needs omega"),

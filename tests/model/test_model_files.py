@@ -13,12 +13,15 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq, minimize_scalar
 
 from cartsim.model.expression import parse
 from cartsim.model.reader import Model, load, names
 from cartsim.model.units import parse_unit, same_unit
+from cartsim.population.population import Population
+from cartsim.simulation import simulate
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 FIGURE_2B = SHARED / "xenograft_fig2b.csv"
@@ -258,7 +261,20 @@ def test_cytolysis_reference(line, column):
 def test_the_cell_lines_are_the_variants_and_the_default_is_one_of_them():
     model = load("bb2121_invitro")
     assert set(model.variants) == {"JeKo", "Daudi", "U266-B1", "NCI-H929", "RPMI-8226", "K562-BCMA"}
-    assert model == model.variant("RPMI-8226")
+    assert model.parameters == model.variant("RPMI-8226").parameters
+
+
+def test_the_other_reading_of_Rm_is_a_variation_of_200_percent():
+    own, other = (load(f"bb2121_clinical{variant}") for variant in ("", ":Rm_absolute_SD"))
+    assert other.override({}).values({}, 1).tolist() == own.values({}, 1).tolist()  # the typical patient is the same
+    spread = stats.lognorm(other.parameters["Rm"].iiv.omega)
+    assert spread.std() / spread.mean() == pytest.approx(2, rel=1e-12)
+    (first, second) = (Population(model, seed=3).table(0, 20_000) for model in (own, other))
+    assert first["Rm"].std() / first["Rm"].mean() < 1e-4
+    assert np.log(second["Rm"]).std() == pytest.approx(other.parameters["Rm"].iiv.omega, rel=0.02)
+    assert first.drop(columns="Rm").equals(second.drop(columns="Rm"))
+    memory = [simulate(Population(m, 3), 450e6, [365], ["CARTm_BM"], n=300)["CARTm_BM"][:, 0] for m in (own, other)]
+    assert np.median(np.abs(np.log(memory[1] / memory[0]))) > 0.5  # of each patient, by half or more at a year
 
 
 def test_only_cells_per_volume_matter():

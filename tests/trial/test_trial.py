@@ -51,6 +51,13 @@ def test_the_population_says_which_model_and_seed():
     made = cs.Trial(shifted, [450e6], 5, SHORT).run().made_by
     assert made["values"]["Kg"] == 0.02
     assert made["seed"] == 9
+    assert made["variability"]["Kexp_max"] == "lognormal 0.22"
+    wide = cs.Population("bb2121_clinical:Rm_absolute_SD", 9, {"burden": cs.uniform(5, 95)}, {("K12", "K21"): 0.5})
+    for made in (cs.Trial(wide, [450e6], 5, SHORT).run().made_by, cs.simulate(wide, times=[0, 1], n=2).made_by):
+        assert made["model"] == "bb2121_clinical:Rm_absolute_SD"
+        assert made["variability"]["Rm"] == "lognormal 1.268636241"
+        assert made["variability"]["burden"] == "uniform 5 to 95"
+        assert made["correlation"] == {"K12,K21": 0.5}
 
 
 def test_map_gives_what_a_function_makes_of_each_chunk_in_order():

@@ -91,7 +91,7 @@ def fit(
             raise InputError(f"--set {name}: it is also to be estimated; leave out one of the two")
     chosen = chosen.override(fixed)
     observed = read_observations(data)
-    dataset = DataSet(chosen.name, chosen, observed, _errors(error or [], observed), one_dose(dose))
+    dataset = DataSet(chosen.name.replace(".", "_"), chosen, observed, _errors(error or [], observed), one_dose(dose))
     problem = Problem([dataset], wanted, _priors(prior, chosen, free))
 
     def work() -> Fit:
@@ -219,7 +219,7 @@ def _write(found: Fit, curves: dict[str, Any], stage: Path, pictures: Pictures) 
 
     from cartsim.plots import profiles as draw_profiles
 
-    tables, said = found.tables(), ("low", "high", "identified", "improvement")
+    tables, said = found.tables(), ("low", "high", "converged", "identified", "improvement")
     if curves:
         parts = [each.curve.assign(name=name) for name, each in curves.items()]
         tables["profiles.csv"] = pd.concat(parts, ignore_index=True)

@@ -65,10 +65,14 @@ def _tables(model: Model) -> list[Any]:
             )
         )
     if model.variants:
-        names = list(dict.fromkeys(name for values in model.variants.values() for name in values))
-        variants = new_table("Variants", "name", *names, right=names)
-        for name, values in model.variants.items():
-            variants.add_row(_text(name), *(f"{values[each]:g}" if each in values else "" for each in names))
+        names = list(dict.fromkeys(name for changes in model.variants.values() for name in changes))
+        words = {
+            name for changes in model.variants.values() for name, own in changes.items() if own.keys() != {"value"}
+        }
+        numbers = [name for name in names if name not in words]
+        variants = new_table(f"Variants, as {model.name.partition(':')[0]}:NAME", "name", *names, right=numbers)
+        for name, changes in model.variants.items():
+            variants.add_row(_text(name), *(_change(changes.get(each, {})) for each in names))
         tables.append(variants)
     return tables
 
@@ -127,7 +131,15 @@ def _range(p: Parameter) -> str:
 def _variability(iiv: Variability | None) -> str:
     if iiv is None:
         return ""
-    return "uniform" if iiv.distribution == "uniform" else f"{iiv.distribution} {iiv.omega:g}"
+    return "uniform" if iiv.distribution == "uniform" else f"{iiv.distribution} {iiv.omega:.4g}"
+
+
+def _change(fields: dict[str, Any]) -> Any:
+    """What a variant has otherwise of one parameter, with where it comes from."""
+    value = f"{fields['value']:g}" if "value" in fields else ""
+    rse = f"RSE {_percent(fields['rse'])}" if "rse" in fields else ""
+    words = (value, rse, _variability(fields.get("iiv")), fields.get("doc", ""))
+    return _text("\n".join(word for word in words if word), fields.get("source", ""))
 
 
 def _percent(share: float | None) -> str:

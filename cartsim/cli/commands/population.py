@@ -83,7 +83,7 @@ def _estimates(fit: PopulationFit) -> Table:
     for row in fit.estimates.itertuples():
         name = row.name if row.kind == "typical" else f"{row.kind} {row.name}"
         if np.isnan(row.se):
-            why = "not known" if (row.kind, row.name) in fit.names else "held"
+            why = "held" if (row.kind, row.name) not in fit.names else "not known" if fit.settled else "not converged"
             table.add_row(name, f"{row.value:.4g}", "", why)
         else:
             table.add_row(name, f"{row.value:.4g}", f"{100 * row.rse:.0f} %", f"{row.low:.4g} to {row.high:.4g}")
@@ -91,8 +91,6 @@ def _estimates(fit: PopulationFit) -> Table:
 
 
 def _write(fit: PopulationFit, stage: Path, pictures: Pictures) -> None:
-    from cartsim.plots.population import trace
-
     save_tables(stage, fit.tables(), ("population.json", fit.about()))
     if pictures:
-        pictures.save(trace(fit.trace, fit.estimates), stage / "convergence.png")
+        pictures.save(fit.plot.trace(), stage / "convergence.png")

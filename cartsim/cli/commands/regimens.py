@@ -83,13 +83,9 @@ def regimens(
             note_failures(again.failures, len(again.patients))
             again.save(stage)
         if pictures:
-            from cartsim import plots
-
             if found.replicates is not None:
                 pictures.save(found.replicates.plot.distributions(), stage / "replicates.png")
-
-            said = f"{trial.n:,} patients. Limits: Bonett and Price for rates, Student for means, Greenwood for months."
-            pictures.save(plots.differences(found.differences, note=said), stage / "differences.png")
+            pictures.save(found.plot.differences(), stage / "differences.png")
 
 
 def _given(dose: float, texts: list[str]) -> dict[str, Regimen]:

@@ -19,7 +19,7 @@ from cartsim.fitting.pooled.evaluation import SOLVER, Evaluator
 from cartsim.fitting.pooled.problem import DataSet, Estimated, Problem
 from cartsim.fitting.pooled.profiles import Profile, profile
 from cartsim.fitting.pooled.search import MAX_EVALUATIONS, Found, search
-from cartsim.fitting.pooled.uncertainty import Uncertainty, uncertainty
+from cartsim.fitting.pooled.uncertainty import NO_MINIMUM, Uncertainty, uncertainty
 from cartsim.model.model import Model
 from cartsim.model.reader import load
 from cartsim.observations import Observations
@@ -47,7 +47,8 @@ class Fit(Result):
         A row for each parameter and each SD of an error model with `name`, `estimate`, `unit`, `se`, `rse` (a
         fraction), `low`, `high` (limits of confidence at `level`, symmetric on the scale of estimation), `prior`,
         `prior_rse`, `shrinkage` (towards the prior, (se/prior se)^2: 0 the data say all, 1 the prior does) and
-        `remark`. What has no error, and why, is in the remark. Also ``frame``.
+        `remark`. What has no error, and why, is in the remark; nothing has where the fit did not converge. Also
+        ``frame``.
     correlation
         Of the estimates on their scale.
     converged, message
@@ -201,7 +202,8 @@ class Fit(Result):
         times: by default 200 from 0 to the last observation. A row for each condition, output and time: `condition`
         (a number), `ids` (of the subjects in it), `time`, `output`, `predicted`, `low`, `high` (percentiles of
         `draws` sets of parameters drawn from the estimates' normal distribution, at the fit's level; measurement
-        error is not in them). draws=0 leaves the limits out. Deterministic in `seed`.
+        error is not in them). draws=0 leaves the limits out, and so does a fit that did not converge. Deterministic in
+        `seed`.
         """
         import pandas as pd
 
@@ -287,11 +289,15 @@ class Fit(Result):
         return self.problem.data[names.index(name)]
 
     def _draws(self, u: NDArray[np.float64], n: int, seed: int) -> NDArray[np.float64]:
-        """Estimates (n, d) drawn from their normal distribution; what has no error stays."""
+        """Estimates (n, d) drawn from their normal distribution, (0, d) where no parameter has an error.
+
+        What has none beside others that do stays: they hold given its value.
+        """
         covariance = self._uncertainty.covariance
         sure = np.isfinite(np.diagonal(covariance))
+        n = n if sure[: self._evaluator.p].any() else 0
         drawn = np.repeat(u[None], n, axis=0)
-        if sure.any() and n:
+        if n:
             root = np.linalg.cholesky(covariance[np.ix_(sure, sure)])
             normal = np.random.default_rng(seed).standard_normal((n, int(sure.sum())))
             drawn[:, sure] += normal @ root.T
@@ -416,11 +422,12 @@ def fit_problem(
     if starts > 1 and near == 1:
         remarks.append(f"only one of {starts} searches came to this fit; try more starts")
     if not best.converged:
-        remarks.append(f"the fit did not converge ({best.message}); take its numbers as they stand")
-    sure = uncertainty(evaluator, best.point)
+        remarks.append(f"the fit did not converge ({best.message}): its numbers are where it stopped, without limits")
+    sure = uncertainty(evaluator, best)
     estimates, correlation = _tables(evaluator, best, sure, level)
     lost = tuple(name for name, reason in zip(evaluator.names, sure.reasons, strict=True) if "not id" in reason)
-    remarks += [f"{name} is {reason}" for name, reason in zip(evaluator.names, sure.reasons, strict=True) if reason]
+    said = zip(evaluator.names, sure.reasons, strict=True)
+    remarks += [f"{name} is {reason}" for name, reason in said if reason and reason != NO_MINIMUM]
     if not sure.observed:
         remarks.append("standard errors are from the expected information, the observed one is not positive")
     for remark in remarks:

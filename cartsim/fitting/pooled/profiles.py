@@ -31,7 +31,9 @@ class Profile(Result):
     ----------
     low, high
         Where the change crosses the chi-squared quantile of `level`, infinite (or 0 on the log scale) where it never
-        does within the limits of the search.
+        does within the limits of the search, NaN where the search did not converge that it hangs on.
+    converged
+        Whether the fit did, the lowest point, and those on either side of both limits.
     identified
         Whether it crosses on both sides.
     improvement
@@ -49,6 +51,7 @@ class Profile(Result):
     high: float
     level: float
     threshold: float
+    converged: bool
     identified: bool
     improvement: float
     with_priors: bool
@@ -65,7 +68,7 @@ class Profile(Result):
         """One row: estimate and limits, and whether the data identify the parameter."""
         import pandas as pd
 
-        names = ("name", "estimate", "unit", "low", "high", "level", "identified", "improvement")
+        names = ("name", "estimate", "unit", "low", "high", "level", "converged", "identified", "improvement")
         return pd.DataFrame([{name: getattr(self, name) for name in names}])
 
     @property
@@ -101,8 +104,10 @@ def profile(evaluator: Evaluator, best: Found, k: int, level: float, made_by: di
     points = [row[1].point for row in rows]
     data = np.array([point.deviance[0] for point in points])
     prior = np.array([point.penalty[0] for point in points])
-    low = _crossing(u[: lowest + 1][::-1], change[: lowest + 1][::-1], threshold)
-    high = _crossing(u[lowest:], change[lowest:], threshold)
+    there = np.array([row[1].converged for row in rows])
+    there &= best.converged and there[lowest]
+    low = _crossing(u[: lowest + 1][::-1], change[: lowest + 1][::-1], there[: lowest + 1][::-1], threshold)
+    high = _crossing(u[lowest:], change[lowest:], there[lowest:], threshold)
     ends = (0.0 if axis.scale == "log" else -np.inf, np.inf)
     return Profile(
         name=axis.name,
@@ -112,6 +117,7 @@ def profile(evaluator: Evaluator, best: Found, k: int, level: float, made_by: di
         high=ends[1] if high is None else float(axis.value(high)),
         level=level,
         threshold=threshold,
+        converged=bool(there[lowest]) and not np.isnan([low or 0.0, high or 0.0]).any(),
         identified=low is not None and high is not None,
         improvement=float(best.objective - objective[lowest]),
         with_priors=any(each.prior is not None for each in evaluator.axes),
@@ -181,12 +187,16 @@ def _root(found: Found, best: Found) -> float:
     return float(np.sqrt(max(found.objective - best.objective, 0.0)))
 
 
-def _crossing(u: Floats, change: Floats, threshold: float) -> float | None:
-    """Where the change first exceeds the threshold, by its root, which is nearly linear in u."""
+def _crossing(u: Floats, change: Floats, there: NDArray[np.bool_], threshold: float) -> float | None:
+    """Where the change first exceeds the threshold, by its root, which is nearly linear in u; NaN between points
+    whose searches did not get ``there``.
+    """
     above = np.flatnonzero(change > threshold)
     if not above.size:
         return None
     j = int(above[0])
+    if not there[j - 1 : j + 1].all():
+        return float("nan")
     a, b = np.sqrt(max(change[j - 1], 0.0)), np.sqrt(change[j])
     return float(u[j - 1] + (u[j] - u[j - 1]) * (np.sqrt(threshold) - a) / (b - a))
 

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.fitting.pooled.evaluation import Evaluator, Point
+from cartsim.fitting.pooled.search import Found
 
 SAYS_NOTHING = 1e-4  # information (per unit of the logarithm) at which the standard error is a factor of e^100
 NO_INFLUENCE = "the data do not depend on it"
+NO_MINIMUM = "without limits: the fit did not converge"
 LOADED = 0.05  # share of a direction without information that makes a parameter part of it
 
 Floats = NDArray[np.float64]
@@ -25,14 +27,14 @@ class Uncertainty:
     observed: bool  # False: from the expected information, since the observed one is not positive definite
 
 
-def uncertainty(evaluator: Evaluator, point: Point) -> Uncertainty:
-    """The covariance of the estimates at a point, the inverse of the information of data and priors.
+def uncertainty(evaluator: Evaluator, found: Found) -> Uncertainty:
+    """The covariance of the estimates that a search found, the inverse of the information of data and priors.
 
     Coordinates at a limit or without any influence are left out and the others taken as if these were known.
     Directions in which the information vanishes have no variance, and neither has a parameter that is part
-    of one.
+    of one. Nothing has where the search did not converge: the information is that about the best point, not any other.
     """
-    x = point.x[0]
+    point, x = found.point, found.x
     d = len(x)
     u, slopes = evaluator.u(x[None])[0], evaluator.slopes(x)
     sizes = np.array([axis.size for axis in evaluator.axes])
@@ -58,6 +60,8 @@ def uncertainty(evaluator: Evaluator, point: Point) -> Uncertainty:
     for k in used[loose]:
         others = [evaluator.names[j] for j in used[loose] if j != k]
         reasons[k] = f"not identified: the data do not tell it from {', '.join(others)}"
+    if not found.converged:
+        return Uncertainty(covariance, tuple(reason or NO_MINIMUM for reason in reasons), True)
     # What is not identified stays where it is: the others' errors then hold given its value.
     kept = used[~loose]
     if not kept.size:
