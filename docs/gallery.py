@@ -96,20 +96,21 @@ def pictures(shown: cartsim.TrialResult) -> Iterator[Entry]:
     yield Entry(
         "spider",
         "Spider",
-        "`result.plot.spider()` colors by best response; here `plots.spider(times, arms, groups)` does by the response "
-        "at 21 months. The first 250 patients of each arm, as Figure 6a of Singh 2021 shows them.",
+        "`result.plot.spider()` colors by best response; here `plots.spider(times, arms, groups)` does by the true "
+        "state at 21 months. The first 250 patients of each arm, as Figure 6a of Singh 2021 shows them.",
         plots.spider(
             shown.curves[ARM].times,
             curves,
-            {arm: shown.arm(arm)["month_21"] for arm in shown.arms},
-            colored_by="response at 21 months",
+            {arm: shown.arm(arm)["true_21"] for arm in shown.arms},
+            colored_by="state at 21 months",
             grouped=True,
         ),
     )
     yield Entry(
         "landmarks",
         "Response at 6 and 21 months",
-        "`result.plot.responses()`. In the groups of Figure 6b of Singh 2021. The published model with its "
+        "`result.plot.responses()`. As observed, in the groups of Figure 6b of Singh 2021; `true_state=True` shows all "
+        "patients as if they had been followed. The published model with its "
         "published variability shows no threshold in dose; the paper reports one near 150 × 10⁶ cells.",
         draw.responses(),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cartsim.cli.grammar import parse_assignments
 from cartsim.errors import InputError
@@ -131,7 +131,7 @@ def error_models(texts: Sequence[str] | None) -> dict[str, ErrorModel]:
 
 
 def followup(text: str | None) -> Followup | None:
-    """None, KarMMa's for "karmma", or that of "13.3:0.2:21.2", months."""
+    """None, KarMMa's for "karmma", or that of "13.3:11.8:21.2", months."""
     from cartsim.trial.conduct import KARMMA_FOLLOWUP, Followup
 
     if text is None:
@@ -146,19 +146,22 @@ def followup(text: str | None) -> Followup | None:
 
 
 def rules(texts: Sequence[str], censoring: str, lloq: float) -> Rules:
-    """Rules with settings of the response criteria (ife_limit=0.1) and of the landmark bins (cr=-95)."""
-    from cartsim.endpoints.rules import IMWG2016, SinghLandmark, rules_from
+    """Rules with settings of the response criteria (ife_limit=0.1), the landmark bins (cr=-95), or of neither."""
+    from cartsim.endpoints.rules import IMWG2016, SinghLandmark, rules_from, switch
     from cartsim.trial.protocol import Rules
 
     check_censoring(censoring)
     settings = settings_of(texts)
     of_landmark = {field.name for field in fields(SinghLandmark)}
     bins = {name: value for name, value in settings.items() if name in of_landmark}
-    rest = {name: value for name, value in settings.items() if name not in of_landmark}
+    further: dict[str, Any] = {name: settings[name] for name in ("censor_no_baseline", "after_blq") if name in settings}
+    if "censor_no_baseline" in further:
+        further["censor_no_baseline"] = switch("censor_no_baseline", further["censor_no_baseline"])
+    rest = {name: value for name, value in settings.items() if name not in {*of_landmark, *further}}
     response, landmark = rules_from("imwg2016", rest), rules_from("singh_landmark", bins)
     assert isinstance(response, IMWG2016)
     assert isinstance(landmark, SinghLandmark)
-    return Rules(response, landmark, censoring, lloq)
+    return Rules(response, landmark, censoring, lloq, **further)
 
 
 def judged_file(file: Path, events: Path | None, criteria: Sequence[str] | None, censoring: str) -> Responses:

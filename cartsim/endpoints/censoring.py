@@ -49,6 +49,7 @@ def progression_free_survival(
     rule: str = "fda",
     max_missed: int = 2,
     censor_new_therapy: bool | None = None,
+    censor_no_baseline: bool | None = None,
 ) -> TimeToEvent:
     """Progression-free survival of n patients.
 
@@ -58,12 +59,14 @@ def progression_free_survival(
     other days are (n,) or one number for all, NaN = none: first progression, death, start of a new therapy,
     and the end of follow-up (dropout or administrative cut-off: nothing later is seen).
 
-    The event is progression or death, whichever comes first (progression where both fall on one day).
+    The event is progression or death, whichever comes first (progression where both fall on one day). Under "ema" a
+    new therapy ends nothing: give progression as it was found through it (`judge` without its day).
 
     ===============================================  =====================================  =================
     situation                                        rule="fda"                             rule="ema"
     ===============================================  =====================================  =================
-    no baseline (progression cannot be judged)       censored on day 0; death as below      the same
+    no baseline (progression cannot be judged)       censored on day 0, also at death       death: event on its day,
+                                                                                            else censored on day 0
     no assessment after baseline, no event           censored on day 0                      the same
     no event                                         censored at the last assessment        the same
     new therapy before the event, or without event   censored at the last assessment on or  has no influence
@@ -76,8 +79,8 @@ def progression_free_survival(
     ===============================================  =====================================  =================
 
     Missed visits count only if the gap runs up to the event: an assessment without progression after a gap
-    closes it. ``censor_new_therapy`` overrides what the rule says of a new therapy (None: fda censors, ema
-    does not).
+    closes it, also one on the day of death. ``censor_new_therapy`` and ``censor_no_baseline`` (of deaths)
+    override what the rule says (None: fda censors, ema does not).
 
     Returns (time, event, reason) with reason one of progression, death, no baseline, new therapy, missed
     visits, no later assessment, no event. Raises InputError for shapes that do not fit, negative days,
@@ -89,13 +92,15 @@ def progression_free_survival(
         raise InputError(f"max_missed is {max_missed}; give the number of missed visits that censors, at least 1")
     if censor_new_therapy is None:
         censor_new_therapy = rule == "fda"
+    if censor_no_baseline is None:
+        censor_no_baseline = rule == "fda"
     visit_days, assessed = _visits(days, evaluable)
     n = len(assessed)
 
     baseline = visit_days <= 0
     has_baseline = (assessed & baseline).any(axis=1) | ~baseline.any(axis=1)
     progression = np.where(has_baseline, _day("progression_day", progression_day, n), np.inf)
-    death = _day("death_day", death_day, n)
+    death = np.where(has_baseline | (not censor_no_baseline), _day("death_day", death_day, n), np.inf)
     followup = _day("followup_day", followup_day, n)
     new_therapy = _day("new_therapy_day", new_therapy_day, n)
     event_day = np.minimum(progression, death)
@@ -105,7 +110,8 @@ def progression_free_survival(
     last = np.zeros(n)  # last assessment that counts; day 0 (baseline) without one
     missed = np.zeros(n, dtype=np.int64)  # scheduled visits missed since then, up to the event
     for day, seen in zip(visit_days.T, assessed.T, strict=True):
-        scheduled = (day > 0) & (day <= last_usable) & (day < event_day)
+        before = (day < event_day) | ((day == death) & (day < progression) & seen)
+        scheduled = (day > 0) & (day <= last_usable) & before
         present = scheduled & seen & has_baseline
         last = np.where(present, day, last)
         missed = np.where(present, 0, missed + scheduled)

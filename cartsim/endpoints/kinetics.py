@@ -24,6 +24,9 @@ LLOQ = 50.0  # copies/ug
 TRANSGENE = "transgene"  # the output that is analyzed where a table holds several
 # Regressions whose adjusted R2 is this close to the best count as equal; the one with most points is taken.
 R2_TOLERANCE = 1e-4
+# A regression that falls by less than this share from its first sample to its last falls by rounding alone.
+FALL = 1e-9
+AFTER_BLQ = ("lambda_z", "zero")  # what an area to the horizon takes after a last sample below the limit
 # Patients at a time, so that the arrays of one pass stay in the processor's cache.
 BLOCK = 1 << 14
 
@@ -45,6 +48,7 @@ def noncompartmental(
     lloq: float = LLOQ,
     method: str = "linear-log",
     horizon: float = 28.0,
+    after_blq: str = "lambda_z",
     ids: ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Noncompartmental analysis of n patients.
@@ -63,7 +67,8 @@ def noncompartmental(
       value there is interpolated: logarithmically with "linear-log", but linearly beside a zero. Where it
       lies after the last sample, the value there is that of the lambda_z regression,
       exp(intercept - lambda_z*horizon), and the last trapezoid is linear-log; without lambda_z the area is
-      missing.
+      missing. That holds too where the last sample is a zero, from which the curve then rises (Phoenix, which
+      takes a zero for a number); with ``after_blq`` "zero" nothing is added after a last zero.
     - ``expansion_rate``: Cmax/Tmax.
     - ``lambda_z`` (1/day), ``half_life`` (days), ``r2_adj``, ``n_lambda``: regression of the logarithm on
       time over the last 3 or more quantifiable samples after Cmax (the sample of Cmax does not count); of
@@ -86,6 +91,8 @@ def noncompartmental(
         raise InputError("days must increase, be finite and not negative; sort them and drop doubles")
     if method not in ("linear-log", "linear"):
         raise InputError(f"method is {method!r}; allowed are 'linear-log' and 'linear'")
+    if after_blq not in AFTER_BLQ:
+        raise InputError(f"after_blq is {after_blq!r}; allowed are 'lambda_z' and 'zero'")
     if not 0 < horizon < np.inf:
         raise InputError(f"horizon is {horizon}; give a day after 0")
     if not 0 <= lloq < np.inf:
@@ -99,7 +106,8 @@ def noncompartmental(
     n = len(values)
     times = np.broadcast_to(times, values.shape)
     blocks = [
-        _block(times[i : i + BLOCK], values[i : i + BLOCK], lloq, method, horizon) for i in range(0, max(n, 1), BLOCK)
+        _block(times[i : i + BLOCK], values[i : i + BLOCK], lloq, method, horizon, after_blq)
+        for i in range(0, max(n, 1), BLOCK)
     ]
     columns: dict[str, Any] = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     flags = (("Cmax_flag", _CMAX_FLAGS), ("AUC_flag", _AUC_FLAGS), ("lambda_z_flag", _LAMBDA_Z_FLAGS))
@@ -117,6 +125,7 @@ def nca(
     lloq: float = LLOQ,
     method: str = "linear-log",
     horizon: float = 28.0,
+    after_blq: str = "lambda_z",
 ) -> pd.DataFrame:
     """Noncompartmental analysis of a user's own data.
 
@@ -128,7 +137,7 @@ def nca(
         sample has no row. Patients may have different times.
     output
         Which values, where there are several outputs; by default those of "transgene".
-    lloq, method, horizon
+    lloq, method, horizon, after_blq
         As for `noncompartmental`.
 
     Returns
@@ -160,11 +169,16 @@ def nca(
     )
     found.check_order()
     days, values = padded(found.patient, len(found.ids), (time, np.where(below, 0.0, value)))
-    return noncompartmental(days, values, lloq=lloq, method=method, horizon=horizon, ids=found.ids)
+    return noncompartmental(days, values, lloq=lloq, method=method, horizon=horizon, after_blq=after_blq, ids=found.ids)
 
 
 def _block(
-    days: NDArray[np.float64], values: NDArray[np.float64], lloq: float, method: str, horizon: float
+    days: NDArray[np.float64],
+    values: NDArray[np.float64],
+    lloq: float,
+    method: str,
+    horizon: float,
+    after_blq: str,
 ) -> dict[str, NDArray[Any]]:
     """All columns of `noncompartmental` for some patients, flags as codes; days and values (n, t)."""
     # Times first from here on: every step below goes through the times, for all patients at once.
@@ -179,6 +193,10 @@ def _block(
     tmax = np.where(any_quantifiable, _at(days, highest), np.nan)
     last = len(days) - 1 - quantifiable[::-1].argmax(axis=0)
     lambda_z, r2_adj, points, after_cmax, predicted = _terminal_slope(days, values, tmax, horizon)
+    if after_blq == "zero":
+        known = ~np.isnan(values) & (days <= horizon)
+        latest = len(days) - 1 - known[::-1].argmax(axis=0)
+        predicted = np.where(known.any(axis=0) & (_at(values, latest) == 0), 0.0, predicted)
     area, area_flag = _area(days, values, horizon, predicted, method)
     return {
         "Cmax": cmax,
@@ -209,6 +227,7 @@ def _terminal_slope(
     """
     t, n = values.shape
     count, mean_x, mean_y, sxx, sxy, syy = np.zeros((6, n))
+    end = np.full(n, np.nan)  # day of the last point
     r2_adj, slope, at_horizon, points = np.full((4, t, n), np.nan)
     for j in reversed(range(t)):
         use = (values[j] > 0) & (days[j] > tmax)
@@ -222,7 +241,8 @@ def _terminal_slope(
         sxx += remains * dx * dx
         sxy += remains * dx * dy
         syy += remains * dy * dy
-        falls = use & (count >= 3) & (sxy < 0)
+        end = np.where(use & (count == 1), days[j], end)
+        falls = use & (count >= 3) & (-sxy * (end - days[j]) > FALL * sxx)
         with np.errstate(invalid="ignore", divide="ignore"):
             unexplained = 1.0 - sxy * sxy / (sxx * syy)
             r2_adj[j] = np.where(falls, 1.0 - unexplained * (count - 1.0) / (count - 2.0), -np.inf)

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 class Outcomes(NamedTuple):
-    """Responses, progression-free and overall survival (days) of n patients."""
+    """Responses, first progression, progression-free and overall survival (days) of n patients."""
 
     judged: Judgement
+    progression_day: NDArray[np.float64]
     pfs: TimeToEvent
     os: TimeToEvent
 
@@ -35,7 +36,8 @@ class Outcomes(NamedTuple):
                 "os_event": self.os.event & ~failed,
             }
         )
-        return pd.concat([survival, self.judged.patient_table(ids).drop(columns="id")], axis=1)
+        responses = self.judged.patient_table(ids).drop(columns="id").assign(progression_day=self.progression_day)
+        return pd.concat([survival, responses], axis=1)
 
 
 def outcomes(
@@ -47,8 +49,11 @@ def outcomes(
     *,
     events: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
     alive_day: ArrayLike,
+    censor_no_baseline: bool | None = None,
 ) -> Outcomes:
-    """Judge n patients at v visits.
+    """Judge n patients at v visits after day 0.
+
+    Best response and its dates end at a new therapy. Under "ema" progression is looked for through it.
 
     Parameters
     ----------
@@ -61,6 +66,8 @@ def outcomes(
     alive_day
         (n,) or one for all: the last day on which patients whose observation has no end were known alive. NaN where
         there is none: outside the analysis of overall survival.
+    censor_no_baseline
+        See `progression_free_survival`.
 
     Raises
     ------
@@ -69,16 +76,21 @@ def outcomes(
     """
     therapy, death, end = events
     judged = judge(mprotein, days, baseline, rules, new_therapy_day=therapy, death_day=death, end_day=end)
+    evaluable, progression_day = judged.evaluable, judged.progression_day
+    if censoring == "ema":
+        through = judge(mprotein, days, baseline, rules, death_day=death, end_day=end)
+        evaluable, progression_day = through.evaluable, np.fmin(progression_day, through.progression_day)
     pfs = progression_free_survival(
-        days,
-        judged.evaluable,
-        judged.progression_day,
+        np.insert(np.asarray(days, float), 0, 0.0, axis=-1),
+        np.insert(evaluable, 0, np.isfinite(np.asarray(baseline, float)), axis=1),
+        progression_day,
         death_day=death,
         new_therapy_day=therapy,
         followup_day=end,
         rule=censoring,
+        censor_no_baseline=censor_no_baseline,
     )
     followup = np.where(np.isnan(end), np.where(np.isnan(death), alive_day, death), end)
     unknown = np.isnan(followup)
     os = overall_survival(death, np.where(unknown, 0.0, followup))
-    return Outcomes(judged, pfs, os._replace(time=np.where(unknown, np.nan, os.time)))
+    return Outcomes(judged, progression_day, pfs, os._replace(time=np.where(unknown, np.nan, os.time)))

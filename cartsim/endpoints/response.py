@@ -10,9 +10,13 @@ Readings where the criteria leave room:
   followed by VGPR is a confirmed VGPR. An assessment of PD confirms no response, and a response that nothing
   confirms is SD. Once confirmed, a category is kept until a better one or progression is confirmed.
 * The lowest confirmed value is the lowest level at or below which two successive assessments lie: the
-  smallest of the higher values of all successive pairs. The baseline needs no confirmation.
+  smallest of the higher values of all successive pairs. The baseline needs no confirmation. With `nadir_lower` a
+  pair that confirms a response (MR or better) counts by its lower value.
 * PD that the next assessment does not show again is not PD, also at the last visit; death or new therapy
-  count as the confirmation only if the rules say so. After unconfirmed PD alone a patient is NE.
+  count as the confirmation only if the rules say so: two assessments before any new therapy are what the criteria
+  ask for. After unconfirmed PD alone a patient is NE.
+* A baseline that already lies below a limit is judged like any other: M-protein that stays below it is CR or VGPR.
+  `measurable` tells such patients apart, and rates among the others are printed beside those of all.
 * A value is used as recorded: what lies below a limit of detection comes as the assay reports it, usually 0.
 * Cut-offs are inclusive (a fall of exactly 50 % is PR, a rise of exactly 5 g/L counts), only "below the
   electrophoresis limit" is strict; both to within a relative `TOLERANCE` that absorbs binary rounding.
@@ -185,10 +189,11 @@ def _judge_block(
 
     # Forwards: each assessment against baseline and the lowest confirmed value before it.
     assessed = np.zeros((visits, n), np.int8)
-    nadir, previous = baseline, baseline
+    nadir, previous = baseline, (baseline, np.zeros(n, np.int8))
     for v in range(visits):
         assessed[v] = np.where(evaluable[v], _category(m[v], baseline, nadir, rules), Response.NE)
-        nadir, previous = _lowered(nadir, previous, m[v], evaluable[v], rules)
+        nadir = _lowered(nadir, previous, (m[v], assessed[v]), evaluable[v], rules)
+        previous = _latest(previous, m[v], assessed[v], evaluable[v])
 
     # Backwards: each assessment with the next one.
     paired = np.zeros((visits, n), np.int8)
@@ -215,7 +220,7 @@ def _judge_block(
         never.copy() for _ in range(8)
     )
     lowest = np.full(n, np.inf)
-    nadir, previous = baseline, baseline
+    nadir, previous = baseline, (baseline, np.zeros(n, np.int8))
     for v in range(visits):
         ok, today = evaluable[v], np.broadcast_to(day[v], n)
         lower = ok & ~progressed & (m[v] < lowest)
@@ -225,7 +230,9 @@ def _judge_block(
         progressing = ~progressed & (paired[v] == Response.PD)
         np.copyto(progression_day, today, where=progressing)
         progressed |= progressing
-        nadir, previous = _lowered(nadir, previous, m[v], ok & ~progressed, rules)
+        counts = ok & ~progressed
+        nadir = _lowered(nadir, previous, (m[v], assessed[v]), counts, rules)
+        previous = _latest(previous, m[v], assessed[v], counts)
 
         better = ~progressed & (paired[v] > best)
         np.copyto(best, paired[v], where=better)
@@ -280,16 +287,23 @@ def _category(
     return code
 
 
+_Seen = tuple[NDArray[np.float64], NDArray[np.int8]]  # value and category of an assessment, (n,) each
+
+
 def _lowered(
-    nadir: NDArray[np.float64],
-    previous: NDArray[np.float64],
-    m: NDArray[np.float64],
-    counts: NDArray[np.bool_],
-    rules: IMWG2016,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The lowest confirmed value and the last value, once this visit is seen where it counts."""
-    reached = np.maximum(previous, m) if rules.nadir_confirmed else m
-    return np.where(counts, np.minimum(nadir, reached), nadir), np.where(counts, m, previous)
+    nadir: NDArray[np.float64], previous: _Seen, now: _Seen, counts: NDArray[np.bool_], rules: IMWG2016
+) -> NDArray[np.float64]:
+    """The lowest confirmed value, once this visit is seen where it counts."""
+    reached = np.maximum(previous[0], now[0]) if rules.nadir_confirmed else now[0]
+    if rules.nadir_confirmed and rules.nadir_lower:
+        response = np.minimum(previous[1], now[1]) >= Response.MR
+        reached = np.where(response, np.minimum(previous[0], now[0]), reached)
+    return np.where(counts, np.minimum(nadir, reached), nadir)
+
+
+def _latest(previous: _Seen, m: NDArray[np.float64], code: NDArray[np.int8], counts: NDArray[np.bool_]) -> _Seen:
+    """The last assessment, once this visit is seen where it counts."""
+    return np.where(counts, m, previous[0]), np.where(counts, code, previous[1])
 
 
 def _confirmed(first: NDArray[np.int8], following: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -415,10 +429,3 @@ def landmark(change: ArrayLike, rules: SinghLandmark, *, baseline: ArrayLike | N
     code[complete] = Response.CR
     code[np.isnan(ratio)] = Response.NE
     return code
-
-
-def figure6(codes: ArrayLike) -> NDArray[np.int8]:
-    """Codes in the groups of Singh 2021, Figure 6: MR, PR and VGPR together as PR; the rest as they are."""
-    code = np.asarray(codes)
-    partial = (code >= Response.MR) & (code <= Response.VGPR)
-    return np.where(partial, Response.PR, code).astype(np.int8)

@@ -51,6 +51,7 @@ class IMWG2016:
     measurable      least baseline of measurable disease; others are flagged, and judged all the same
     confirm         response and progression need the next assessment to agree
     nadir_confirmed    PD is counted from the lowest confirmed value; False: from the lowest value
+    nadir_lower     of two assessments that confirm a response, the lower value is the confirmed one; False: the higher
     pd_confirmed_by_death, pd_confirmed_by_therapy    what follows PD at the last assessment confirms it
 
     Raises `InputError` for a setting that is not a number, negative or out of order.
@@ -70,6 +71,7 @@ class IMWG2016:
     measurable: float = 10.0
     confirm: bool = True
     nadir_confirmed: bool = True
+    nadir_lower: bool = False
     pd_confirmed_by_death: bool = False
     pd_confirmed_by_therapy: bool = False
 
@@ -157,15 +159,20 @@ def _choices(given: str, allowed: list[str]) -> str:
     return f"{hint}allowed: {', '.join(allowed)}"
 
 
+def switch(what: str, text: str) -> bool:
+    """True or False of a text such as "true" or "no"; InputError for another."""
+    if text.strip().lower() not in _SWITCH:
+        raise InputError(f"{what} is {text!r}; write true or false")
+    return _SWITCH[text.strip().lower()]
+
+
 def _parsed(what: str, value: Any, default: Any) -> Any:
     """A setting's text as what its default is; values that are not text are left to the rules to check."""
     if not isinstance(value, str):
         return value
     text = value.strip().lower()
     if isinstance(default, bool):
-        if text not in _SWITCH:
-            raise InputError(f"{what} is {value!r}; write true or false")
-        return _SWITCH[text]
+        return switch(what, value)
     if default is None and text == "none":
         return None
     try:

@@ -48,6 +48,10 @@ __all__ = [
 
 # Two survival probabilities closer than this are the same number: products of fractions miss 0.5 by rounding.
 SAME = 1e-8
+# A Cox fit is an optimum if Newton's next step, in standard deviations of the covariates, is shorter than STEP, and if
+# an event tells at least INFORMATION about each direction (1 where covariates do not bear on hazard).
+STEP = 1e-6
+INFORMATION = 1e-7
 
 
 @dataclass(frozen=True)
@@ -323,12 +327,10 @@ def cox(
     """Cox regression (statsmodels PHReg; counts suffice for a single covariate of 0 and 1).
 
     ``time`` and ``event`` as in `kaplan_meier`; ``covariates`` numeric columns of n values; ``ties`` "efron"
-    (as R) or "breslow" (as SAS PHREG). No events, collinear or constant covariates and hazard ratios that run
-    to 0 or infinity are answers, told in ``note``; bad arguments raise InputError.
+    (as R) or "breslow" (as SAS PHREG). The unit of a covariate changes nothing but that of its coefficient. No
+    events, collinear or constant covariates and hazard ratios that run to 0 or infinity are answers, told in
+    ``note``; bad arguments raise InputError.
     """
-    from statsmodels.duration.hazard_regression import PHReg
-    from statsmodels.tools.sm_exceptions import ConvergenceWarning
-
     if ties not in ("efron", "breslow"):
         raise InputError(f"ties is {ties!r}; allowed are 'efron' and 'breslow'")
     t, events, keep = _sample(time, event)
@@ -338,31 +340,60 @@ def cox(
     exog = np.column_stack([_covariate(str(name), covariates[name], keep) for name in covariates])
     stratum = _groups("strata", strata, keep)[0] if strata is not None else None
 
-    coef, std_error, log_likelihood, note = (
-        np.full(len(terms), np.nan),
-        np.full(len(terms), np.nan),
-        np.nan,
-        "",
-    )
+    # Centered and scaled, so that the unit of a covariate changes nothing.
+    spread = exog.std(axis=0)
+    scaled = (exog - exog.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    coef, std_error, log_likelihood, note = np.full(len(terms), np.nan), np.full(len(terms), np.nan), np.nan, ""
     if not events.any():
         note = "no events"
-    elif np.linalg.matrix_rank(exog - exog.mean(axis=0)) < len(terms):
+    elif np.linalg.matrix_rank(scaled) < len(terms):
         note = "a covariate is constant or a combination of others"
     else:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                if stratum is None and exog.shape[1] == 1 and np.isin(exog, (0, 1)).all():
-                    coef, std_error, log_likelihood = _cox_of_two_groups(t, events, exog[:, 0] == 1, ties)
-                else:
-                    fit = PHReg(t, exog, status=events.astype(np.int64), strata=stratum, ties=ties).fit()
-                    coef, std_error, log_likelihood = fit.params, fit.bse, float(fit.llf)
-            except np.linalg.LinAlgError:
-                note = "the information matrix is singular: some covariate does not vary among those at risk"
-        if any(issubclass(warning.category, ConvergenceWarning) for warning in caught) or np.isinf(coef).any():
-            std_error = np.full(len(terms), np.nan)  # what was computed on the way to infinity is not one
-            note = "did not converge: a hazard ratio runs to 0 or infinity, as when a group has no events"
+        try:
+            if stratum is None and exog.shape[1] == 1 and np.isin(exog, (0, 1)).all():
+                coef, std_error, log_likelihood = _cox_of_two_groups(t, events, exog[:, 0] == 1, ties)
+            else:
+                coef, std_error, log_likelihood = _proportional_hazards(t, events, scaled, stratum, ties)
+                coef, std_error = coef / spread, std_error / spread
+            if not np.isfinite(std_error).all():
+                note = "did not converge, infinite: a hazard ratio runs to 0 or infinity, as when a group has no events"
+        except np.linalg.LinAlgError:
+            note = "the information matrix is singular: some covariate does not vary among those at risk"
     return Cox(terms, coef, std_error, log_likelihood, t.size, int(events.sum()), ties, level, not note, note)
+
+
+def _proportional_hazards(
+    t: NDArray[np.float64],
+    events: NDArray[np.bool_],
+    exog: NDArray[np.float64],
+    stratum: NDArray[np.int64] | None,
+    ties: str,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Coefficients, standard errors (NaN without an optimum), log likelihood for covariates of mean 0 and SD 1.
+
+    The fit stands only if it is an optimum: score 0 and information well above 0. Where a hazard ratio runs to 0 or
+    infinity both vanish together, and each of Newton's steps stays as long as the last. Raises LinAlgError where the
+    covariates do not vary among those at risk.
+    """
+    from statsmodels.duration.hazard_regression import PHReg
+
+    model = PHReg(t, exog, status=events.astype(np.int64), strata=stratum, ties=ties)
+    unknown, enough = np.full(exog.shape[1], np.nan), INFORMATION * events.sum()
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # what it would say of a fit is judged below
+        if np.linalg.eigvalsh(-model.hessian(np.zeros(exog.shape[1])))[0] <= enough:
+            raise np.linalg.LinAlgError
+        try:
+            coef = np.asarray(model.fit().params, dtype=np.float64)
+            score, information = model.score(coef), -model.hessian(coef)
+            usable = bool(np.isfinite([*coef, *score, *information.ravel()]).all())
+            usable = usable and bool(np.linalg.eigvalsh(information)[0] > enough)
+            usable = usable and bool(np.abs(np.linalg.solve(information, score)).max() < STEP)
+        except np.linalg.LinAlgError:
+            coef, usable = unknown, False
+    if not usable:
+        return coef, unknown, np.nan
+    return coef, np.sqrt(np.diag(np.linalg.inv(information))), float(model.loglike(coef))
 
 
 def _cox_of_two_groups(

@@ -48,6 +48,7 @@ BURDENS: dict[str, Variability] = {
 """Distributions of the tumor burden by name."""
 
 BEGINS = "begins in this range"
+RESPONSE = ("MR-VGPR", "CR")  # at a landmark: PR or CR in the words of Singh 2021, whose PR holds MR
 LEAST = 5.0  # percentage points: a smaller rise over the range of doses is called flat
 SHARE = 0.9  # of the greatest effect; the plateau begins where it is reached
 
@@ -92,7 +93,7 @@ class DoseResponse(Result):
         dose, landmark (months), category (NE and those of Figure 6), n, count, percent with Wilson limits. Also
         ``frame``.
     differences
-        landmark, dose and the response rate (PR or CR) there less that at the highest dose, percentage points with
+        landmark, dose and the response rate (MR or better) there less that at the highest dose, percentage points with
         paired limits.
     exposure
         dose, measure (Cmax, Tmax, AUC0-28 as sampled), n, mean of the logarithm, percentiles 5, 25, 50, 75, 95.
@@ -139,8 +140,8 @@ class DoseResponse(Result):
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row a dose and landmark: the response rate (PR or CR), percent, and median Cmax."""
-        rates = self.responses[self.responses["category"].isin(["PR", "CR"])]
+        """A row a dose and landmark: the response rate (MR or better), percent, and median Cmax."""
+        rates = self.responses[self.responses["category"].isin(RESPONSE)]
         rates = rates.groupby(["dose", "landmark"], as_index=False)["percent"].sum()
         peaks = self.exposure[self.exposure["measure"] == "Cmax"].set_index("dose")["p50"]
         return rates.assign(Cmax=rates["dose"].map(peaks))
@@ -221,7 +222,7 @@ class DoseResponse(Result):
         said = []
         for landmark, p in self.plateaus.items():
             rates = self.responses[(self.responses["landmark"] == landmark)]
-            rates = rates[rates["category"].isin(["PR", "CR"])].groupby("dose")["percent"].sum()
+            rates = rates[rates["category"].isin(RESPONSE)].groupby("dose")["percent"].sum()
             low, high = rates[below[0]], rates[self.doses[-1]]
             shown = "shows" if p.found and p.begins.low <= dose <= p.begins.high else "does not show"
             said.append(
@@ -264,6 +265,8 @@ def dose_response(
 ) -> DoseResponse:
     """Treat the same n patients with each dose and judge them at the protocol's landmarks (months) against baseline.
 
+    What is judged is the true state at the landmark, of everybody, whatever the protocol's conduct lets be seen.
+
     Parameters
     ----------
     population
@@ -295,10 +298,10 @@ def dose_response(
     shape = (len(given), n)
     responses, differences, plateaus = [], [], {}
     for month in protocol.visits.landmarks:
-        codes = patients[f"month_{month:g}"].astype(str).to_numpy().reshape(shape)
-        responded = np.isin(codes, ("PR", "CR"))
+        codes = patients[f"true_{month:g}"].astype(str).to_numpy().reshape(shape)
+        responded = np.isin(codes, [name for group in RESPONSE for name in GROUPS[group]])
         for dose, row in zip(given, codes, strict=True):
-            responses += [(dose, month, category, n, int((row == category).sum())) for category in ("NE", *GROUPS)]
+            responses += [(dose, month, name, n, int(np.isin(row, held).sum())) for name, held in GROUPS.items()]
         for dose, row in zip(given[:-1], responded[:-1], strict=True):
             d = difference_of_rates(row, responded[-1])
             differences.append((month, dose, given[-1], d.value, d.low, d.high))

@@ -99,11 +99,11 @@ def compare(
 ) -> Comparison:
     """Run a trial whose arms are regimens, and compare them in the same patients.
 
-    Endpoints: response (PR or CR) and CR at the landmarks, confirmed best response (PR or better) and CR, M-protein
-    change at the landmarks, progression-free months up to the last that both curves are known to (restricted mean),
-    Cmax and AUC0-28. Limits know that the patients are the same, see `cartsim.endpoints.paired` and, for months,
-    `cartsim.endpoints.comparison.restricted_mean_difference`. Transgene is not sampled on days on which any of the
-    regimens infuses, since the cells just infused would be measured.
+    Endpoints: MR or better and CR at the landmarks (the true state of all patients), confirmed best response (PR or
+    better) and CR, M-protein change at the landmarks, progression-free months up to the last that both curves are known
+    to (restricted mean), Cmax and AUC0-28. Limits know that the patients are the same, see `cartsim.endpoints.paired`
+    and, for months, `cartsim.endpoints.comparison.restricted_mean_difference`. Transgene is not sampled on days on
+    which any of the regimens infuses, since the cells just infused would be measured.
 
     Parameters
     ----------
@@ -158,8 +158,8 @@ def compare(
             rows.append((name, endpoint, unit, found.value, found.low, found.high))
 
         for month in visits.landmarks:
-            at = f"month_{month:g}"
-            for what, least in (("response", "PR"), ("CR", "CR")):
+            at = f"true_{month:g}"
+            for what, least in (("MR or better", "MR"), ("CR", "CR")):
                 found = difference_of_rates(arm[at] >= least, base[at] >= least)
                 add(f"{what} at month {month:g}", "points", found)
             change = difference_of_means(arm[f"change_{month:g}"], base[f"change_{month:g}"])

@@ -55,8 +55,8 @@ class Replicates(Result):
     ----------
     frame
         A row a replicate and arm: ``n``, ``failed``, ``ORR`` and ``CR`` (best confirmed response, percent), ``PFS``
-        (median, months; NaN where not reached), ``response_M`` and ``CR_M`` (PR or CR, and CR, at month M, percent),
-        and the arm's medians of ``Cmax``, ``Tmax`` and ``AUC0-28``.
+        (median, months; NaN where not reached), ``response_M`` and ``CR_M`` (MR or better, and CR, as observed at
+        month M, percent), and the arm's medians of ``Cmax``, ``Tmax`` and ``AUC0-28``.
     tests
         A row a replicate and pair of arms: two-sided p-values ``p_ORR`` of the score test of equal response rates and
         ``p_PFS`` of the log-rank test; NaN where there is nothing to compare.
@@ -218,9 +218,9 @@ def replicate(
     from cartsim.engine import kernel
 
     width = max(arm.n or 0 for arm in trial.arms)
-    check_replicates(trial.population, times, width)
-    assert isinstance(trial.population, Population)  # it was checked
-    patients = trial.population if uncertainty is False else uncertain(trial.population, width, uncertainty)
+    patients = replicable(trial.population, times, width)
+    if uncertainty is not False:
+        patients = uncertain(patients, width, uncertainty)
     trial = replace(trial, population=patients, curves=0)
     at_once = max(1, PATIENTS // width)
     work = _Replicates(trial, width)
@@ -309,7 +309,7 @@ class _Replicates(ArrayWork):
         }
         for month in self.trial.protocol.visits.landmarks:
             codes = arm[f"month_{month:g}"]
-            found[f"response_{month:g}"] = 100 * np.isin(codes, (Response.PR, Response.CR)).mean(axis=1)
+            found[f"response_{month:g}"] = 100 * (codes >= Response.MR).mean(axis=1)
             found[f"CR_{month:g}"] = 100 * (codes == Response.CR).mean(axis=1)
         return found | {name: np.array([_middle(values) for values in arm[name]]) for name in EXPOSURE}
 
@@ -343,14 +343,15 @@ def asked(replicates: int | None, uncertainty: bool | pd.DataFrame) -> int | Non
     return replicates if replicates is not None or uncertainty is False else TIMES
 
 
-def check_replicates(population: Population | Patients, replicates: int, n: int = 1) -> None:
-    """Refuse a number of replicates that cannot be, and patients of whom no others can be had."""
+def replicable(population: Population | Patients, replicates: int, n: int = 1) -> Population:
+    """The population itself; refused for a number of replicates that cannot be, or where no other patients are."""
     if isinstance(replicates, bool) or not isinstance(replicates, (int, np.integer)) or replicates < 1:
         raise InputError(f"{replicates!r} replicates; give a whole number, 1 or more")
     if not isinstance(population, Population) or population.sampler != "random" or hasattr(population, "__len__"):
         raise InputError("replicates need other patients each time; give a Population whose sampler is 'random'")
     if replicates * n > APART:
         raise InputError(f"{replicates:,} replicates of {n:,} patients an arm; ask for at most {APART:,} patients")
+    return population
 
 
 def _plain(column: pd.Series[Any]) -> NDArray[Any]:

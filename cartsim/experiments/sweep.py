@@ -18,7 +18,7 @@ from cartsim import memory
 from cartsim.endpoints.rates import wilson
 from cartsim.errors import InputError
 from cartsim.experiments.measures import HALF_YEAR, Measure, Reading, peak, read, reading_times
-from cartsim.experiments.replicates import asked, check_replicates, drawn, ends, limits_of
+from cartsim.experiments.replicates import asked, drawn, ends, limits_of, replicable
 from cartsim.model.model import Model
 from cartsim.model.reader import load
 from cartsim.population.patients import Patients, allowed, check_name, outside
@@ -177,7 +177,7 @@ def sweep(
     if often is not None and uncertainty is False:
         raise InputError("a typical patient is the same in each replicate; give uncertainty too, or use sweep_trials")
     if often is not None:
-        check_replicates(who, often)
+        replicable(who, often)
         estimates = uncertain(who, 1, uncertainty, known=values).estimates(often)
         check_size(
             len(cells) * often,
@@ -239,22 +239,24 @@ def sweep_trials(
     Raises
     ------
     InputError
-        Before any work, for axes that cannot be, a trial of several arms, and patients of a table, whose parameters
-        are their own.
+        Before any work, for axes that cannot be, a trial of several arms, and an axis that is a column of the
+        patients' own table.
     """
     import pandas as pd
 
     if len(trial.arms) != 1:
         raise InputError(f"a sweep of a trial with {len(trial.arms)} arms; give one, of which the dose may be an axis")
-    if not isinstance(trial.population, Population):
-        raise InputError("a sweep changes typical values, and patients of a table have their own; give a Population")
     n, often = trial.n or 0, asked(replicates, uncertainty)
     values = check_axes(trial.model, axes)
+    if isinstance(trial.population, Patients):
+        for name in values:
+            if name in trial.population.rows:
+                raise InputError(f"a sweep over {name}, which the patients have of their own; leave the column out")
     population = _pinned(trial.population, values)
     if often is not None:
-        check_replicates(population, often, n)
-    if uncertainty is not False:
-        population = uncertain(population, n, uncertainty, known=values)
+        population = other = replicable(population, often, n)
+        if uncertainty is not False:
+            population = uncertain(other, n, uncertainty, known=values)
     trial = replace(trial, population=population, curves=0)
     number = math.prod(map(len, values.values()))
     check_size(
@@ -469,8 +471,7 @@ class _Trials(ArrayWork):
         if "dose" in swept:
             arm = Arm(swept.pop("dose"), arm.n, "cell")
         model = self.trial.model.override(swept)
-        assert isinstance(self.trial.population, Population)  # sweep_trials saw to it
-        return replace(self.trial, population=replace(self.trial.population, model=model), arms=(arm,))
+        return replace(self.trial, population=_with_model(self.trial.population, model), arms=(arm,))
 
     def __call__(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
         import pandas as pd
@@ -488,8 +489,16 @@ class _Trials(ArrayWork):
         return {str(name): column.to_numpy() for name, column in table.items()}
 
 
-def _pinned(population: Population, values: Mapping[str, Any]) -> Population:
+def _with_model(who: Population | Patients, model: Model) -> Population | Patients:
+    if isinstance(who, Patients):
+        return Patients(model, who.rows, who.seed)
+    return replace(who, model=model)
+
+
+def _pinned(population: Population | Patients, values: Mapping[str, Any]) -> Population | Patients:
     """The population without variability of swept covariates, and of what would not follow a typical value."""
+    if isinstance(population, Patients):
+        return population
     pinned = {
         name: fixed()
         for name in values

@@ -15,12 +15,13 @@ estimates typical values and variability themselves (SAEM). These two also take 
 
 from cartsim.fitting.data import CategoryRules, PatientData, patient_data
 from cartsim.fitting.errors import ErrorModel
+from cartsim.fitting.estimate import PopulationEstimate
 from cartsim.fitting.individual import IndividualFits, fit_individuals
 from cartsim.fitting.pooled.axes import Prior
 from cartsim.fitting.pooled.fitting import Fit, fit, fit_problem, replicate
 from cartsim.fitting.pooled.problem import DataSet, Estimated, Problem, table_priors
 from cartsim.fitting.pooled.profiles import Profile
-from cartsim.fitting.population import PopulationEstimate, PopulationFit, Saem, fit_population
+from cartsim.fitting.population import PopulationFit, Saem, fit_population
 from cartsim.fitting.synthetic import Sampled, synthetic_patients
 
 __all__ = [

@@ -401,21 +401,27 @@ def lognormal_prior(
         raise InputError(f"estimate {', '.join(names) or '(nothing)'}: name at least one parameter, each once")
     typical, sd = [], []
     for name in names:
-        check_name(model, name, "estimate")
-        parameter = model.parameters[name]
-        if name in data.table:
-            raise InputError(f"{name} is a column of the data and so known; do not estimate it")
-        if parameter.value is None or parameter.value <= 0:
-            raise InputError(f"{name} has no positive typical value to vary about; override it or leave it out")
-        iiv = parameter.iiv
+        typical.append(typical_value(model, name, data))
+        iiv = model.parameters[name].iiv
         given = omega.get(name)
         if given is None:
             given = iiv.omega if iiv and iiv.distribution == "lognormal" else 0.0
         if not (np.isfinite(given) and given > 0):
             raise InputError(f"{name} has no log-normal variability above 0; give its omega or leave it out")
-        typical.append(parameter.value)
         sd.append(given)
     return np.array(typical), np.array(sd)
+
+
+def typical_value(model: Model, name: str, data: PatientData, *, positive: bool = True) -> float:
+    """The typical value of a parameter; refuses what cannot be estimated."""
+    check_name(model, name, "estimate")
+    value = model.parameters[name].value
+    if name in data.table:
+        raise InputError(f"{name} is a column of the data and so known; do not estimate it")
+    if value is None or (positive and value <= 0):
+        what = "positive typical value to vary about" if positive else "typical value to begin at"
+        raise InputError(f"{name} has no {what}; override it or leave it out")
+    return value
 
 
 def _time_to_progression(calendar: Floats, planned: NDArray[np.bool_], category: NDArray[np.int8]) -> TimeToEvent:

@@ -1,8 +1,8 @@
 """Population estimation: typical values and omegas of chosen parameters from data of individual patients, by SAEM.
 
 Patient i has parameters exp(phi_i), phi_i normal with mean mu (logs of the typical values) and covariance Omega,
-diagonal unless ``full`` is asked for. The data, measured values, values below a limit and response categories
-together, have the likelihood of `cartsim.fitting.likelihood`. SAEM (Kuhn and Lavielle 2005,
+diagonal unless ``full`` is asked for (`cartsim.fitting.estimate`). The data, measured values, values below a limit and
+response categories together, have the likelihood of `cartsim.fitting.likelihood`. SAEM (Kuhn and Lavielle 2005,
 doi:10.1016/j.csda.2004.07.002) finds the maximum of the likelihood with the individual parameters integrated out.
 Each iteration k
 
@@ -15,12 +15,14 @@ Each iteration k
    categories need no imputed ones).
 
 gamma_k is 1 for ``explore`` iterations, then 1/j for ``smooth`` iterations (j = 1, 2, ...). In the first half of the
-exploration no variance falls by more than 5 % an iteration (simulated annealing, as in Monolix).
+exploration no variance falls by more than 5 % an iteration (simulated annealing, as in Monolix). A parameter without
+variability is lent some that shrinks while the chains explore (as in Monolix too), so that its mean moves.
 
 -2LL is computed by importance sampling from each patient's posterior (`cartsim.fitting.posterior`). Its second
 derivatives, the draws held, are the observed information, from which the standard errors come: no formula depends on
-the error models. A Newton step with them says how far the estimates still are from the maximum. Up to five such steps
-are taken, so that the noise of the last iterations goes, and what then remains is the test of convergence.
+the error models. A Newton step with them says how far the estimates still are from the maximum. Some such steps are
+taken (`cartsim.fitting.maximum`), without what was lent, so that the noise of the last iterations goes, and what then
+remains is the test of convergence.
 
 Why its own: saemix and nlmixr2 are R packages. Of those in Python, vpop-calibration is kept up and takes external
 simulators, but has additive and proportional errors only, no censoring and no categories, and needs torch; PyNLME
@@ -31,60 +33,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from cartsim.errors import InputError
 from cartsim.fitting.data import CategoryRules, patient_data
 from cartsim.fitting.errors import ErrorModel
-from cartsim.fitting.individual import ERRORS, chosen_parameters, lognormal_prior, refuse_impossible
+from cartsim.fitting.estimate import SMALL, Coordinates, Floats, Ints, Key, PopulationEstimate
+from cartsim.fitting.individual import ERRORS, chosen_parameters, lognormal_prior, refuse_impossible, typical_value
 from cartsim.fitting.likelihood import PatientLikelihood, error_models
-from cartsim.fitting.posterior import Sample, log_normal, sample_posteriors
+from cartsim.fitting.maximum import Likelihood, find_maximum
+from cartsim.fitting.posterior import Sample
 from cartsim.model.model import Model
 from cartsim.model.reader import load
 from cartsim.observations import Observations
+from cartsim.population.patients import check_name
 from cartsim.provenance import made_by
 from cartsim.results import Result
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.signedinteger[Any]]
-
 START_SD = {"log": 0.3, "prop": 0.3}  # of error models that are estimated; `add` starts from the data's spread
 ACCEPT_ALL, ACCEPT_ONE = 0.3, 0.4  # acceptance that random walks in all and in one component are adapted to
 ANNEALING = 0.95  # least share of its variance that a parameter keeps in an iteration of the annealing
 CHAINS = 100  # at least so many in all
-DRAWS = 1600  # of each patient's posterior, for -2LL
-HELD = 800  # of these, for the derivatives of the likelihood
-STEPS = 5  # Newton steps after the last iteration, at most
-CLOSE, LONGEST = 0.1, 1.5  # of a Newton step, in standard errors: what is not worth taking, what is not exceeded
+LENT = (0.3, 0.05)  # SD of what has no variability, in its size, at the first iteration and when all is explored
 NEAR = 0.3  # a fit has converged when a Newton step would be shorter than this in every standard error
-SMALL = 0.02  # omegas below it count as 0
 LEAST = 0.03  # of where it began: what an SD of an error may fall to
-
-
-class Likelihood(Protocol):
-    """What SAEM needs to know of data and model; `PatientLikelihood` is one."""
-
-    @property
-    def parameters(self) -> tuple[str, ...]: ...
-
-    @property
-    def n(self) -> int: ...
-
-    def predict(self, values: Floats, who: Ints) -> list[Floats]: ...
-
-    def log_likelihood(
-        self, predicted: list[Floats], who: Ints, sigmas: Mapping[str, Mapping[str, float]] | None = None
-    ) -> Floats: ...
+KINDS = ("typical", "omega", "correlation", "sigma")
 
 
 @dataclass(frozen=True)
@@ -107,28 +89,6 @@ class Saem:
     seed: int = 2021
 
 
-@dataclass(frozen=True)
-class PopulationEstimate:
-    """What is estimated: mu (d,), Omega (d, d), and the open SDs of the error models by (label, name of the SD)."""
-
-    mu: Floats
-    omega: Floats
-    sigma: dict[tuple[str, str], float]
-
-    @property
-    def sigmas(self) -> dict[str, dict[str, float]]:
-        """The SDs as `PatientLikelihood.log_likelihood` takes them."""
-        nested: dict[str, dict[str, float]] = {}
-        for (label, name), value in self.sigma.items():
-            nested.setdefault(label, {})[name] = value
-        return nested
-
-    @property
-    def sd(self) -> Floats:
-        """Omegas: standard deviations (d,) of the log parameters."""
-        return np.sqrt(np.diagonal(self.omega))
-
-
 @dataclass(frozen=True, repr=False, eq=False)
 class PopulationFit(Result):
     """A population estimated by SAEM.
@@ -143,15 +103,19 @@ class PopulationFit(Result):
         (d,) Which means were estimated.
     full
         Whether correlations were.
+    names
+        What was estimated, (kind, name).
     trace
         The estimates at every iteration, with its phase (explore, smooth, newton) and the share of proposals accepted
         by each kernel.
     sample
         The patients' posteriors.
     covariance
-        Of the estimates on the scale of `names`.
+        Of the estimates in the order of `names`, on the scale on which they are nearly normal.
     step
         Where a Newton step from the estimates would lead, on the same scale.
+    limits
+        Which estimates are held at the limit of what they may be: omegas of 0, correlations of -1 and 1.
     vanished
         SDs of errors that ran to 0.
     """
@@ -161,10 +125,12 @@ class PopulationFit(Result):
     population: PopulationEstimate
     free: NDArray[np.bool_]
     full: bool
+    names: list[Key]
     trace: pd.DataFrame
     sample: Sample
     covariance: Floats
     step: Floats
+    limits: list[Key]
     vanished: list[tuple[str, str]]
     made_by: dict[str, Any]
 
@@ -176,37 +142,42 @@ class PopulationFit(Result):
     @property
     def failures(self) -> pd.DataFrame:
         """Estimates that should have a standard error and have none, since the data do not identify them."""
-        lost = [
-            name for name, variance in zip(self.names, np.diagonal(self.covariance), strict=True) if np.isnan(variance)
-        ]
-        rows = [key in lost for key in zip(self.estimates["kind"], self.estimates["name"], strict=True)]
+        rows = [key in self._unknown for key in zip(self.estimates["kind"], self.estimates["name"], strict=True)]
         return self.estimates[rows].reset_index(drop=True)
+
+    @property
+    def _unknown(self) -> list[Key]:
+        lost = np.isnan(np.diagonal(self.covariance))
+        return [key for key, gone in zip(self.names, lost, strict=True) if gone and key not in self.limits]
 
     @cached_property
     def estimates(self) -> pd.DataFrame:
         """A row an estimate: kind ("typical", "omega", "correlation", "sigma"), name, value, se, rse, low, high.
 
-        Limits are 95 % on the scale on which the estimate is nearly normal: logarithms, Fisher's z for correlations.
-        Means that were held have no standard error; nothing has one unless the fit is `settled`.
+        Limits are 95 % on the scale on which the estimate is nearly normal: logarithms, Fisher's z for correlations,
+        the value itself of what may be 0 or less. Means that were held have no standard error, nor has what is at its
+        limit or what the data do not identify; nothing has one unless the fit is `settled`.
         """
         import pandas as pd
 
         se = np.sqrt(np.diagonal(self.covariance))
         se_scale = dict(zip(self.names, se, strict=True)) if self.settled else {}
+        coordinates = Coordinates(self.likelihood.parameters, self.free, self.full, self.population)
+        everything = coordinates.shown(self.population, every_mean=True)
+        none = {key: -math.inf for key in self.limits if key not in everything}  # omegas of 0
+        linear = {self.likelihood.parameters[k] for k in self.population.linear}
         rows = []
-        everything = _coordinates(self.population, np.ones_like(self.free), self.full, self.likelihood)
-        for (kind, name), x in everything.items():
-            se = se_scale.get((kind, name), math.nan)
-            ends = (x, x - 1.959964 * se, x + 1.959964 * se)
-            value, low, high = (math.tanh(e) if kind == "correlation" else math.exp(e) for e in ends)
-            error = se * ((1 - value**2) if kind == "correlation" else value)
-            rows.append((kind, name, value, error, abs(error / value) if value else math.nan, low, high))
+        for (kind, name), x in sorted((everything | none).items(), key=lambda row: KINDS.index(row[0][0])):
+            error = se_scale.get((kind, name), math.nan)
+            ends = [x, x - 1.959964 * error, x + 1.959964 * error]
+            if kind == "correlation":
+                ends = [math.tanh(e) for e in ends]
+                error *= 1 - ends[0] ** 2
+            elif kind != "typical" or name not in linear:
+                ends = [math.exp(e) for e in ends]
+                error *= ends[0]
+            rows.append((kind, name, ends[0], error, abs(error / ends[0]) if ends[0] else math.nan, *ends[1:]))
         return pd.DataFrame(rows, columns=["kind", "name", "value", "se", "rse", "low", "high"])
-
-    @property
-    def names(self) -> list[tuple[str, str]]:
-        """What was estimated, (kind, name), in the order of `covariance`."""
-        return list(_coordinates(self.population, self.free, self.full, self.likelihood))
 
     @property
     def minus_2LL(self) -> float:
@@ -220,44 +191,53 @@ class PopulationFit(Result):
 
     @property
     def aic(self) -> float:
-        return self.minus_2LL + 2 * len(self.names)
+        return self.minus_2LL + 2 * self._count
 
     @property
     def bic(self) -> float:
         """With the number of patients as sample size."""
-        return self.minus_2LL + math.log(self.likelihood.n) * len(self.names)
+        return self.minus_2LL + math.log(self.likelihood.n) * self._count
+
+    @property
+    def _count(self) -> int:
+        """Estimates, those at their limits included."""
+        return len({*self.names, *self.limits})
 
     @property
     def converged(self) -> bool:
         """Whether a Newton step would move no estimate by more than 0.3 of its standard error."""
-        se = np.sqrt(np.diagonal(self.covariance))
-        return not self.vanished and bool(np.isfinite(se).all() and (np.abs(self.step) <= NEAR * se).all())
+        return self.settled and not self._unknown
 
     @property
     def settled(self) -> bool:
         """Whether a Newton step would move no estimate that has a standard error by more than 0.3 of it."""
-        se = np.sqrt(np.diagonal(self.covariance))
-        return not self.vanished and not (np.abs(self.step) > NEAR * se).any()
+        return not self.vanished and bool((self._off <= NEAR).all())
+
+    @property
+    def _off(self) -> Floats:
+        """(p,) How far the maximum is in standard errors; 0 where there is none."""
+        return np.nan_to_num(np.abs(self.step) / np.sqrt(np.diagonal(self.covariance)))
 
     @cached_property
     def individuals(self) -> pd.DataFrame:
         """Posterior mean and SD of each patient's log parameters: id, parameter, value (exp of the mean), sd, shrinkage
-        (posterior variance over omega squared).
+        (posterior variance over omega squared). Only of parameters that vary.
         """
         import pandas as pd
 
-        root = np.linalg.cholesky(self.population.omega)
-        mean = self.population.mu + self.sample.mean() @ root.T
+        varied = self.population.varied
+        root = self.population.root[varied]
+        mean = self.population.mu[varied] + self.sample.mean() @ root.T
         variance = np.diagonal(root @ self.sample.covariance() @ root.T, axis1=1, axis2=2)
         n, d = mean.shape
         ids = self.likelihood.data.ids if isinstance(self.likelihood, PatientLikelihood) else np.arange(n)
         return pd.DataFrame(
             {
                 "id": np.repeat(ids, d),
-                "parameter": np.tile(np.array(self.likelihood.parameters), n),
+                "parameter": np.tile(np.array(self.likelihood.parameters)[varied], n),
                 "value": np.exp(mean).ravel(),
                 "sd": np.sqrt(variance).ravel(),
-                "shrinkage": (variance / self.population.sd**2).ravel(),
+                "shrinkage": (variance / self.population.sd[varied] ** 2).ravel(),
             }
         )
 
@@ -265,19 +245,18 @@ class PopulationFit(Result):
     def warnings(self) -> tuple[str, ...]:
         """What the reader must know before using the estimates."""
         said = []
-        se = np.sqrt(np.diagonal(self.covariance))
-        unknown = [f"{kind} {name}" for (kind, name), x in zip(self.names, se, strict=True) if not np.isfinite(x)]
-        if unknown:
-            said.append(f"no standard errors of {', '.join(unknown)}: the data do not identify them together")
-        elif (np.abs(self.step) > NEAR * se).any():
-            far = np.abs(self.step) / se
-            kind, name = self.names[int(far.argmax())]
+        if self._unknown:
+            unknown = ", ".join(f"{kind} {name}" for kind, name in self._unknown)
+            said.append(f"no standard errors of {unknown}: the data do not identify them together")
+        if (self._off > NEAR).any():
+            kind, name = self.names[int(self._off.argmax())]
             said.append(
-                f"not converged: {kind} {name} is {far.max():.1f} standard errors from where it is going; "
+                f"not converged: {kind} {name} is {self._off.max():.1f} standard errors from where it is going; "
                 "give more iterations"
             )
+        said += [_at_limit(kind, name) for kind, name in self.limits]
         for name, sd in zip(self.likelihood.parameters, self.population.sd, strict=True):
-            if sd < SMALL:
+            if 0 < sd < SMALL:
                 said.append(f"the omega of {name} is {sd:.2g}: the data show no variability of it")
         for label, name in self.vanished:
             said.append(f"the error {name} of {label} runs to 0: too few values for it; hold it with an error model")
@@ -329,7 +308,10 @@ def fit_population(
         Values and response categories, see `cartsim.observations`; a column ``dose`` is needed.
     estimate
         Parameters to estimate, by default those of `fit_individuals`. A mapping says from which SD of its logarithm the
-        search begins, by default (None) from the model's or 0.5, whichever is more.
+        search begins, by default (None) from the model's or 0.5, whichever is more. A parameter to which neither the
+        mapping nor the model's file gives variability, or to which the mapping gives 0, has none: it is estimated as
+        the same in all patients, such as the exponent of a covariate in a formula; its logarithm where its lower
+        limit in the model's file is 0 or more, else the parameter itself, which may be 0 or less.
     fixed_means
         Parameters whose typical value is held at the model's, as Singh 2021 holds all of them.
     errors
@@ -359,16 +341,22 @@ def fit_population(
     chosen = load(model)
     data = patient_data(observations, chosen, rules)
     names = chosen_parameters(estimate, data)
-    given = estimate if isinstance(estimate, Mapping) else {}
-    start: dict[str, float | None] = {}
+    omega = _start(chosen, names, estimate if isinstance(estimate, Mapping) else {})
+    varied = [name for name in names if omega.get(name) != 0]
+    if names and not varied:
+        raise InputError(f"{', '.join(names)}: none varies between patients; give one an omega, or fit the data pooled")
+    typical = dict(zip(varied, lognormal_prior(chosen, varied, data, omega)[0], strict=True))
+    linear = []
     for name in names:
-        iiv = chosen.parameters[name].iiv if name in chosen.parameters else None
-        usual = max(0.5, iiv.omega if iiv and iiv.distribution == "lognormal" else 0.0)
-        start[name] = usual if given.get(name) is None else given[name]
-    typical, sd = lognormal_prior(chosen, names, data, start)
+        if name not in typical:
+            low = chosen.parameters[name].low
+            linear += [name] if low is None or low < 0 else []
+            typical[name] = typical_value(chosen, name, data, positive=name not in linear)
     for name in fixed_means:
         if name not in names:
             raise InputError(f"the mean of {name} is to be fixed, but it is not among {', '.join(names)}")
+        if name not in varied:
+            raise InputError(f"{name} does not vary, and its mean is to be fixed; nothing is left to estimate of it")
     defaults = {"category": ERRORS["category"], "": ErrorModel("lognormal")}
     models = error_models(data, chosen, errors, defaults)
     likelihood = PatientLikelihood(data, chosen, names, models, n_jobs=n_jobs)
@@ -377,9 +365,22 @@ def fit_population(
         for name in error.sigmas:
             if getattr(error, name) is None:
                 sigma[series_name, name] = START_SD.get(name) or _spread_of(likelihood, series_name)
-    first = PopulationEstimate(np.log(typical), np.diag(sd**2), sigma)
+    mu = np.array([typical[name] if name in linear else math.log(typical[name]) for name in names])
+    sd = np.array([omega[name] for name in names])
+    first = PopulationEstimate(mu, np.diag(sd**2), sigma, frozenset(map(names.index, linear)))
     free = np.array([name not in fixed_means for name in names])
     return estimate_by_saem(likelihood, first, free, saem)
+
+
+def _start(model: Model, names: Sequence[str], given: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Omegas at which the search begins, 0 for parameters without variability."""
+    start: dict[str, float | None] = {}
+    for name in names:
+        check_name(model, name, "estimate")
+        iiv = model.parameters[name].iiv
+        usual = max(0.5, iiv.omega if iiv.distribution == "lognormal" else 0.0) if iiv else 0.0
+        start[name] = usual if given.get(name) is None else given[name]
+    return start
 
 
 def estimate_by_saem(
@@ -403,8 +404,8 @@ def estimate_by_saem(
     rng = np.random.default_rng(seed)
     n, d = likelihood.n, len(first.mu)
     chains = math.ceil(CHAINS / n)
-    walk = _Chains(likelihood, first, np.repeat(np.arange(n), chains), rng)
-    now = first
+    now = _lent(first, first, 0.0)
+    walk = _Chains(likelihood, now, np.repeat(np.arange(n), chains), rng)
     mean, square = np.zeros((n, d)), np.zeros((n, d, d))
     information = dict.fromkeys(first.sigma, 0.0)
     rows: list[dict[str, Any]] = []
@@ -416,39 +417,72 @@ def estimate_by_saem(
         square += gamma * (np.einsum("ncd,nce->nde", phi, phi) / chains - square)
         annealed = k < explore // 2
         mu, omega = _moments(now, mean.mean(axis=0), square.mean(axis=0), free, full, annealed)
-        now = _kept_up(PopulationEstimate(mu, omega, _sigma_step(walk, now, information, gamma, chains)), first)
-        rows.append({"phase": "explore" if k < explore else "smooth", **_row(likelihood, now, full), **accepted})
+        sigma = _sigma_step(walk, now, information, gamma, chains)
+        now = _lent(_kept_up(replace(now, mu=mu, omega=omega, sigma=sigma), first), first, min(1.0, (k + 1) / explore))
+        phase = "explore" if k < explore else "smooth"
+        rows.append({"phase": phase, **_row(likelihood, now, first, full), **accepted})
         walk.refresh(now)
     if isinstance(likelihood, PatientLikelihood):
         refuse_impossible(likelihood.data, np.asarray(np.isfinite(walk.height).reshape(n, chains).any(axis=1)))
-    spread = square - mean[:, :, None] * mean[:, None, :]
-    for left in reversed(range(STEPS + 1)):
-        sample, mean, spread = _posteriors(likelihood, now, mean, spread, seed)
-        gradient, curvature = _derivatives(likelihood, now, free, full, sample)
-        covariance = _inverse(-curvature)
-        step = covariance @ gradient
-        if not left or not np.isfinite(step).all() or (np.abs(step) < CLOSE * np.sqrt(np.diagonal(covariance))).all():
-            break
-        center = np.array(list(_coordinates(now, free, full, likelihood).values()))
-        length = math.sqrt(gradient @ step)  # in standard errors, whatever the direction
-        now = _kept_up(_population(center + step * min(1.0, LONGEST / length), now, free, full), first)
-        rows.append({"phase": "newton", **_row(likelihood, now, full)})
+    found = find_maximum(
+        likelihood,
+        now.without(first.same),
+        (mean, square - mean[:, :, None] * mean[:, None, :]),
+        free=free,
+        full=full,
+        least=_least(first),
+        seed=seed,
+    )
+    now = found.population
+    rows += [{"phase": "newton", **_row(likelihood, passed, first, full)} for passed in found.path]
     import pandas as pd
 
     trace = pd.DataFrame(rows)
     trace.insert(0, "iteration", np.arange(1, len(trace) + 1))
-    vanished = [key for key, value in now.sigma.items() if value <= 1.01 * LEAST * first.sigma[key]]
+    vanished = [key for key, value in now.sigma.items() if value <= 1.01 * _least(first)[key]]
     made: dict[str, Any] = {"seed": seed, "parameters": ", ".join(likelihood.parameters), "iterations": len(trace)}
     if isinstance(likelihood, PatientLikelihood):
         own = {"errors": str(likelihood.errors), "rules": repr(likelihood.data.rules)}
         made = made_by(likelihood.model, **made, **own)
-    return PopulationFit(likelihood, now, free, full, trace, sample, covariance, step, vanished, made)
+    return PopulationFit(
+        likelihood,
+        now,
+        free,
+        full,
+        found.names,
+        trace,
+        found.sample,
+        found.covariance,
+        found.step,
+        found.limits,
+        vanished,
+        made,
+    )
 
 
 def _kept_up(now: PopulationEstimate, first: PopulationEstimate) -> PopulationEstimate:
     """The same with no SD of an error below its least: the likelihood has no bound where a curve meets its points."""
-    sigma = {key: max(value, LEAST * first.sigma[key]) for key, value in now.sigma.items()}
-    return PopulationEstimate(now.mu, now.omega, sigma)
+    return replace(now, sigma={key: max(value, _least(first)[key]) for key, value in now.sigma.items()})
+
+
+def _least(first: PopulationEstimate) -> dict[tuple[str, str], float]:
+    return {key: LEAST * value for key, value in first.sigma.items()}
+
+
+def _lent(now: PopulationEstimate, first: PopulationEstimate, explored: float) -> PopulationEstimate:
+    """The same with variability lent to what has none, by how much of the exploration is done."""
+    lent, same = now.without(first.same), first.same
+    lent.omega[same, same] = (LENT[0] * (LENT[1] / LENT[0]) ** explored * first.sizes(same)) ** 2
+    return lent
+
+
+def _at_limit(kind: str, name: str) -> str:
+    """What to know of an estimate that is held at its limit."""
+    if kind == "omega":
+        return f"the data show no variability of {name}: its omega is held at 0, and it is estimated without"
+    if kind == "correlation":
+        return f"the correlation of {name} goes to -1 or 1; it is held, and the standard errors are those given it"
+    return f"the {kind} of {name} is at the limit of what the model allows; it is held there"
 
 
 class _Chains:
@@ -459,7 +493,7 @@ class _Chains:
         d = len(first.mu)
         self.phi = first.mu + rng.standard_normal((len(who), d)) @ np.linalg.cholesky(first.omega).T
         self.scale_all, self.scale_one = 0.5, np.ones(d)
-        self.predicted = likelihood.predict(np.exp(self.phi), who)
+        self.predicted = likelihood.predict(first.values(self.phi), who)
         self.refresh(first)
 
     def refresh(self, now: PopulationEstimate) -> None:
@@ -488,7 +522,7 @@ class _Chains:
 
     def _try(self, now: PopulationEstimate, proposal: Floats, from_prior: bool = False) -> NDArray[np.bool_]:
         """Move to the proposals that Metropolis and Hastings accept; which ones."""
-        predicted = self.likelihood.predict(np.exp(proposal), self.who)
+        predicted = self.likelihood.predict(now.values(proposal), self.who)
         height = self.likelihood.log_likelihood(predicted, self.who, now.sigmas)
         with np.errstate(invalid="ignore"):  # from one impossible place to another
             gain = height - self.height
@@ -539,130 +573,19 @@ def _total(
     now: PopulationEstimate,
     changed: dict[tuple[str, str], float],
 ) -> float:
-    other = PopulationEstimate(now.mu, now.omega, now.sigma | changed)
+    other = replace(now, sigma=now.sigma | changed)
     values = likelihood.log_likelihood(predicted, who, other.sigmas)
     return float(values[np.isfinite(values)].sum())
 
 
-def _posteriors(
-    likelihood: Likelihood, now: PopulationEstimate, mean: Floats, spread: Floats, seed: int
-) -> tuple[Sample, Floats, Floats]:
-    """Importance samples of eta, phi = mu + root eta, begun where phi is known to be; its new mean and covariance."""
-    root = np.linalg.cholesky(now.omega)
-    back = np.linalg.inv(root)
-
-    def target(eta: Floats, who: Ints) -> Floats:
-        predicted = likelihood.predict(np.exp(now.mu + eta @ root.T), who)
-        return likelihood.log_likelihood(predicted, who, now.sigmas) + log_normal(eta)
-
-    # The chains' covariances are noisy: a hundredth of the prior's keeps them positive.
-    around = back @ spread @ back.T + 0.01 * np.eye(len(now.mu))
-    sample = sample_posteriors(target, (mean - now.mu) @ back.T, around, seed, draws=DRAWS)
-    return sample, now.mu + sample.mean() @ root.T, root @ sample.covariance() @ root.T
-
-
-def _coordinates(
-    population: PopulationEstimate, free: NDArray[np.bool_], full: bool, likelihood: Likelihood
-) -> dict[tuple[str, str], float]:
-    """The estimates on scales without limits: logarithms, Fisher's z of correlations; by (kind, name)."""
-    names, sd = likelihood.parameters, population.sd
-    found = {("typical", name): float(population.mu[i]) for i, name in enumerate(names) if free[i]}
-    found |= {("omega", name): math.log(sd[i]) for i, name in enumerate(names)}
-    if full:
-        for i in range(len(names)):
-            for j in range(i):
-                rho = population.omega[i, j] / (sd[i] * sd[j])
-                found["correlation", f"{names[j]}, {names[i]}"] = math.atanh(min(max(rho, -0.9999), 0.9999))
-    found |= {("sigma", f"{label} {name}"): math.log(value) for (label, name), value in population.sigma.items()}
-    return found
-
-
-def _population(x: Floats, now: PopulationEstimate, free: NDArray[np.bool_], full: bool) -> PopulationEstimate:
-    """The inverse of `_coordinates`."""
-    d, at = len(now.mu), int(free.sum())
-    mu = now.mu.copy()
-    mu[free] = x[:at]
-    sd = np.exp(x[at : at + d])
-    correlation = np.eye(d)
-    at += d
-    if full:
-        lower = np.tril_indices(d, -1)
-        correlation[lower] = np.tanh(x[at : at + len(lower[0])])
-        correlation += np.tril(correlation, -1).T
-        at += len(lower[0])
-    return PopulationEstimate(
-        mu, correlation * np.outer(sd, sd), dict(zip(now.sigma, np.exp(x[at:]).tolist(), strict=True))
-    )
-
-
-def _derivatives(
-    likelihood: Likelihood, now: PopulationEstimate, free: NDArray[np.bool_], full: bool, sample: Sample
-) -> tuple[Floats, Floats]:
-    """Gradient (p,) and second derivatives (p, p) of the importance sampled log likelihood, the draws held.
-
-    The likelihood of a patient elsewhere is that at the estimates times the mean, over draws from the posterior, of how
-    much more likely data and draw are there.
-    """
-    d = len(now.mu)
-    eta = sample.resampled(HELD)
-    n, s = eta.shape[:2]
-    phi, who = now.mu + eta @ np.linalg.cholesky(now.omega).T, np.repeat(np.arange(n), s)
-    predicted = likelihood.predict(np.exp(phi.reshape(-1, d)), who) if now.sigma else []
-    known: dict[tuple[float, ...], Floats] = {} if now.sigma else {(): np.zeros((n, s))}
-
-    def heights(p: PopulationEstimate) -> Floats:
-        """Log density (n, s) of data and draws."""
-        key = tuple(p.sigma.values())
-        if key not in known:
-            known[key] = likelihood.log_likelihood(predicted, who, p.sigmas).reshape(n, s)
-        off = (phi - p.mu).reshape(-1, d)
-        square = ((off @ np.linalg.inv(np.linalg.cholesky(p.omega)).T) ** 2).sum(axis=1).reshape(n, s)
-        return known[key] - 0.5 * (square + np.linalg.slogdet(p.omega)[1])
-
-    center = np.array(list(_coordinates(now, free, full, likelihood).values()))
-    here = heights(_population(center, now, free, full))
-
-    def gain(x: Floats) -> float:
-        return float((logsumexp(heights(_population(x, now, free, full)) - here, axis=1) - math.log(s)).sum())
-
-    step = np.full(len(center), 0.02)
-    step[: free.sum()] = 0.05 * now.sd[free]
-    return _finite_differences(gain, center, step)
-
-
-def _finite_differences(function: Any, x: Floats, step: Floats) -> tuple[Floats, Floats]:
-    """Gradient and second derivatives by central differences."""
-    p = len(x)
-    shift = np.diag(step)
-    middle = function(x)
-    up, down = (np.array([function(x + sign * shift[i]) for i in range(p)]) for sign in (1, -1))
-    second = np.diag((up - 2 * middle + down) / step**2)
-    for i in range(p):
-        for j in range(i):
-            corners = [function(x + a * shift[i] + b * shift[j]) * a * b for a in (1, -1) for b in (1, -1)]
-            second[i, j] = second[j, i] = sum(corners) / (4 * step[i] * step[j])
-    return (up - down) / (2 * step), second
-
-
-def _inverse(information: Floats) -> Floats:
-    """Covariance of the estimates; NaN for those that the data do not identify."""
-    values, vectors = np.linalg.eigh(information)
-    good = values > 1e-6 * max(values.max(), 1e-300)
-    covariance = (vectors[:, good] / values[good]) @ vectors[:, good].T
-    # An estimate with a part in a direction without information has no standard error.
-    lost = (vectors[:, ~good] ** 2).sum(axis=1) > 1e-3
-    covariance[lost] = np.nan
-    covariance[:, lost] = np.nan
-    return covariance
-
-
-def _row(likelihood: Likelihood, now: PopulationEstimate, full: bool) -> dict[str, float]:
+def _row(likelihood: Likelihood, now: PopulationEstimate, first: PopulationEstimate, full: bool) -> dict[str, float]:
     """The estimates as a row of the trace, by name."""
-    row = {name: float(np.exp(mu)) for name, mu in zip(likelihood.parameters, now.mu, strict=True)}
-    row |= {f"omega {name}": float(sd) for name, sd in zip(likelihood.parameters, now.sd, strict=True)}
-    if full:
-        everything = _coordinates(now, np.zeros(len(now.mu), bool), full, likelihood)
-        row |= {f"correlation {name}": math.tanh(z) for (kind, name), z in everything.items() if kind == "correlation"}
+    now = now.without(first.same)
+    names, nothing = likelihood.parameters, np.zeros(len(now.mu), bool)
+    row = dict(zip(names, now.values(now.mu).tolist(), strict=True))
+    row |= {f"omega {names[k]}": float(now.sd[k]) for k in first.varied}
+    shown = Coordinates(names, nothing, full, now).shown(now)
+    row |= {f"correlation {name}": math.tanh(z) for (kind, name), z in shown.items() if kind == "correlation"}
     return row | {f"sigma {label} {name}": value for (label, name), value in now.sigma.items()}
 
 

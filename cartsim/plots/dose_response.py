@@ -11,10 +11,10 @@ from cartsim.errors import InputError
 from cartsim.plots.pictures import Pictures, chosen
 from cartsim.plots.style import (
     CATEGORY_COLORS,
-    CATEGORY_NAMES,
+    CATEGORY_LABELS,
     COLORS,
     FAINT,
-    FIGURE6_NAMES,
+    FIGURE6_LABELS,
     finish,
     line,
     panels,
@@ -63,6 +63,8 @@ def response_by_dose(
     figure, axes = panels(
         rows * len(landmarks), ax=ax, width=4.6, height=3.1, columns=len(landmarks), sharex=True, sharey=True
     )
+    # The color and mark of PR stand for the group that Singh 2021 calls so.
+    responses = {k: table.replace({"category": {"MR-VGPR": "PR"}}) for k, table in responses.items()}
     drawn = {c for table in responses.values() for c in table.loc[table["percent"] > 0, "category"]}
     order = [name for name in CATEGORY_COLORS if name in drawn | {"PD", "SD", "PR", "CR"}]
     seen = set()
@@ -93,9 +95,9 @@ def response_by_dose(
                 axis.set_ylabel("Patients (%)")
             if i == rows - 1:
                 axis.set_xlabel("Dose (10⁶ CAR-T cells)")
-    meaning = CATEGORY_NAMES | FIGURE6_NAMES
+    labels = CATEGORY_LABELS | FIGURE6_LABELS
     handles = [
-        line(f"{name}: {meaning[name]}", color=CATEGORY_COLORS[name], marker=MARKS[name], ms=5, lw=1.0)
+        line(labels[name], color=CATEGORY_COLORS[name], marker=MARKS[name], ms=5, lw=1.0)
         for name in reversed(CATEGORY_COLORS)
         if name in seen
     ]

@@ -38,16 +38,16 @@ CATEGORY_COLORS = {
     "VGPR": "#0072B2",
     "CR": "#00274D",
 }
-CATEGORY_NAMES = {
-    "NE": "not evaluable",
-    "PD": "progressive disease",
-    "SD": "stable disease",
-    "MR": "minor response",
-    "PR": "partial response",
-    "VGPR": "very good partial response",
-    "CR": "complete response",
+CATEGORY_LABELS = {
+    "NE": "NE: not evaluable",
+    "PD": "PD: progressive disease",
+    "SD": "SD: stable disease",
+    "MR": "MR: minor response",
+    "PR": "PR: partial response",
+    "VGPR": "VGPR: very good partial response",
+    "CR": "CR: complete response",
 }
-FIGURE6_NAMES = {"PR": "partial response (MR, PR, VGPR)"}
+FIGURE6_LABELS = {"PR": "MR, PR, VGPR: minor, partial or very good partial response"}  # together PR in Singh 2021
 RESPONDERS = ("PR", "VGPR", "CR")
 INK = "#222222"  # text and single curves
 FAINT = "#8A8A8A"  # reference lines
@@ -331,13 +331,13 @@ def finish(
     return figure
 
 
-def category_handles(names: Iterable[str], meanings: Mapping[str, str] | None = None) -> list[Any]:
-    """Legend entries of response categories, best first, with other ``meanings`` where given."""
+def category_handles(names: Iterable[str], labels: Mapping[str, str] | None = None) -> list[Any]:
+    """Legend entries of response categories, best first, with other ``labels`` where given."""
     from matplotlib.patches import Patch
 
-    meaning = CATEGORY_NAMES | dict(meanings or {})
+    label = CATEGORY_LABELS | dict(labels or {})
     shown = [name for name in reversed(CATEGORY_COLORS) if name in set(names)]
-    return [Patch(facecolor=CATEGORY_COLORS[name], label=f"{name}: {meaning[name]}") for name in shown]
+    return [Patch(facecolor=CATEGORY_COLORS[name], label=label[name]) for name in shown]
 
 
 def say_empty(axis: Axes, message: str = "no values") -> None:

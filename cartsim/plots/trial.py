@@ -9,13 +9,13 @@ import numpy as np
 
 from cartsim.errors import InputError
 from cartsim.model.model import choices
+from cartsim.plots import style
 from cartsim.plots.exposure import exposure_quartiles
 from cartsim.plots.judged import JudgedPictures
 from cartsim.plots.kinetics import TRANSGENE, by_response, marker_change, transgene
 from cartsim.plots.patients import spider, swimmer, waterfall
 from cartsim.plots.residual import negative_over_time
 from cartsim.plots.response import response_bars, response_over_time
-from cartsim.plots.style import heading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,11 +53,16 @@ class TrialPictures(JudgedPictures):
         self.responses("best", ax=axes[-2])
         self.survival(ax=axes[-1])
         n = len(self._result.patients)
-        heading(figure, f"Trial of {self._result.made_by.get('model', 'a model')}, {n:,} patients in all arms")
+        style.heading(figure, f"Trial of {self._result.made_by.get('model', 'a model')}, {n:,} patients in all arms")
         return figure
 
     def responses(
-        self, at: float | str | None = None, *, grouped: bool | None = None, ax: Axes | None = None
+        self,
+        at: float | str | None = None,
+        *,
+        grouped: bool | None = None,
+        true_state: bool = False,
+        ax: Axes | None = None,
     ) -> Figure:
         """Shares of the response categories by arm with the response rate, a panel a landmark.
 
@@ -67,6 +72,8 @@ class TrialPictures(JudgedPictures):
             "best" for the best response, or the month of a landmark; by default all landmarks.
         grouped
             Count MR and VGPR as PR, as Figure 6b of Singh 2021 does; by default at landmarks only.
+        true_state
+            At landmarks show all patients as if they had been followed, in place of what was observed.
         """
         months = self._result.protocol.visits.landmarks
         if at is not None and at != "best" and at not in months:
@@ -75,7 +82,8 @@ class TrialPictures(JudgedPictures):
         if at == "best":
             return response_bars({"Best response": self._by_arm("best")}, grouped=bool(grouped), ax=ax)
         chosen = months if at is None else (float(at),)
-        landmarks = {f"{month:g} months": self._by_arm(f"month_{month:g}") for month in chosen}
+        column, which = ("true", "true state") if true_state else ("month", "as observed")
+        landmarks = {f"{month:g} months, {which}": self._by_arm(f"{column}_{month:g}") for month in chosen}
         return response_bars(landmarks, grouped=grouped is None or grouped, ax=ax)
 
     def response_over_time(self, arm: str | None = None, *, ax: Axes | None = None) -> Figure:
@@ -153,7 +161,7 @@ class TrialPictures(JudgedPictures):
         return by_response(times, values, groups, marker=f"{name} (% change from baseline)", log=False)
 
     def spider(self, arm: str | None = None, *, first: int = 250, ax: Axes | None = None) -> Figure:
-        """M-protein of each of the first patients, colored by best response, a panel an arm.
+        """True M-protein of each of the first patients, followed or not, colored by best response, a panel an arm.
 
         Parameters
         ----------

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, choices
 from cartsim.population.draws import uniforms
+from cartsim.population.patients import Patients
+from cartsim.population.population import Population
 from cartsim.results import Result
 from cartsim.sensitivity.endpoint import Function, refuse_failed
 from cartsim.sensitivity.ranges import Range, resolved
@@ -91,30 +93,76 @@ def responders(table: pd.DataFrame, response: ArrayLike, *, level: float = 0.95)
 
 def filtered(
     function: Function,
-    ranges: Mapping[str, Range] | Sequence[str],
+    among: Mapping[str, Range] | Sequence[str] | Population | Patients,
     threshold: float,
-    n: int = 2000,
+    n: int | None = None,
     *,
-    seed: int = 2021,
+    seed: int | None = None,
+    names: Sequence[str] | None = None,
 ) -> Responders:
-    """Monte Carlo filtering of n parameter sets drawn from ranges: those with the endpoint at or above a threshold
-    against the others.
+    """Monte Carlo filtering: parameter sets or patients with the endpoint at or above a threshold against the others.
 
-    The draws are addressed by seed, parameter and number, so a larger n keeps the earlier sets. Raises as
-    `responders`, `FailedRuns` for runs that failed, and `InputError` for a curve.
+    Parameters
+    ----------
+    function
+        The endpoint, a number (`cartsim.endpoint`).
+    among
+        Ranges, from which each parameter is drawn by itself, or names for those of the model's variability; a
+        `Population`, which draws all that varies, as it is correlated; or `Patients`.
+    threshold
+        In the endpoint's unit.
+    n
+        Sets or virtual patients, 2,000 by default. A larger n keeps the earlier ones.
+    seed
+        Of sets drawn from ranges, 2021 by default.
+    names
+        Of a population or patients: the columns that are compared, by default all.
+
+    Raises
+    ------
+    InputError
+        As `responders`, for a curve, patients of another model, and (`FailedRuns`) for runs that failed.
     """
-    import pandas as pd
-
     if function.times is not None:
         raise InputError(f"{function.name} is a curve; a response is judged by one number, such as OUTPUT@DAY")
-    box = resolved(function, ranges)
-    if not box:
-        raise InputError("no parameters are named; name at least one to vary")
-    table = pd.DataFrame({name: each.at(uniforms(seed, f"sensitivity/{name}", 0, n)) for name, each in box.items()})
+    if isinstance(among, (Population, Patients)):
+        if seed is not None:
+            raise InputError(f"seed={seed}: patients have their own; give Population(model, seed={seed})")
+        table, shown = _patients(function, among, n, names)
+        made = among.about()
+    else:
+        if names is not None:
+            raise InputError("names go with a population or patients; ranges are all compared")
+        table = _sets(resolved(function, among), 2000 if n is None else n, 2021 if seed is None else seed)
+        shown, made = list(table), {"seed": 2021 if seed is None else seed}
     values = function(table)
     refuse_failed(function, table, values)
-    found = responders(table, values >= threshold)
-    return replace(found, made_by=function.made_by | {"threshold": threshold, "n": n, "seed": seed})
+    found = responders(table[shown], values >= threshold)
+    return replace(found, made_by=function.made_by | made | {"threshold": threshold, "n": len(table)})
+
+
+def _sets(box: Mapping[str, Range], n: int, seed: int) -> pd.DataFrame:
+    import pandas as pd
+
+    if not box:
+        raise InputError("no parameters are named; name at least one to vary")
+    return pd.DataFrame({name: each.at(uniforms(seed, f"sensitivity/{name}", 0, n)) for name, each in box.items()})
+
+
+def _patients(
+    function: Function, who: Population | Patients, n: int | None, names: Sequence[str] | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """The patients with their doses, a row each, and the columns to compare."""
+    if who.model != function.model:
+        raise InputError(f"{function.name} is not of the patients' model; give endpoint(population.model, ...)")
+    if isinstance(who, Patients) and n is not None:
+        raise InputError("n goes with a Population; patients are as many as their rows")
+    table = who.rows if isinstance(who, Patients) else who.table(0, 2000 if n is None else n)
+    shown = who.held if names is None else list(names)
+    for name in shown:
+        if name not in table:
+            raise InputError(f"{name} does not differ between these patients{choices(name, table)}")
+    return table, shown
 
 
 def _logistic(table: pd.DataFrame, yes: NDArray[np.bool_], level: float) -> tuple[NDArray[np.float64], float, str]:

@@ -40,9 +40,10 @@ class Followup:
             )
 
 
-KARMMA_FOLLOWUP = Followup(median=13.3, shortest=0.2, longest=21.2)
-"""Munshi 2021, doi:10.1056/NEJMoa2024850, of the 128 treated. Early deaths may be among the shortest, which
-the paper does not say; here the whole range is taken as administrative."""
+KARMMA_FOLLOWUP = Followup(median=13.3, shortest=11.8, longest=21.2)
+"""Munshi 2021, doi:10.1056/NEJMoa2024850, of the 128 treated: time to the data cut-off. The shortest of 0.2 months that
+the paper gives is of patients who died. The last infusion was 3 months before April 19, 2019, the cut-off of the
+pharmacokinetics, and the data cut-off was January 14, 2020, so nobody could be followed for less than 11.8 months."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cartsim.endpoints.judged import Judged
 from cartsim.endpoints.kinetics import noncompartmental
@@ -17,7 +18,7 @@ from cartsim.endpoints.markers import mrd_negative
 from cartsim.endpoints.outcomes import outcomes
 from cartsim.endpoints.rates import clopper_pearson, wilson
 from cartsim.endpoints.residual import ResidualDisease, residual_disease
-from cartsim.endpoints.response import Judgement, Response, figure6, judge, landmark
+from cartsim.endpoints.response import Judgement, Response, judge, landmark
 from cartsim.endpoints.times import READ
 from cartsim.errors import InputError
 from cartsim.files import writable_folder, write_whole
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from cartsim.runs import Arrays
 
 NEGATIVE = ("not MRD-negative in CR", "MRD-negative in CR")
-SUMMARIZED = ("id", "arm", "status", "Cmax", "Tmax", "AUC0-28", *READ)
+SUMMARIZED = ("id", "arm", "status", "Cmax", "Tmax", "AUC0-28", "measurable", *READ)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -45,8 +46,10 @@ class TrialResult(Judged):
     protocol
         By which it was carried out and judged.
     patients
-        A row a patient and arm: parameters, kinetics, best response and its dates, progression-free survival, landmark
-        categories. Also ``frame``.
+        A row a patient and arm: parameters, kinetics, best response and its dates, progression-free survival. For each
+        landmark the category as observed (``month_6``: of M-protein as measured at the nearest assessment within half
+        a month, NE without one) and the true state (``true_6``, ``change_6``: as if everybody had been followed).
+        Also ``frame``.
     visits
         Measurements by arm; empty if they were not kept.
     curves
@@ -117,17 +120,19 @@ class TrialResult(Judged):
     def responses(self) -> pd.DataFrame:
         """Rates in percent, a row for each arm, endpoint and category.
 
-        With Wilson limits ``low``, ``high``, and those of Clopper and Pearson, ``exact_low`` and ``exact_high``, which
-        hold the level for any true rate and are wider.
+        Landmarks are told as observed ("month 6") and as the true state of all ("month 6, true state"). With Wilson
+        limits ``low``, ``high``, and those of Clopper and Pearson, ``exact_low`` and ``exact_high``, which hold the
+        level for any true rate and are wider.
         """
         import pandas as pd
 
         rows = []
         for arm, group in self.patients.groupby("arm", observed=True, sort=False):
             for month in self.protocol.visits.landmarks:
-                codes = group[f"month_{month:g}"]
-                for category in ("NE", *GROUPS):
-                    rows.append((arm, f"month {month:g}", category, len(group), int((codes == category).sum())))
+                for column, endpoint in (("month", f"month {month:g}"), ("true", f"month {month:g}, true state")):
+                    codes = group[f"{column}_{month:g}"]
+                    for name, categories in GROUPS.items():
+                        rows.append((arm, endpoint, name, len(group), int(codes.isin(categories).sum())))
             for response in Response:
                 count = int((group["best"] == response.name).sum())
                 rows.append((arm, "best response", response.name, len(group), count))
@@ -196,8 +201,7 @@ class TrialResult(Judged):
             "rules": {
                 "response": vars(rules.response),
                 "landmark": vars(rules.landmark),
-                "censoring": rules.censoring,
-                "lloq": rules.lloq,
+                **rules.further(),
             },
             "arms": json.loads(self.summary.to_json(orient="records")),
             "failures": json.loads(self.failures.to_json(orient="records")),
@@ -241,6 +245,7 @@ class Readout:
             rules.censoring,
             events=(course.new_therapy_day, course.death_day, course.last_day),
             alive_day=seen.response_days[-1],  # without a cut-off the living are followed to the last visit
+            censor_no_baseline=rules.censor_no_baseline,
         )
         failed = Status.failed(seen.status)
         extra: dict[str, Any] = {
@@ -251,14 +256,16 @@ class Readout:
         }
         for k, month in enumerate(seen.landmarks):
             change = seen.landmark_change[:, k]
-            codes = figure6(landmark(change, rules.landmark, baseline=seen.baseline))
             extra[f"change_{month:g}"] = change
-            extra[f"month_{month:g}"] = pd.Categorical.from_codes(codes, [r.name for r in Response], ordered=True)
+            for name, known in (("month", _observed_change(seen, found.judged.evaluable, month)), ("true", change)):
+                codes = landmark(known, rules.landmark, baseline=seen.baseline)
+                extra[f"{name}_{month:g}"] = pd.Categorical.from_codes(codes, [r.name for r in Response], ordered=True)
         sbcma = np.where(np.isnan(seen.sbcma_change), np.inf, seen.sbcma_change)
         lowest = sbcma.min(axis=1)
         extra["sbcma_nadir"] = np.where(np.isfinite(lowest), lowest, np.nan)
-        extra["mrd_lowest"] = seen.mrd.min(axis=1)
-        kinetics = noncompartmental(seen.kinetic_days, seen.transgene, lloq=rules.lloq)
+        lowest = np.where(found.judged.evaluable & np.isfinite(seen.mrd), seen.mrd, np.inf).min(axis=1)
+        extra["mrd_lowest"] = np.where(np.isfinite(lowest), lowest, np.nan)
+        kinetics = noncompartmental(seen.kinetic_days, seen.transgene, lloq=rules.lloq, after_blq=rules.after_blq)
         patients = pd.concat(
             [
                 seen.patients,
@@ -269,7 +276,7 @@ class Readout:
             axis=1,
         )
         if self.columns is not None:
-            landmarks = [f"month_{month:g}" for month in seen.landmarks]
+            landmarks = [f"{name}_{month:g}" for month in seen.landmarks for name in ("month", "true")]
             patients = patients[list(dict.fromkeys([*SUMMARIZED, *landmarks, *self.columns]))].copy()
         visits = None
         if self.keep_visits:
@@ -279,7 +286,7 @@ class Readout:
     def bytes_kept(self, varied: int, visits: Visits) -> int:
         """Least bytes that stay of a patient: its row in the table, and its measurements where they are kept."""
         landmarks = len(visits.landmarks)
-        numbers = varied + 42 + landmarks if self.columns is None else 8 + len({*self.columns} - {*SUMMARIZED})
+        numbers = varied + 42 + 2 * landmarks if self.columns is None else 8 + len({*self.columns} - {*SUMMARIZED})
         if self.keep_visits:
             numbers += 2 + 3 * len(visits.response) + len(visits.kinetics)
         return 8 * numbers
@@ -310,6 +317,15 @@ class Readout:
                 raise ValueError(f"visits of other than {n} patients")
         curves = Curves(arrays["curves"], under("curves/")) if "curves" in arrays else None
         return ChunkOutcome(from_bytes(arrays["arm"]), patients, visits, curves)
+
+
+def _observed_change(seen: Measurements, evaluable: NDArray[np.bool_], month: float) -> NDArray[np.float64]:
+    """(n,) Percent change as measured at the assessment nearest to a landmark, NaN without one within half a month."""
+    distance = np.where(evaluable, np.abs(seen.response_days - month * MONTH), np.inf)
+    nearest = distance.argmin(axis=1)
+    rows = np.arange(len(nearest))
+    value = np.where(distance[rows, nearest] <= MONTH / 2, seen.mprotein[rows, nearest], np.nan)
+    return 100 * (value / seen.baseline - 1)
 
 
 def gathered(parts: Sequence[ChunkOutcome], protocol: Protocol, made: dict[str, Any]) -> TrialResult:

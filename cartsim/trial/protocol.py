@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from cartsim.endpoints.kinetics import LLOQ
+from cartsim.endpoints.kinetics import AFTER_BLQ, LLOQ
 from cartsim.endpoints.rules import IMWG2016, SinghLandmark
 from cartsim.errors import InputError
 from cartsim.schedule import KARMMA_KINETICS, KARMMA_RESPONSE
@@ -22,8 +22,8 @@ CENSORING = ("fda", "ema")
 class Visits:
     """Days after infusion of response assessments and transgene samples; KarMMa's by default.
 
-    ``landmarks`` are the months of the response snapshots. Raises `InputError` for times that do not increase from
-    above 0.
+    ``landmarks`` are the months of the response snapshots, seen at the nearest visit within half a month. Raises
+    `InputError` for times that do not increase from above 0.
     """
 
     response: tuple[float, ...] = KARMMA_RESPONSE
@@ -43,16 +43,43 @@ class Visits:
 
 @dataclass(frozen=True)
 class Rules:
-    """By what a trial is judged: response criteria, landmark bins, censoring ("fda" or "ema"), transgene's LLOQ."""
+    """By what a trial is judged.
+
+    Parameters
+    ----------
+    response, landmark
+        Criteria of best response and progression, and bins of the response snapshots.
+    censoring
+        Of progression-free survival, "fda" or "ema". Best response ends at a new therapy under both. Progression at
+        the last visit before a new therapy, which no visit confirms, is an event only with
+        ``IMWG2016(pd_confirmed_by_therapy=True)``.
+    lloq
+        Of the transgene, copies/ug.
+    censor_no_baseline
+        Whether a death without a baseline is censored on day 0; by default as the censoring rule has it (fda does).
+    after_blq
+        What AUC0-28 takes after a last sample below ``lloq``: the regression's value on day 28 ("lambda_z", as
+        Phoenix), or nothing ("zero").
+    """
 
     response: IMWG2016 = field(default_factory=IMWG2016)
     landmark: SinghLandmark = field(default_factory=SinghLandmark)
     censoring: str = "fda"
     lloq: float = LLOQ
+    censor_no_baseline: bool | None = None
+    after_blq: str = AFTER_BLQ[0]
 
     def __post_init__(self) -> None:
         if self.censoring not in CENSORING:
             raise InputError(f"censoring {self.censoring!r} is not known; it is {' or '.join(CENSORING)}")
+        if self.censor_no_baseline not in (None, True, False):
+            raise InputError(f"censor_no_baseline is {self.censor_no_baseline!r}; give True, False or None")
+        if self.after_blq not in AFTER_BLQ:
+            raise InputError(f"after_blq is {self.after_blq!r}; it is {' or '.join(AFTER_BLQ)}")
+
+    def further(self) -> dict[str, Any]:
+        """The settings beside those of response criteria and landmark bins."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("response", "landmark")}
 
     def changed(self) -> str:
         """The settings that differ from the defaults: "ife_limit=0.1 censoring=ema", or "default"."""
@@ -62,7 +89,7 @@ class Rules:
             for part, default in ((self.response, plain.response), (self.landmark, plain.landmark))
             for f in fields(part)
         ]
-        settings += [(self, plain, name) for name in ("censoring", "lloq")]
+        settings += [(self, plain, name) for name in self.further()]
         return (
             " ".join(
                 f"{name}={getattr(part, name)}"

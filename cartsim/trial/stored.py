@@ -100,7 +100,8 @@ def _planned(path: Path) -> tuple[Protocol, dict[str, Any]]:
         planned = Visits(**{name: tuple(map(float, days)) for name, days in dict(about["visits"]).items()})
         given = about["rules"]
         response, landmark = IMWG2016(**given["response"]), SinghLandmark(**given["landmark"])
-        rules = Rules(response, landmark, given["censoring"], float(given["lloq"]))
+        further = {name: given[name] for name in Rules().further() if name in given}
+        rules = Rules(response, landmark, **further | {"lloq": float(given["lloq"])})
         made = dict(about["made_by"])
     # RecursionError: brackets within brackets; OverflowError: an integer that no float holds.
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:

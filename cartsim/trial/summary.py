@@ -12,17 +12,23 @@ from cartsim.schedule import MONTH
 if TYPE_CHECKING:
     import pandas as pd
 
-GROUPS = ("PD", "SD", "PR", "CR")  # of Singh 2021, Figure 6: PR holds MR, PR and VGPR
+GROUPS = {"NE": ("NE",), "PD": ("PD",), "SD": ("SD",), "MR-VGPR": ("MR", "PR", "VGPR"), "CR": ("CR",)}
+"""Groups of landmark categories: those of Singh 2021, Figure 6, which calls MR, PR and VGPR together PR; and NE."""
 _MEDIANS = ("Cmax", "Tmax", "AUC0-28")
 
 
 def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFrame:
-    """A row an arm: n, failed, medians with 5th and 95th percentile, rates in percent, median PFS in months."""
+    """A row an arm: n, failed, medians with 5th and 95th percentile, rates in percent, median PFS in months.
+
+    Landmark rates (``PD_6``) are of all patients as observed; ``measurable`` is the number with measurable disease,
+    among whom ``ORR_measurable`` and ``CR_measurable`` are.
+    """
     import pandas as pd
 
     rows = []
     months = [f"month_{month:g}" for month in landmarks]
-    read = patients[["arm", "status", *_MEDIANS, *months, "best", "pfs_time", "pfs_event"]]  # groups are copies
+    # Only what is read: groups are copies.
+    read = patients[["arm", "status", *_MEDIANS, *months, "measurable", "best", "pfs_time", "pfs_event"]]
     for arm, group in read.groupby("arm", observed=True, sort=False):
         row: dict[str, Any] = {"arm": arm, "n": len(group), "failed": int((group["status"] != "ok").sum())}
         for name in _MEDIANS:
@@ -31,9 +37,12 @@ def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFr
             row |= {name: middle, f"{name}_p5": low, f"{name}_p95": high}
         for month in landmarks:
             codes = group[f"month_{month:g}"]
-            row |= {f"{category}_{month:g}": 100 * float((codes == category).mean()) for category in GROUPS}
-        row["ORR"] = 100 * float((group["best"] >= "PR").mean())
-        row["CR"] = 100 * float((group["best"] == "CR").mean())
+            row |= {f"{name}_{month:g}": 100 * float(codes.isin(held).mean()) for name, held in GROUPS.items()}
+        measurable = group["measurable"]
+        for end, those in (("", group["best"]), ("_measurable", group["best"][measurable])):
+            row[f"ORR{end}"] = 100 * float((those >= "PR").mean())
+            row[f"CR{end}"] = 100 * float((those == "CR").mean())
+        row["measurable"] = int(measurable.sum())
         known = group["pfs_time"].notna()
         times = group["pfs_time"][known].to_numpy() / MONTH
         median = kaplan_meier(times, group["pfs_event"][known].to_numpy()).median if known.any() else None

@@ -29,6 +29,18 @@ TINY = {
     "regimens": ("--no-retreat", "--no-pictures"),
     "simulate": ("bb2121_clinical", "--times", "0,28"),
     "sweep": ("--rate", "--over", "dose=50e6,450e6", "--over", "Kg=0.004,0.01", "--no-pictures"),
+    "sensitivity": (
+        "bb2121_clinical",
+        "--parameters",
+        "burden",
+        "--endpoint",
+        "Cmax",
+        "--method",
+        "responders",
+        "--threshold",
+        "3e4",
+        "--no-pictures",
+    ),
 }
 
 
@@ -73,16 +85,48 @@ def test_patients_of_ones_own_have_no_variability_beside(tmp_path, command, opti
     assert not (tmp_path / "out.csv").exists()
 
 
-@pytest.mark.parametrize("command", ["trial", "dose-response", "regimens"])
+@pytest.mark.parametrize("command", ["trial", "dose-response", "regimens", "sweep", "sensitivity"])
 def test_patients_of_ones_own_are_treated(tmp_path, command):
     path = tmp_path / "own.csv"
-    path.write_text("id,burden\na,20\nb,60\nc,90\n")
+    path.write_text("id,burden\n" + "".join(f"p{k},{4 * k}\n" for k in range(1, 25)))
     result = call(command, *TINY[command], "--patients", path, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.stderr
     (about,) = (tmp_path / "out").glob("*.json")
     assert json.loads(about.read_text())["inputs"]["patients"] == str(path)
     if command == "trial":
-        assert list(pd.read_parquet(tmp_path / "out" / "patients.parquet")["burden"]) == [20, 60, 90]
+        assert list(pd.read_parquet(tmp_path / "out" / "patients.parquet")["burden"]) == [4 * k for k in range(1, 25)]
+    if command == "sweep":
+        assert (pd.read_csv(tmp_path / "out" / "grid.csv")["n"] == 24).all()
+    if command == "sensitivity":
+        assert pd.read_csv(tmp_path / "out" / "responders.csv")["ks"].item() == 1  # Cmax only rises with burden
+
+
+def test_doses_of_ones_own_patients_are_swept_beside(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("id,burden,dose\na,20,1e6\nb,90,800e6\n")
+    words = ("sweep", "--rate", "--over", "Kg=0.008,0.02", "--over", "M0=20,40", "--no-pictures", "--patients", path)
+    assert call(*words, "--out", tmp_path / "out").exit_code == 0
+    assert "the patients' column dose disagree" in call(*words, "--dose", "1e6", "--out", tmp_path / "x").stderr
+    words = ("sweep", "--rate", "--over", "dose=1e6,2e6", "--over", "M0=20,40", "--patients", path)
+    assert "a sweep over dose, which the patients have of" in call(*words, "--out", tmp_path / "x").stderr
+
+
+def test_sensitivity_reads_the_variability_that_is_asked_for(tmp_path):
+    words = ("sensitivity", "bb2121_clinical", "--parameters", "Kel_e,burden", "--method", "local", "--no-pictures")
+    asked = call(*words, "--omega", "Kel_e=0.1", "--burden", "10:90", "--out", tmp_path / "out")
+    assert asked.exit_code == 0, asked.stderr
+    ranges = json.loads((tmp_path / "out" / "sensitivity.json").read_text())["ranges"]
+    assert ranges["Kel_e"]["omega"] == 0.1
+    assert (ranges["burden"]["low"], ranges["burden"]["high"]) == (10, 90)
+    assert "burden has no iiv" in call(*words, "--out", tmp_path / "x").stderr
+    assert "--n goes with --method responders" in call(*words, "--n", 20, "--out", tmp_path / "x").stderr
+    assert "--sampler is of virtual patients" in call(*words, "--sampler", "sobol", "--out", tmp_path / "x").stderr
+    words = ("sensitivity", *TINY["sensitivity"], "--n", 60, "--burden", "uniform")
+    assert call(*words, "--correlation", "K12,K21=0.5", "--out", tmp_path / "who").exit_code == 0
+    assert json.loads((tmp_path / "who" / "sensitivity.json").read_text())["correlation"] == {"K12,K21": 0.5}
+    again = call(*words, "--parameters", "burden=5:95", "--out", tmp_path / "x")
+    assert "patients have their own values; give the name alone" in again.stderr
+    assert "--samples 64 is of sets drawn" in call(*words, "--samples", 64, "--out", tmp_path / "x").stderr
 
 
 def test_virtual_patients_vary_as_asked(tmp_path):

@@ -36,7 +36,8 @@ HISTORIES = [
      "1111100", 120, NAN, NAN, 120, (120, 1, "progression"), None),
     ("death after dropout is not seen", "1110000", NAN, 200, NAN, 70, (60, 0, "no event"), None),
     ("no baseline: progression cannot be judged", "0111100", 90, NAN, NAN, NAN, (0, 0, "no baseline"), None),
-    ("no baseline, death before two visits", "0100000", NAN, 50, NAN, NAN, (50, 1, "death"), None),
+    ("no baseline, death before two visits",
+     "0100000", NAN, 50, NAN, NAN, (0, 0, "no baseline"), (50, 1, "death")),
     ("no baseline, late death", "0111111", NAN, 170, NAN, NAN, (0, 0, "no baseline"), (170, 1, "death")),
     ("no later assessment", "1000000", NAN, NAN, NAN, NAN, (0, 0, "no later assessment"), None),
     ("death before the first assessment", "1000000", NAN, 20, NAN, NAN, (20, 1, "death"), None),
@@ -50,6 +51,10 @@ HISTORIES = [
     ("death after three missed", "1110000", NAN, 170, NAN, NAN, (60, 0, "missed visits"), (170, 1, "death")),
     ("two missed, but not in a row", "1101011", 180, NAN, NAN, NAN, (180, 1, "progression"), None),
     ("a gap closed by an assessment", "1100110", 150, NAN, NAN, NAN, (150, 1, "progression"), None),
+    ("a gap closed by an assessment on the day of death",
+     "1100100", NAN, 120, NAN, NAN, (120, 1, "death"), None),
+    ("two missed, progression found on the day of death",
+     "1100100", 120, 120, NAN, NAN, (28, 0, "missed visits"), (120, 1, "progression")),
     ("first assessment shows progression after two missed",
      "1001000", 90, NAN, NAN, NAN, (0, 0, "missed visits"), (90, 1, "progression")),
     ("new therapy first", "1111100", 120, NAN, 100, NAN, (90, 0, "new therapy"), (120, 1, "progression")),
@@ -88,6 +93,9 @@ def test_settings_of_the_rules() -> None:
     therapy = _arrays([("", "1111100", 120, NAN, 100, NAN)])
     assert progression_free_survival(DAYS, **therapy, censor_new_therapy=False).event[0]
     assert progression_free_survival(DAYS, **therapy, rule="ema", censor_new_therapy=True).time[0] == 90
+    unknown = _arrays([("", "0100000", NAN, 50, NAN, NAN)])
+    assert progression_free_survival(DAYS, **unknown, censor_no_baseline=False).event[0]
+    assert not progression_free_survival(DAYS, **unknown, rule="ema", censor_no_baseline=True).event[0]
     without_baseline_visit = {k: v[:, 1:] if k == "evaluable" else v for k, v in gap.items()}
     assert progression_free_survival(DAYS[1:], **without_baseline_visit, rule="ema").time[0] == 120
 
@@ -115,6 +123,8 @@ def _one_patient(evaluable, progression_day, death_day, new_therapy_day, followu
     end = np.inf if np.isnan(followup_day) else followup_day
     therapy = np.inf if np.isnan(new_therapy_day) or new_therapy_day > end else new_therapy_day
     events = []
+    if rule == "fda" and not evaluable[0]:
+        return 0, False  # the table of the FDA takes it out at randomization
     if evaluable[0] and progression_day <= end:
         events.append((progression_day, 0, "progression"))
     if death_day <= end:
@@ -122,8 +132,9 @@ def _one_patient(evaluable, progression_day, death_day, new_therapy_day, followu
     day, _, what = min(events, default=(np.inf, 0, None))
     if rule == "fda" and therapy < day:
         day, what, end = np.inf, None, therapy
+    dying_day = day if what == "death" else -1
     done = [d for d, seen in zip(DAYS[1:], evaluable[1:], strict=True) if seen and evaluable[0]]
-    last = max((d for d in done if d < day and d <= end), default=0)
+    last = max((d for d in done if (d < day or d == dying_day) and d <= end), default=0)
     if what is None:
         return last, False
     missed = sum(1 for d in DAYS[1:] if last < d < day)

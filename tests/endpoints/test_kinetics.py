@@ -474,3 +474,20 @@ def test_tables_without_columns_or_rows() -> None:
         nca(tidy().drop(columns="value"))
     with pytest.raises(InputError, match="no rows"):
         nca(tidy().iloc[:0])
+
+
+def test_rounding_is_no_decline() -> None:
+    """The values after Cmax rise as they fall: the slope is 0 but for rounding, no half-life of 8e17 days."""
+    row = one([2, 5, 547.9, 639.2, 730.5], [100, 500, 100, 200, 100])
+    assert row["lambda_z_flag"] == "no decline"
+    assert isnan(row["half_life"])
+    slow = one([5, 100, 200, 300], [500, 100, 99.99, 99.98])  # a true decline, however slow, stays one
+    assert slow["lambda_z"] == pytest.approx(1e-6, rel=1e-3)
+
+
+def test_a_last_zero_may_end_the_area() -> None:
+    values = [1000 * exp(-0.1 * (t - 10)) for t in (10, 12, 15, 18)]
+    area = noncompartmental([10, 12, 15, 18, 21], [[*values, 10.0]], after_blq="zero")["AUC0-28"][0]
+    assert area == pytest.approx(10 * 500 + down(8, 1000, values[-1]) + 3 * values[-1] / 2)
+    with pytest.raises(InputError, match="after_blq is 'none'"):
+        noncompartmental([10, 12], [[1.0, 2.0]], after_blq="none")

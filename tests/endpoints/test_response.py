@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cartsim.endpoints import response
 from cartsim.endpoints.respond import respond
-from cartsim.endpoints.response import Judgement, figure6, judge, judge_each, landmark
+from cartsim.endpoints.response import Judgement, judge, judge_each, landmark
 from cartsim.endpoints.rules import IMWG2016, Response, SinghLandmark, label, labels, rules_from
 from cartsim.errors import InputError
 
@@ -438,13 +438,11 @@ def test_bad_value_is_named_by_its_row_in_a_later_block(monkeypatch: pytest.Monk
 # ---- the landmark snapshot
 
 
-def test_landmark_bins_and_groups() -> None:
+def test_landmark_bins() -> None:
     change = [25.01, 25, 0, -24.9, -25, -49.9, -50, -89.9, -90, -99, -99.01, -100, NAN]
     names = ["PD", "SD", "SD", "SD", "MR", "MR", "PR", "PR", "VGPR", "VGPR", "CR", "CR", "NE"]
     codes = landmark(change, SinghLandmark())
     assert labels(codes).tolist() == names
-    grouped = ["PD", "SD", "SD", "SD", "PR", "PR", "PR", "PR", "PR", "PR", "CR", "CR", "NE"]
-    assert labels(figure6(codes)).tolist() == grouped
 
 
 def test_landmark_boundaries_survive_binary_rounding() -> None:
@@ -545,3 +543,13 @@ def test_respond_equals_judging_the_arrays() -> None:
     patients = pd.DataFrame({"id": ["a", "b", "c"], "new_therapy_day": [30, NAN, NAN]})
     table = respond(frame, IMWG2016(), patients=patients).frame.set_index("id")
     assert table["best"].to_dict() == {"a": "SD", "b": "SD", "c": "NE"}
+
+
+def test_the_lower_value_of_a_confirming_pair_may_be_the_nadir() -> None:
+    days = [30, 60, 90, 120, 150]
+    values = [[5.0, 9.0, 12.0, 12.0, 12.0], [5.0, 38.0, 12.0, 12.0, 12.0]]  # 5 confirmed by a response, and not
+    nadirs = {lower: judge(values, days, 40.0, IMWG2016(nadir_lower=lower)).nadir.tolist() for lower in (False, True)}
+    assert nadirs == {False: [9.0, 12.0], True: [5.0, 12.0]}
+    progressed = judge(values, days, 40.0, IMWG2016(nadir_lower=True)).progression_day
+    assert progressed[0] == 90  # 12 is 5 g/L and 25 % above 5, not above 9
+    assert np.isnan(judge(values, days, 40.0, IMWG2016()).progression_day[0])

@@ -405,6 +405,31 @@ def test_cox_that_cannot_be_fitted_says_so(event: list, x: list, note: str) -> N
     assert "NE" in str(fit.hazard_ratio())
 
 
+@pytest.mark.parametrize(
+    ("time", "x"),
+    [(np.arange(1.0, 51), np.arange(1.0, 51)), ([1, 2], [0, 1]), ([1, 2], [1, 0])],
+    ids=["fifty times in order", "two patients", "two patients, other way"],
+)
+def test_cox_says_infinite_of_a_likelihood_without_an_optimum(time, x) -> None:
+    fit = cox(time, np.ones(len(x)), {"x": x})
+    assert not fit.converged
+    assert "infinite" in fit.note
+    assert np.isnan(fit.std_error).all()
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-6, 1.0, 1e6, 1e12])
+def test_cox_does_not_hang_on_the_unit_of_a_covariate(unit: float) -> None:
+    rng = np.random.default_rng(3)
+    dose = rng.choice([150.0, 300.0, 450.0], 300)
+    time, event = rng.exponential(10 * np.exp(dose / 300)), rng.random(300) < 0.7
+    data = pd.DataFrame({"t": time, "e": event, "x": dose / 100})
+    theirs = CoxPHFitter().fit(data, "t", "e", fit_options={"precision": 1e-12})
+    ours = cox(time, event, {"dose": dose * unit})
+    assert ours.converged
+    assert ours.coef[0] * unit * 100 == pytest.approx(theirs.params_["x"], rel=1e-7)
+    assert ours.std_error[0] * unit * 100 == pytest.approx(theirs.standard_errors_["x"], rel=1e-7)
+
+
 # ------------------------------------------------------------------------------------- interval censoring
 
 

@@ -224,7 +224,11 @@ def test_where_a_plateau_begins_is_said_and_no_threshold_is_claimed_of_another_m
 
 
 def test_differences_are_paired_with_the_highest_dose(flat):
-    rates = flat.responses[flat.responses["category"].isin(["PR", "CR"])].groupby(["landmark", "dose"])["percent"].sum()
+    rates = (
+        flat.responses[flat.responses["category"].isin(["MR-VGPR", "CR"])]
+        .groupby(["landmark", "dose"])["percent"]
+        .sum()
+    )
     for row in flat.differences.itertuples():
         assert row.difference == pytest.approx(rates[row.landmark, row.dose] - rates[row.landmark, 1000e6], abs=1e-9)
         assert row.low <= row.difference <= row.high or row.difference == 0

@@ -41,7 +41,7 @@ def test_replicate_0_is_the_trial_itself_and_every_other_one_a_trial_of_the_next
         assert frame[name].iloc[0] == itself[name] or (np.isnan(frame[name].iloc[0]) and np.isnan(itself[name]))
         later = of_one(trial, range(2 * N, 3 * N))[name]
         assert frame[name].iloc[2] == later or (np.isnan(frame[name].iloc[2]) and np.isnan(later))
-    assert frame["response_6"].iloc[0] == itself["PR_6"] + itself["CR_6"]
+    assert frame["response_6"].iloc[0] == itself["MR-VGPR_6"] + itself["CR_6"]
     assert len(set(frame["Cmax"])) == 3
 
 

@@ -40,9 +40,11 @@ from cartsim.plots import sweep as draw
 from cartsim.population.patients import Patients
 from cartsim.population.population import Population
 from cartsim.population.variability import lognormal, uniform
+from cartsim.regimen import Regimen
+from cartsim.schedule import KARMMA_KINETICS
 from cartsim.simulation import simulate
 from cartsim.solver import Solver
-from cartsim.trial.trial import Trial
+from cartsim.trial.trial import Arm, Trial
 
 MODEL = cartsim.load("bb2121_clinical")
 FIGURE4 = {"dose": parse_grid("50e6:800e6:8"), "burden": np.array([5, 10, 20, 35, 50, 65, 80, 95.0])}
@@ -403,7 +405,7 @@ def test_a_cell_of_a_population_is_a_trial():
     trial = Trial(Population(MODEL.override({"burden": 60.0}), 5), [450e6], 60, curves=0)
     summary = trial.run(keep_visits=False).summary.iloc[0]
     cell = found.table.iloc[3]
-    for name in ("n", "failed", "Cmax", "ORR", "CR", "PR_6", "SD_21"):
+    for name in ("n", "failed", "Cmax", "ORR", "CR", "MR-VGPR_6", "SD_21"):
         assert cell[name] == summary[name]
     low, high = wilson(np.array([round(summary["ORR"] * 0.6)]), np.array([60]))
     assert cell["ORR_low"] == pytest.approx(100 * low[0])
@@ -468,11 +470,27 @@ def test_a_swept_covariate_is_everybodys_and_a_swept_parameter_the_typical_one()
     assert flat["Cmax"][0] > flat["Cmax"][2]  # a uniform one does not follow its typical value, so it is pinned
 
 
+def test_patients_of_a_table_are_swept_as_they_are():
+    mine = Patients(MODEL, {"burden": [20.0, 50.0, 90.0], "Kexp_max": [1.5, 1.7, 2.0]})
+    found = sweep_trials(Trial(mine, [450e6]), {"dose": [150e6, 450e6], "Kg": [0.008, 0.03]}).table
+    assert (found["n"] == 3).all()
+    shifted = Patients(MODEL.override({"Kg": 0.03}), mine.rows)
+    alone = Trial(shifted, [150e6], curves=0).run(keep_visits=False).summary
+    assert found["Cmax"].iloc[1] == alone["Cmax"][0]
+    assert found["PFS"].iloc[1] == alone["PFS"][0]
+    dosed = Patients(MODEL, {"burden": [20.0, 90.0], "dose": [50e6, 800e6]})
+    own = sweep_trials(Trial(dosed, [Arm(regimen=Regimen.single())]), {"Kg": [0.008, 0.03], "M0": [20.0, 40.0]}).table
+    each = simulate(dosed, times=KARMMA_KINETICS, outputs=["transgene"])["transgene"].max(axis=1)
+    assert own["Cmax"].iloc[0] == pytest.approx(np.median(each), rel=1e-6)
+    with pytest.raises(InputError, match="a sweep over dose, which the patients have of their own"):
+        sweep_trials(Trial(dosed, [1e6]), {"dose": [1e6, 2e6], "Kg": [0.01, 0.02]})
+
+
 def test_bad_populations_are_refused():
     axes = {"dose": [1e6, 2e6], "burden": [5, 50]}
     with pytest.raises(InputError, match="2 arms; give one"):
         sweep_trials(Trial(Population(MODEL), [1e6, 2e6], 5), axes)
-    with pytest.raises(InputError, match="have their own; give a Population"):
+    with pytest.raises(InputError, match="a sweep over burden, which the patients have of their own"):
         sweep_trials(Trial(Patients(MODEL, {"burden": [20.0, 50.0]}), [1e6]), axes)
     linked = Population(MODEL, variability={"burden": lognormal(0.1)}, correlation={("burden", "K12"): 0.5})
     with pytest.raises(InputError, match="burden does not vary"):

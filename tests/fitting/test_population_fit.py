@@ -13,13 +13,14 @@ from scipy import stats
 from scipy.optimize import minimize
 
 from cartsim import InputError, load
-from cartsim.fitting import population as module
+from cartsim.fitting import maximum as module
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.individual import PARAMETERS
 from cartsim.fitting.population import PopulationEstimate, PopulationFit, Saem, estimate_by_saem, fit_population
 from cartsim.fitting.synthetic import Sampled, synthetic_patients
 
 MODEL = "bb2121_clinical"
+TESTS = Path(__file__).parents[1]
 SMALL = Saem(explore=40, smooth=20)
 
 
@@ -132,6 +133,43 @@ def test_standard_errors_of_variances_against_the_balanced_design() -> None:
     assert errors(fit, "sigma")[0] == pytest.approx(sd_within / (2 * np.sqrt(within)), rel=0.07)
     assert errors(fit, "omega")[0] == pytest.approx(sd_between / (2 * np.sqrt(between)), rel=0.07)
     assert fit.estimates.loc[0, "rse"] == pytest.approx(np.sqrt(total / 60), rel=0.07)
+
+
+def test_a_parameter_without_variability_against_statsmodels() -> None:
+    """A random intercept and one slope for all, far from where it begins: closed form (MixedLM)."""
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    data = Linear([0.5, -0.3], [[0.09, 0], [0, 1e-12]], 0.2)
+    first = PopulationEstimate(np.array([0.0, 1.5]), np.diag([1.0, 0.0]), {("y", "add"): 1.0})
+    fit = estimate_by_saem(data, first, settings=Saem(explore=60, smooth=30))
+    known = MixedLM.from_formula("y ~ t", data.frame(), groups="id").fit(reml=False)
+    assert fit.converged
+    assert fit.warnings == ()
+    assert fit.estimates["kind"].tolist() == ["typical", "typical", "omega", "sigma"]
+    mean, se = np.log(estimates(fit, "typical")), fit.estimates["rse"].to_numpy()[:2]
+    assert mean == pytest.approx(known.fe_params.to_numpy(), abs=0.1 * se.min())
+    assert se == pytest.approx(known.bse_fe.to_numpy(), rel=0.05)
+    assert estimates(fit, "omega")[0] == pytest.approx(np.sqrt(known.cov_re.iloc[0, 0]), rel=0.02)
+    assert fit.minus_2LL == pytest.approx(-2 * known.llf, abs=4 * fit.minus_2LL_se)
+    assert set(fit.individuals["parameter"]) == {"a"}
+
+
+def test_covariate_effect_against_nlme() -> None:
+    """Theophylline (Boeckmann 1994): the exponent of weight in the volume is 0.56 by nlme, from wherever it begins."""
+    model = load(TESTS / "models/theophylline.toml").override({"b": -0.5})
+    error = {"concentration": ErrorModel("combined")}
+    names = ["ka", "CL", "V", "b"]
+    saem = Saem(explore=50, smooth=20)
+    fit = fit_population(model, TESTS / "theophylline.csv", names, errors=error, saem=saem)
+    found = fit.estimates.set_index(["kind", "name"])
+    assert fit.converged
+    assert found.loc[("typical", "b"), "value"] == pytest.approx(0.56, abs=0.06)
+    # By adaptive quadrature (nine points in each of three dimensions) of the solution in closed form.
+    assert fit.minus_2LL == pytest.approx(343.84, abs=4 * fit.minus_2LL_se)
+    assert found.loc[("typical", "b"), "se"] == pytest.approx(0.28, rel=0.15)
+    known = {"ka": 1.4995, "CL": 2.758, "V": 31.96}
+    for name, value in known.items():
+        assert found.loc[("typical", name), "value"] == pytest.approx(value, rel=0.02)
 
 
 def test_censored_values_against_quadrature() -> None:
@@ -284,6 +322,9 @@ def test_an_error_that_vanishes_is_said() -> None:
         ({"fixed_means": ["Kg"]}, "mean of Kg is to be fixed, but it is not among"),
         ({"fixed_means": ["gamma_m"], "saem": Saem(full=True)}, "leave fixed_means out"),
         ({"estimate": {"Kg": -0.1}}, "Kg has no log-normal variability above 0; give its omega"),
+        ({"estimate": ["EC50_exp"]}, "none varies between patients"),
+        ({"estimate": {"Kg": None, "gamma_m": 0}}, "none varies between patients"),
+        ({"estimate": ["Kg", "gamma_m"], "fixed_means": ["Kg"]}, "Kg does not vary"),
         ({"saem": Saem(explore=5)}, "give 10 or more"),
         ({"errors": {"transgene": ErrorModel("additive")}}, "'transgene', which is not in the data"),
     ],

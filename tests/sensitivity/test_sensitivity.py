@@ -635,6 +635,32 @@ def test_filtering_finds_what_splits_the_sets(one):
         filtered(endpoint(one, "C@12"), box, 1e6, 100)
 
 
+def test_patients_are_filtered_as_they_are_drawn():
+    model = cartsim.load("bb2121_clinical")
+    patients = cartsim.Population(model, 4, {"burden": cartsim.uniform(5, 95)}, {("K12", "K21"): 0.8})
+    peak = endpoint(model, "Cmax")
+    found = filtered(peak, patients, 1e4, 200)
+    drawn = patients.table(0, 200)
+    days = np.arange(0, 184.0, 0.25)
+    highest = cartsim.simulate(patients, times=days, outputs=["transgene"], n=200)["transgene"][:, days >= 1].max(
+        axis=1
+    )
+    pd.testing.assert_frame_equal(found.table, responders(drawn, highest >= 1e4).table)
+    assert (found.made_by["n"], found.made_by["seed"]) == (200, 4)
+    mine = cartsim.Patients(model, drawn.assign(dose=450e6))
+    same = filtered(peak, mine, 1e4, names=["burden", "Kel_e"])
+    assert set(same.table["parameter"]) == {"burden", "Kel_e"}
+    assert same.n_responders == found.n_responders
+    for wrong, says in (
+        (dict(among=mine, n=10), "as many as their rows"),
+        (dict(among=patients, n=100, seed=3), r"give Population\(model, seed=3\)"),
+        (dict(among=patients, n=100, names=["Kel"]), "Kel does not differ between these patients; did you mean Kel_"),
+        (dict(among=cartsim.Population(model.override({"Kg": 0.02})), n=100), "not of the patients' model"),
+    ):
+        with pytest.raises(InputError, match=says):
+            filtered(peak, threshold=1e4, **wrong)
+
+
 def test_bad_responses_are_refused():
     table = pd.DataFrame({"a": np.arange(100.0), "b": 1.0})
     half = np.arange(100) < 50

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ NAN = float("nan")
 N = 20_000
 DAYS = np.array([0.0, 28.0, *(MONTH * m for m in (2, 3, 4, 5, 6, 9, 12, 15, 18, 21, 24))])
 EVERYTHING = Conduct(missed=0.1, dropout=0.02, new_therapy=0.03, death=0.04, followup=KARMMA_FOLLOWUP)
-PUBLISHED = [303.6688467214855, 575.2955313608383, 1030.5594037147732, 1934.787430676896]
+PUBLISHED = [393.236700006277, 575.2955313608383, 1030.5594037147732, 1934.787430676896]
 HAZARDS = ("dropout", "new_therapy", "death")
 
 
@@ -62,10 +63,17 @@ def test_followup_has_the_stated_median_and_range(followup):
 
 def test_followup_is_uniform_on_either_side_of_the_median():
     months = draw(Conduct(followup=KARMMA_FOLLOWUP), 1, 0, N, DAYS).followup_day / MONTH
-    expected = stats.rv_histogram((np.array([0.5, 0.5]), np.array([0.2, 13.3, 21.2])), density=False)
+    expected = stats.rv_histogram((np.array([0.5, 0.5]), np.array([11.8, 13.3, 21.2])), density=False)
     assert expected.median() == pytest.approx(13.3)
     assert stats.kstest(months, expected.cdf).pvalue > 0.01
     assert months.mean() == pytest.approx(expected.mean(), abs=4 * expected.std() / N**0.5)
+
+
+def test_nobody_in_karmma_is_cut_off_before_the_paper_says():
+    """3 months before April 19, 2019 the last patient was treated; the data end on January 14, 2020."""
+    last = pd.Timestamp("2019-04-19") - pd.DateOffset(months=3)
+    assert KARMMA_FOLLOWUP.shortest == pytest.approx((pd.Timestamp("2020-01-14") - last).days / MONTH, abs=0.1)
+    assert draw(Conduct(followup=KARMMA_FOLLOWUP), 1, 0, N, DAYS).last_day.min() >= 11.8 * MONTH
 
 
 def test_one_followup_for_all_is_a_point():

@@ -15,6 +15,7 @@ import cartsim as cs
 from cartsim.endpoints.survival import kaplan_meier
 from cartsim.errors import InputError
 from cartsim.schedule import MONTH
+from cartsim.trial import KARMMA_FOLLOWUP
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +85,42 @@ def test_only_the_columns_asked_for_are_kept():
     assert "burden" in few.patients
     assert "Kexp_max" not in few.patients
     assert few.summary["n"].tolist() == [5]
+
+
+def test_ema_sees_progression_through_a_new_therapy():
+    model = cs.load("bb2121_clinical").override({"Kg": 0.03, "Kkill_max": 0.12})
+    conduct, population = cs.Conduct(new_therapy=0.15), cs.Population(model)
+    ran = {
+        rule: cs.Trial(population, [150e6], 200, cs.Protocol(conduct=conduct, rules=cs.Rules(censoring=rule))).run()
+        for rule in ("fda", "ema")
+    }
+    # By the EMA's rule a new therapy has no influence: progression is that of a trial without one.
+    without = cs.Trial(population, [150e6], 200, cs.Protocol(rules=cs.Rules(censoring="ema"))).run().patients
+    for ema in (ran["ema"], ran["fda"].judge(cs.Rules(censoring="ema"))):
+        assert ema.patients["pfs_event"].sum() > 3 * ran["fda"].patients["pfs_event"].sum()
+        for name in ("pfs_time", "pfs_event", "progression_day"):
+            pd.testing.assert_series_equal(ema.patients[name], without[name])
+        pd.testing.assert_series_equal(ema.patients["best"], ran["fda"].patients["best"])
+
+
+def test_landmarks_as_observed_know_who_was_not_seen():
+    conduct = cs.Conduct(dropout=0.1, followup=KARMMA_FOLLOWUP)
+    ended = cs.Trial(cs.Population("bb2121_clinical"), [450e6], 80, cs.Protocol(conduct=conduct)).run()
+    patients, whole = ended.patients, cs.Trial(cs.Population("bb2121_clinical"), [450e6], 80).run().patients
+    unseen = patients["end_day"] < 21 * MONTH
+    assert unseen.sum() > 70
+    assert ((patients["month_21"] == "NE") == unseen).all()
+    assert (patients["month_21"][~unseen] == patients["true_21"][~unseen]).all()
+    assert (patients["true_21"] == whole["month_21"]).all()
+    assert ended.summary["NE_21"].item() == pytest.approx(100 * unseen.mean())
+    # and so does residual disease, which is looked for at visits that take place
+    assert not (patients["mrd_lowest"] < whole["mrd_lowest"]).any()  # NaN without any visit
+    assert (patients["mrd_lowest"] > whole["mrd_lowest"]).any()
+
+
+def test_rates_among_those_with_measurable_disease(result):
+    arm = result.arm("450e6")
+    those = arm[arm["measurable"]]
+    row = result.summary.set_index("arm").loc["450e6"]
+    assert row["measurable"] == len(those)
+    assert row["ORR_measurable"] == pytest.approx(100 * (those["best"] >= "PR").mean())

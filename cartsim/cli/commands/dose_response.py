@@ -73,12 +73,13 @@ def dose_response(
 
 
 def _table(name: str, result: DoseResponse) -> Any:
-    """Patients in response (PR or CR) by dose, with limits."""
+    """Patients in response (MR or better) by dose, with limits."""
     from cartsim.endpoints.rates import wilson
+    from cartsim.experiments.dose_response import RESPONSE
 
     heads = ("dose, 1e6 cells", *(f"month {month:g}, %" for month in result.plateaus), "Cmax", "AUC0-28")
-    view = new_table(f"Burden {name}: PR or CR (95 % limits), median exposure", *heads, right=heads)
-    counts = result.responses[result.responses["category"].isin(["PR", "CR"])]
+    view = new_table(f"Burden {name}: MR or better (95 % limits), median exposure", *heads, right=heads)
+    counts = result.responses[result.responses["category"].isin(RESPONSE)]
     for dose in result.doses:
         cells = [f"{dose / 1e6:g}"]
         for month in result.plateaus:

@@ -40,15 +40,15 @@ def judge(
     table = judge_stored(folder, dict(_combinations(rules, criteria or [], censoring)))
     months = [name.removeprefix("PD_") for name in map(str, table) if name.startswith("PD_")]
     if rules == "singh_landmark":
-        heads = ["settings", "arm", "n", *(f"month {month}\nPD/SD/PR/CR %" for month in months)]
+        heads = ["settings", "arm", "n", *(f"month {month}\n{'/'.join(GROUPS)} %" for month in months)]
     else:
-        heads = ["settings", "arm", "n", "ORR %", "CR %", "median PFS, months"]
+        heads = ["settings", "arm", "n", "ORR %", "CR %", "ORR % of\nmeasurable", "median PFS, months"]
     view = new_table(f"{folder} by {rules}", *heads, right=heads[2:])
     for row in table.to_dict("records"):
         if rules == "singh_landmark":
             cells = ["/".join(f"{row[f'{group}_{month}']:.1f}" for group in GROUPS) for month in months]
         else:
-            cells = [f"{row['ORR']:.1f}", f"{row['CR']:.1f}"]
+            cells = [f"{row['ORR']:.1f}", f"{row['CR']:.1f}", f"{row['ORR_measurable']:.1f}"]
             cells.append(f"{Estimate(row['PFS'], row['PFS_low'], row['PFS_high']):.1f}")
         view.add_row(row["rules"], row["arm"], f"{row['n']:,}", *cells)
     show_tables(view)

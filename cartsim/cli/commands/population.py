@@ -54,9 +54,10 @@ def population(
 ) -> None:
     """Estimate typical values and variability from individual patients, by SAEM: table, files, picture.
 
-    Categories, measured values and values below a limit ("<50") count together. The search begins at --omega. Error
-    SDs that --error leaves out are estimated, that of categories is held. Exits with 1, all files written, when the
-    fit did not converge.
+    Categories, measured values and values below a limit ("<50") count together. The search begins at --omega; what
+    has none there nor in the model's file, or 0, is estimated as the same in all patients, such as the exponent of a
+    covariate. Error SDs that --error leaves out are estimated, that of categories is held. Exits with 1, all files
+    written, when the fit did not converge.
     """
     from cartsim.fitting.population import Saem, fit_population
 
@@ -83,7 +84,9 @@ def _estimates(fit: PopulationFit) -> Table:
     for row in fit.estimates.itertuples():
         name = row.name if row.kind == "typical" else f"{row.kind} {row.name}"
         if np.isnan(row.se):
-            why = "held" if (row.kind, row.name) not in fit.names else "not known" if fit.settled else "not converged"
+            key = (row.kind, row.name)
+            why = "held" if key not in fit.names else "not known" if fit.settled else "not converged"
+            why = "at its limit" if key in fit.limits else why
             table.add_row(name, f"{row.value:.4g}", "", why)
         else:
             table.add_row(name, f"{row.value:.4g}", f"{100 * row.rse:.0f} %", f"{row.low:.4g} to {row.high:.4g}")

@@ -11,7 +11,7 @@ import typer
 
 from cartsim import memory
 from cartsim.cli import complete
-from cartsim.cli.options import Dose, Horizon, Jobs, Name, Out, Pictures, Seed, Settings, Steps, Times
+from cartsim.cli.options import Dose, Horizon, Jobs, Name, Out, Pictures, Steps, Times, Who, given
 from cartsim.cli.output import interruptible, new_table, show_tables, write_table
 from cartsim.cli.process import note
 from cartsim.cli.run import filled
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cartsim.model.reader import Model
+    from cartsim.population.patients import Patients
+    from cartsim.population.population import Population
     from cartsim.sensitivity.endpoint import Function
     from cartsim.sensitivity.indices import Indices
     from cartsim.sensitivity.ranges import Range
@@ -38,6 +40,7 @@ def sensitivity(
     parameters: Annotated[
         str, typer.Option(help="Names with commas between; NAME=LOW:HIGH for an even range, such as burden=5:95.")
     ],
+    who: Who,
     steps: Steps,
     endpoint: Annotated[
         str,
@@ -58,7 +61,6 @@ def sensitivity(
         str, typer.Option("--range", help="Of parameters without their own: iiv, rse, or factor:2 around typical.")
     ] = "iiv",
     dose: Dose = None,
-    set_: Settings = None,
     times: Times = None,
     horizon: Horizon = None,
     scale: Annotated[str | None, typer.Option(help="log or linear, of the endpoint; by default its own.")] = None,
@@ -66,7 +68,6 @@ def sensitivity(
         float | None, typer.Option(help="With responders: the endpoint from which on a set responds.")
     ] = None,
     failed: Annotated[str, typer.Option(help="With sobol: stop, or drop blocks with failed runs.")] = "stop",
-    seed: Seed = 2021,
     jobs: Jobs = -1,
     pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     out: Out = Path("sensitivity"),
@@ -76,11 +77,12 @@ def sensitivity(
     sobol and efast divide the endpoint's variance over the ranges among the parameters (they need the extra
     cartsim[sensitivity]); prcc says by partial rank correlations how steadily it rises or falls with each; local gives
     elasticities at the typical values, also of parameters without a range, and a tornado over the ranges;
-    responders compares sets at or above --threshold with the others. --times are those of a curve.
+    responders compares sets at or above --threshold with the others, or patients: those of --patients, or --n virtual
+    ones, with all that varies. --omega and --burden change the variability that --range iiv reads. --times are those of
+    a curve.
     """
     from cartsim.cli.design import one_dose
-    from cartsim.cli.grammar import parse_assignments, parse_times
-    from cartsim.model.reader import load
+    from cartsim.cli.grammar import parse_times
     from cartsim.sensitivity.endpoint import endpoint as endpoint_of
     from cartsim.sensitivity.indices import efast, sobol
 
@@ -90,11 +92,16 @@ def sensitivity(
         raise InputError(f"--curves {curves}: search curves are those of --method efast; leave it out")
     if method == "responders" and threshold is None:
         raise InputError("--method responders needs --threshold, the endpoint from which on a set responds")
-    chosen = load(model).override(parse_assignments(set_ or []))
-    names, given = _named(parameters)
-    without = [name for name in names if method == "local" and not (name in given or _has_range(chosen, name, range_))]
-    box = _ranges(chosen, [name for name in names if name not in without], given, range_) if names != without else {}
-    cells = one_dose(dose)
+    compared = _compared(who, method, samples)
+    patients = who.of(model)
+    chosen, cells, seed = patients.model, one_dose(dose), who.seed
+    names, own = _named(parameters)
+    if compared and own:
+        raise InputError(f"--parameters {next(iter(own))}: patients have their own values; give the name alone")
+    without = _without(patients, names, own, range_) if method == "local" else []
+    ranged = [name for name in names if name not in without]
+    box = _ranges(patients, ranged, own, range_) if ranged and not compared else {}
+    among = {"among": patients, "n": who.n, "names": names} if compared else {"among": box, "n": samples, "seed": seed}
     function = endpoint_of(
         chosen,
         endpoint,
@@ -109,6 +116,8 @@ def sensitivity(
         sets = samples * (len(box) + 2) * curves
         width = 4 * len(box) + (1 if function.times is None else len(function.times))
         memory.require(8 * sets * width, f"--samples {samples:,}: {sets:,} sets of parameters", "give fewer")
+    if who.n is not None:
+        memory.require(8 * who.n * 4 * len(patients.held), f"--n {who.n:,} patients", "give fewer")
 
     def show(found: Indices) -> dict[str, Any]:
         return _indices(found, chosen, cells, stage, pictures)
@@ -118,17 +127,30 @@ def sensitivity(
             "sobol": lambda: show(sobol(function, box, samples or 1024, seed=seed, failed=failed)),
             "efast": lambda: show(efast(function, box, samples or 1025, curves=curves, seed=seed)),
             "prcc": lambda: _ranks(function, box, samples or 500, seed, stage, pictures),
-            "local": lambda: _local(chosen, function, box, without, cells, stage, pictures),
-            "responders": lambda: _responders(function, box, threshold, samples, seed, stage, pictures),
+            "local": lambda: _local(function, box, without, cells, stage, pictures),
+            "responders": lambda: _responders(function, among, threshold, stage, pictures),
         }
         settings = interruptible(work[method])
         settings |= {"ranges": {name: vars(each) for name, each in box.items()}}
         (stage / "sensitivity.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
+def _compared(who: Who, method: str, samples: int | None) -> bool:
+    """Whether patients are compared, rather than parameters varied over ranges."""
+    compared = who.patients is not None or who.n is not None
+    for option in given(who):
+        if option in ("--patients", "--n") and method != "responders":
+            raise InputError(f"{option} goes with --method responders; {method} varies parameters over ranges")
+        if option in ("--correlation", "--sampler") and not compared:
+            raise InputError(f"{option} is of virtual patients: say with --n how many are compared")
+    if compared and samples is not None:
+        raise InputError(f"--samples {samples} is of sets drawn from ranges; leave it out where patients are compared")
+    return compared
+
+
 def _named(parameters: str) -> tuple[list[str], dict[str, tuple[float, float]]]:
-    """The names of "Kel_e,burden=5:95", and the ranges given there."""
-    names, given = [], {}
+    """The names of "Kel_e,burden=5:95", and the ranges."""
+    names, own = [], {}
     for piece in parameters.split(","):
         name, equals, text = (part.strip() for part in piece.partition("="))
         names.append(name)
@@ -137,23 +159,31 @@ def _named(parameters: str) -> tuple[list[str], dict[str, tuple[float, float]]]:
                 low, high = (float(end) for end in text.split(":"))
             except ValueError:
                 raise InputError(f"--parameters {piece.strip()}: write NAME=LOW:HIGH, such as burden=5:95") from None
-            given[name] = (low, high)
-    return names, given
+            own[name] = (low, high)
+    return names, own
 
 
-def _has_range(model: Model, name: str, by: str) -> bool:
+def _without(
+    patients: Population | Patients, names: list[str], own: dict[str, tuple[float, float]], by: str
+) -> list[str]:
+    """Names of the parameters that have no range, neither their own nor one of the kind asked for."""
     from cartsim.sensitivity.ranges import has_range
 
-    return has_range(model, name, by.partition(":")[0])
+    kind = by.partition(":")[0]
+    asked = getattr(patients, "variability", None) or {} if kind == "iiv" else {}
+    return [name for name in names if name not in {*own, *asked} and not has_range(patients.model, name, kind)]
 
 
-def _ranges(model: Model, names: list[str], given: dict[str, tuple[float, float]], by: str) -> dict[str, Range]:
-    """The ranges of the parameters, those given or of the kind asked for."""
+def _ranges(
+    patients: Population | Patients, names: list[str], own: dict[str, tuple[float, float]], by: str
+) -> dict[str, Range]:
     from cartsim.sensitivity.ranges import ranges
 
     kind, _, factor = by.partition(":")
+    varied = getattr(patients, "variability", None) or {}  # what --omega and --burden say
+    asked = {name: varied[name] for name in names if name in varied and kind == "iiv"}
     try:
-        return ranges(model, names, kind, factor=float(factor or 2), given=given)
+        return ranges(patients.model, names, kind, factor=float(factor or 2), given=asked | own)
     except ValueError as problem:
         if isinstance(problem, InputError):
             raise
@@ -260,7 +290,6 @@ def _index_table(table: pd.DataFrame, title: str) -> Any:
 
 
 def _local(
-    model: Model,
     function: Function,
     box: dict[str, Range],
     without: list[str],
@@ -273,16 +302,17 @@ def _local(
     from cartsim.sensitivity.ranges import typical_value
 
     typical = {name: each.typical for name, each in box.items()}
-    table = local(function, typical | {name: typical_value(model, name) for name in without}).frame
+    assert function.model is not None  # it is of the command's model
+    table = local(function, typical | {name: typical_value(function.model, name) for name in without}).frame
     write_table(table, stage / "elasticities.csv")
     settings = {"method": "local", "endpoint": function.name, "unit": function.unit, **function.made_by}
     if function.times is not None:
-        _, _, marked = _course(model, dose, function)
+        _, _, marked = _course(function.model, dose, function)
         if pictures:
             # An output that is not on a log scale, such as a change from baseline, may pass through 0.
             slopes = function.scale == "linear"
             figure = draw.elasticity_map(
-                table, endpoint=_label(function), unit=_time(model), slopes=slopes, phases=marked
+                table, endpoint=_label(function), unit=_time(function.model), slopes=slopes, phases=marked
             )
             pictures.save(figure, stage / "elasticities.png")
         return settings | {"phases": marked}
@@ -312,19 +342,13 @@ def _local(
 
 
 def _responders(
-    function: Function,
-    box: dict[str, Range],
-    threshold: float | None,
-    n: int | None,
-    seed: int,
-    stage: Path,
-    pictures: Pictures,
+    function: Function, among: dict[str, Any], threshold: float | None, stage: Path, pictures: Pictures
 ) -> dict[str, Any]:
     from cartsim.plots import sensitivity as draw
     from cartsim.sensitivity.responders import filtered
 
     assert threshold is not None  # sensitivity saw to it
-    found = filtered(function, box, threshold, 2000 if n is None else n, seed=seed)
+    found = filtered(function, threshold=threshold, **among)
     write_table(found.table, stage / "responders.csv")
     response = f"{function.name} of {threshold:g} or more"
     heads = ("parameter", "median, responders", "median, others", "KS distance", "adjusted p", "odds ratio of an SD")
@@ -349,8 +373,7 @@ def _responders(
     return {
         "method": "responders",
         "endpoint": function.name,
-        "threshold": threshold,
         "auc": found.auc,
         "note": found.note,
-        **function.made_by,
+        **found.made_by,
     }

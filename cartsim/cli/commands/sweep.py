@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from cartsim.experiments.sweep import Sweep
     from cartsim.model.reader import Model
+    from cartsim.population.patients import Patients
+    from cartsim.population.population import Population
+    from cartsim.trial.trial import Arm
 
 _FILES = ("grid.csv", "grid.json", "contours.png", "rate.png", "limits.png")
 _DEFAULT = ["dose=50e6:800e6:24", "burden=5:95:24"]
@@ -85,9 +88,8 @@ def sweep(
     solver, how = steps.solver(), often.settings() | work.settings()
     with filled(out, _FILES) as stage:
         if rate:
-            cells = fixed_dose if fixed_dose is not None else chosen.dosing.dose if chosen.dosing else 0.0
             n = who.n or (None if who.patients else 500)
-            trial = Trial(patients, [cells], n, plan.protocol(), solver)
+            trial = Trial(patients, [_arm(patients, fixed_dose)], n, plan.protocol(), solver)
             found = interruptible(lambda: analysis.sweep_trials(trial, axes, **how))
         else:
             typical = patients if isinstance(patients, Population) else chosen
@@ -101,6 +103,19 @@ def sweep(
         found.save(stage)
         if pictures:
             _draw(chosen, found, rate, fixed_dose, stage, pictures)
+
+
+def _arm(patients: Population | Patients, dose: float | None) -> Arm | float:
+    """The dose asked for, the patients' own doses, or the model's."""
+    from cartsim.regimen import Regimen
+    from cartsim.trial.trial import Arm
+
+    own, dosing = getattr(patients, "dose", None), patients.model.dosing
+    if own is not None and dose is not None:
+        raise InputError(f"--dose {dose:g} and the patients' column dose disagree; give one of the two")
+    if own is not None:
+        return Arm(regimen=Regimen.single(), name="own doses")
+    return dose if dose is not None else dosing.dose if dosing else 0.0
 
 
 def _axes(over: list[str], log: list[str]) -> dict[str, NDArray[np.float64]]:

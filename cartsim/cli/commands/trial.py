@@ -55,7 +55,8 @@ def trial(
     Prints a row for each arm and, with several, how they compare; writes patients.parquet, visits.parquet,
     responses.csv, survival.csv, pfs.csv, comparisons.csv, summary.json and pictures. Medians come with the range from
     the 5th to the 95th percentile, median progression-free survival (PFS) with its 95 % confidence limits, NE where
-    not reached. More of its survival: cartsim survival.
+    not reached. Categories at the months are as observed; responses.csv has the true states of all patients beside
+    them. More of its survival: cartsim survival.
 
     With --replicates or --uncertainty the trial is repeated: how ORR, CR and median PFS scatter from trial to trial,
     how often an arm beats another, and the power to show it, in replicates.csv and so on.
@@ -87,13 +88,16 @@ def _summary(summary: pd.DataFrame, landmarks: tuple[float, ...]) -> Table:
     """A row an arm, each cell with its range below; it fits 80 columns."""
     from cartsim.trial.summary import GROUPS
 
-    months = [f"month {month:g}\nPD/SD/PR/CR" for month in landmarks]
+    months = [f"month {month:g}\nNE/PD/SD/\nMR-VGPR/CR" for month in landmarks]
     heads = ("arm", "Cmax, 1e3\ncopies/ug", "Tmax\ndays", *months, "ORR\n%", "CR\n%", "PFS\nmonths")
     title = "Medians, 5th-95th percentiles, percent of patients, PFS with 95 % limits"
     table = new_table(title, *heads, right=heads[1:])
     table.caption = (
-        "At the months PR holds MR, PR and VGPR; ORR and CR are best confirmed responses (IMWG 2016).\n"
-        "NE: not estimable, fewer than half have progressed."
+        "Months: as observed, against baseline (PD: above +25 %; NE: not seen).\n"
+        "ORR, CR: best confirmed response (IMWG 2016), of all, and below it of\n"
+        "those with measurable disease. PFS counts progression from the nadir,\n"
+        "long before M-protein is above baseline (PD of a month).\n"
+        "PFS NE: not estimable, fewer than half have progressed."
     )
     table.caption_justify = "left"
     for row in summary.to_dict("records"):
@@ -103,8 +107,7 @@ def _summary(summary: pd.DataFrame, landmarks: tuple[float, ...]) -> Table:
             _ranged(copies, "Cmax", ("_p5", "_p95")),
             _ranged(row, "Tmax", ("_p5", "_p95")),
             *("/".join(f"{row[f'{group}_{month:g}']:.0f}" for group in GROUPS) for month in landmarks),
-            f"{row['ORR']:.1f}",
-            f"{row['CR']:.1f}",
+            *(f"{row[name]:.1f}\n{row[f'{name}_measurable']:.1f}" for name in ("ORR", "CR")),
             _ranged(row, "PFS", ("_low", "_high")),
         )
     return table
