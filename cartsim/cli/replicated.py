@@ -21,7 +21,7 @@ BETTER = {"ORR": "ORR, points", "CR": "CR, points", "PFS": "median PFS, months"}
 def _summary(found: Replicates) -> Any:
     """A row an arm: medians over the replicates with their limits."""
     landmarks = {
-        name: f"PR or CR at month {name.removeprefix('response_')}, %"
+        name: f"MR or better at month {name.removeprefix('response_')}, %"
         for name in found.endpoints
         if name.startswith("response_")
     }

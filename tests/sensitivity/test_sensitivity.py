@@ -844,6 +844,6 @@ def test_the_command_gives_elasticities_of_parameters_without_a_range(tmp_path):
     assert alone.exit_code == 0, alone.stderr
     assert not (tmp_path / "tornado.csv").exists()
     assert (
-        "no parameter 'Kg1'"
+        "no parameter or covariate 'Kg1'"
         in command("bb2121_clinical", "--parameters", "Kg1", "--method", "local", "--out", tmp_path).stderr
     )
