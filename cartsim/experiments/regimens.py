@@ -176,4 +176,4 @@ def compare(
 
 
 def _progression(patients: pd.DataFrame) -> Sample:
-    return patients["pfs_time"].to_numpy() / MONTH, patients["pfs_event"].to_numpy()
+    return patients["pfs_day"].to_numpy() / MONTH, patients["pfs_event"].to_numpy()

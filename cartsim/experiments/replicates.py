@@ -305,7 +305,7 @@ class _Replicates(ArrayWork):
             "failed": (arm["status"] != 0).sum(axis=1),
             "ORR": 100 * (arm["best"] >= Response.PR).mean(axis=1),
             "CR": 100 * (arm["best"] == Response.CR).mean(axis=1),
-            "PFS": np.array([_median(t, e) for t, e in zip(arm["pfs_time"], arm["pfs_event"], strict=True)]),
+            "PFS": np.array([_median(t, e) for t, e in zip(arm["pfs_day"], arm["pfs_event"], strict=True)]),
         }
         for month in self.trial.protocol.visits.landmarks:
             codes = arm[f"month_{month:g}"]
@@ -315,7 +315,7 @@ class _Replicates(ArrayWork):
 
     def _log_rank(self, one: Arrays, other: Arrays) -> NDArray[np.float64]:
         group = np.repeat([0, 1], [one["best"].shape[1], other["best"].shape[1]])
-        time = np.hstack([one["pfs_time"], other["pfs_time"]]) / MONTH
+        time = np.hstack([one["pfs_day"], other["pfs_day"]]) / MONTH
         event = np.hstack([one["pfs_event"], other["pfs_event"]])
         return np.array([log_rank(t, e, group).pvalue for t, e in zip(time, event, strict=True)])
 

@@ -117,8 +117,8 @@ def test_differences_are_paired(compared):
         ratio = np.log(a["Cmax"] / b["Cmax"])[(a["Cmax"] > 0) & (b["Cmax"] > 0)]
         assert table.loc[name, "Cmax"]["difference"] == pytest.approx(np.exp(ratio.mean()))
         gained = (
-            kaplan_meier(a["pfs_time"] / MONTH, a["pfs_event"]).restricted_mean(24).value
-            - kaplan_meier(b["pfs_time"] / MONTH, b["pfs_event"]).restricted_mean(24).value
+            kaplan_meier(a["pfs_day"] / MONTH, a["pfs_event"]).restricted_mean(24).value
+            - kaplan_meier(b["pfs_day"] / MONTH, b["pfs_event"]).restricted_mean(24).value
         )
         assert table.loc[name, "progression-free time to month 24"]["difference"] == pytest.approx(gained)
     assert (table["low"] <= table["high"]).all()
