@@ -28,8 +28,8 @@ class Responses(Judged):
     Attributes
     ----------
     patients
-        A row a patient: ``id``, ``arm`` ("all" where none is given), ``pfs_time``, ``pfs_event``, ``pfs_reason``,
-        ``os_time``, ``os_event``, days of events, and what `Judgement` has; times in days. Also ``frame``.
+        A row a patient: ``id``, ``arm`` ("all" where none is given), ``pfs_day``, ``pfs_event``, ``pfs_reason``,
+        ``os_day``, ``os_event``, days of events, and what `Judgement` has; times in days. Also ``frame``.
     rules
         Of response and progression.
     history

@@ -167,11 +167,11 @@ class TrialResult(Judged):
         )
 
     def pfs(self) -> pd.DataFrame:
-        """Kaplan-Meier steps of every arm: ``arm``, then the columns of ``KaplanMeier.frame`` (months)."""
+        """Kaplan-Meier steps of every arm: ``arm``, then those of ``KaplanMeier.frame``, ``time_months`` first."""
         import pandas as pd
 
         steps = {arm: self.survival(arm=arm).frame() for arm in self.arms}
-        return pd.concat(steps, names=["arm"]).reset_index(level="arm")
+        return pd.concat(steps, names=["arm"]).reset_index(level="arm").rename(columns={"time": "time_months"})
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write patients.parquet, visits.parquet (if kept), responses.csv, survival.csv, pfs.csv and summary.json.

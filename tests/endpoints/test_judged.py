@@ -48,7 +48,7 @@ def given_back(trial) -> cs.endpoints.respond.Responses:
 
 def test_data_are_judged_as_the_trial_was(trial, given_back) -> None:
     shared = [name for name in given_back.patients if name not in ("id", "arm")]
-    assert {"pfs_time", "os_time", "response_day", "best"} <= set(shared)
+    assert {"pfs_day", "os_day", "response_day", "best"} <= set(shared)
     ours, theirs = given_back.patients[shared], trial.patients[shared].reset_index(drop=True)
     pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
     assert given_back.arms == trial.arms
