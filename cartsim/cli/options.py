@@ -341,6 +341,29 @@ class Work:
 
 
 @dataclass(frozen=True)
+class Often:
+    """How often it is done anew, and under which estimates."""
+
+    replicates: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Do it so often, each time with other patients: limits and power; with --uncertainty 500."
+        ),
+    ] = None
+    uncertainty: Annotated[
+        bool,
+        typer.Option("--uncertainty", help="Each replicate under other estimates too, drawn by their standard errors."),
+    ] = False
+
+    def __bool__(self) -> bool:
+        return self.replicates is not None or self.uncertainty
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of a run."""
+        return {"replicates": self.replicates, "uncertainty": self.uncertainty}
+
+
+@dataclass(frozen=True)
 class Pictures:
     """Whether pictures are written, and as what."""
 
