@@ -9,7 +9,7 @@ import numpy as np
 
 from cartsim.model.reader import load
 from cartsim.paper.drawn import Drawn, art, observations, paragraphs
-from cartsim.plots.style import INK, legend_below, outer_labels, panels
+from cartsim.plots import style
 from cartsim.population.patients import Patients
 from cartsim.simulation import simulate
 
@@ -83,7 +83,7 @@ def _picture(table: pd.DataFrame, seen: pd.DataFrame | None, antigen: dict[str, 
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    figure, axes = panels(len(antigen), columns=3, height=2.6, sharex=True, sharey=True)
+    figure, axes = style.panels(len(antigen), columns=3, height=2.6, sharex=True, sharey=True)
     for axis, (line, receptors) in zip(axes, antigen.items(), strict=True):
         rows = table[table["line"] == line]
 
@@ -94,11 +94,11 @@ def _picture(table: pd.DataFrame, seen: pd.DataFrame | None, antigen: dict[str, 
         axis.fill_between(RATIOS, curve(own, 5), curve(own, 95), color=COLOR, alpha=0.18, lw=0)
         axis.fill_between(RATIOS, curve(own, 25), curve(own, 75), color=COLOR, alpha=0.30, lw=0)
         axis.plot(RATIOS, curve(own, 50), color=COLOR, lw=1.8)
-        axis.plot(RATIOS, curve(WELLS[0], 50), color=INK, lw=1, ls=":")
-        axis.plot(RATIOS, curve(WELLS[-1], 50), color=INK, lw=1, ls="--")
+        axis.plot(RATIOS, curve(WELLS[0], 50), color=style.INK, lw=1, ls=":")
+        axis.plot(RATIOS, curve(WELLS[-1], 50), color=style.INK, lw=1, ls="--")
         if seen is not None:
             points = seen[seen["line"] == line]
-            axis.plot(points["ET"], points["viability"], "o", color=INK, ms=4, mec="white", mew=0.5)
+            axis.plot(points["ET"], points["viability"], "o", color=style.INK, ms=4, mec="white", mew=0.5)
         axis.set_title(f"{line}, {receptors:,.0f} BCMA/cell", fontsize=10)
     axes[0].set_xscale("log")
     axes[0].set_xticks([1, 2, 4, 10], ["1:1", "2:1", "4:1", "10:1"])
@@ -106,17 +106,17 @@ def _picture(table: pd.DataFrame, seen: pd.DataFrame | None, antigen: dict[str, 
     given = RATIOS if seen is None else np.append(RATIOS, seen["ET"])
     axes[0].set_xlim(given.min() / 1.04, given.max() * 1.04)
     axes[0].set_ylim(0, 103)
-    outer_labels(axes, "Effector to target ratio (E:T)", "Viability at 4 h\n(% of cells alone)")
+    style.outer_labels(axes, "Effector to target ratio (E:T)", "Viability at 4 h\n(% of cells alone)")
     handles: list[Any] = [
         Line2D([], [], color=COLOR, lw=1.8, label="typical value, well of 100 µL"),
         Patch(color=COLOR, alpha=0.45, lw=0, label="25–75 percentiles"),
         Patch(color=COLOR, alpha=0.18, lw=0, label="5–95 percentiles"),
-        Line2D([], [], color=INK, lw=1, ls=":", label="50 µL"),
-        Line2D([], [], color=INK, lw=1, ls="--", label="200 µL"),
+        Line2D([], [], color=style.INK, lw=1, ls=":", label="50 µL"),
+        Line2D([], [], color=style.INK, lw=1, ls="--", label="200 µL"),
     ]
     if seen is not None:
-        handles.append(Line2D([], [], color=INK, ls="", marker="o", ms=4, label="observed"))
-    legend_below(figure, handles)
+        handles.append(Line2D([], [], color=style.INK, ls="", marker="o", ms=4, label="observed"))
+    style.legend_below(figure, handles)
     return art(figure, [f"a{i + 1}" for i in range(len(axes))])
 
 

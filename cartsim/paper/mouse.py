@@ -10,7 +10,7 @@ import numpy as np
 from cartsim.errors import InputError
 from cartsim.model.reader import load
 from cartsim.paper.drawn import Drawn, art, observations, paragraphs
-from cartsim.plots.style import INK, legend_below, line, panels
+from cartsim.plots import style
 from cartsim.population.patients import Patients
 from cartsim.simulation import simulate
 
@@ -64,7 +64,7 @@ def figure_2b(data: str | Path | None = None) -> Drawn:
 
 
 def _picture(days: NDArray[np.float64], curves: dict[tuple[str, str], Any], seen: pd.DataFrame | None) -> Figure:
-    figure, axes = panels(4, columns=2, width=4.8, height=3.0)
+    figure, axes = style.panels(4, columns=2, width=4.8, height=3.0)
     for axis, name in zip(axes, ("tumor_volume", "tumor_volume", "blood_cart", "blood_cart"), strict=True):
         _draw(axis, name, days, curves, seen)
     _frame(axes[0], "Tumor volume", "Tumor volume (mm³)", (0, 70), (-120, 3500))
@@ -74,19 +74,19 @@ def _picture(days: NDArray[np.float64], curves: dict[tuple[str, str], Any], seen
     axes[3].set_yscale("log")
     axes[3].minorticks_off()
     handles = [
-        line("vehicle", color=BLUE, lw=1.8),
-        line("5 × 10⁶ CAR-T cells", color=RED, lw=1.8),
-        line("the same in a fixed tissue volume", color=INK, lw=1.2, ls="--"),
+        style.line("vehicle", color=BLUE, lw=1.8),
+        style.line("5 × 10⁶ CAR-T cells", color=RED, lw=1.8),
+        style.line("the same in a fixed tissue volume", color=style.INK, lw=1.2, ls="--"),
     ]
     if seen is not None:
-        handles.append(line("observed", color=INK, ls="", marker="o", ms=4))
-    legend_below(figure, handles)
+        handles.append(style.line("observed", color=style.INK, ls="", marker="o", ms=4))
+    style.legend_below(figure, handles)
     return art(figure, ("b1", "", "b2", ""))
 
 
 def _draw(axis: Axes, name: str, days: Any, curves: dict[tuple[str, str], Any], seen: pd.DataFrame | None) -> None:
     shown = days > 0  # on day 0 the whole dose is in blood, for seconds
-    for arm, color in zip(ARMS, (BLUE, RED, INK), strict=True):
+    for arm, color in zip(ARMS, (BLUE, RED, style.INK), strict=True):
         values = curves[name, arm]
         fixed = arm == FIXED
         axis.plot(days[shown], values[shown], color=color, lw=1.2 if fixed else 1.8, ls="--" if fixed else "-")

@@ -11,20 +11,9 @@ import numpy as np
 from cartsim.errors import InputError
 from cartsim.model.reader import load
 from cartsim.paper.drawn import Drawn, art, observations, paragraphs
+from cartsim.plots import style
 from cartsim.plots.kinetics import TRANSGENE
 from cartsim.plots.patients import spider
-from cartsim.plots.style import (
-    FAINT,
-    INK,
-    arm_colors,
-    arm_title,
-    legend_below,
-    line,
-    panels,
-    time_axis,
-    time_label,
-    time_unit,
-)
 from cartsim.population.patients import Patients
 from cartsim.population.population import Population
 from cartsim.schedule import MONTH
@@ -85,11 +74,11 @@ def _means(path: str | Path) -> pd.DataFrame:
 
 
 def _courses(days: NDArray[np.float64], values: dict[str, NDArray[np.float64]], seen: pd.DataFrame | None) -> Figure:
-    colors = arm_colors([f"{dose / 1e6:g}e6" for dose in DOSES])
+    colors = style.arm_colors([f"{dose / 1e6:g}e6" for dose in DOSES])
     # Nested, the lowest dose broadest: where curves coincide all can be seen.
     pens = [{"color": color, "lw": width} for color, width in zip(colors.values(), WIDTHS, strict=True)]
-    per, unit = time_unit(DAYS[-1])
-    figure, axes = panels(3, width=4.2, height=3.7)
+    per, unit = style.time_unit(DAYS[-1])
+    figure, axes = style.panels(3, width=4.2, height=3.7)
     insert = axes[0].inset_axes((0.62, 0.58, 0.38, 0.36))
     after = days > 0  # on day 0 the whole dose is in blood
     for k, pen in enumerate(pens):
@@ -110,31 +99,31 @@ def _courses(days: NDArray[np.float64], values: dict[str, NDArray[np.float64]], 
         axis.set_yscale("log")
         axis.minorticks_off()
     for axis, title in zip(axes[1:], MARKERS.values(), strict=True):
-        axis.axhline(0, color=FAINT, lw=0.8)
+        axis.axhline(0, color=style.FAINT, lw=0.8)
         axis.set_title(title, fontsize=10)
         axis.set_ylabel("% change from baseline")
         axis.set_ylim(-104, 10)
     for axis in axes:
-        time_axis(axis, DAYS[-1] / per, unit, root=True)  # else the doses cannot be told apart
-        axis.set_xlabel(time_label(unit, root=True))
-    handles = [line(arm_title(name), **pen) for name, pen in zip(colors, pens, strict=True)]
+        style.time_axis(axis, DAYS[-1] / per, unit, root=True)  # else the doses cannot be told apart
+        axis.set_xlabel(style.time_label(unit, root=True))
+    handles = [style.line(style.arm_title(name), **pen) for name, pen in zip(colors, pens, strict=True)]
     if seen is not None:
         _draw_means(dict(zip(("transgene", *MARKERS), axes, strict=True)), insert, seen, per)
-        handles.append(line("observed mean, SD where given", color=INK, ls="", marker="o", ms=5))
-    legend_below(figure, handles)
+        handles.append(style.line("observed mean, SD where given", color=style.INK, ls="", marker="o", ms=5))
+    style.legend_below(figure, handles)
     return art(figure, "abc", axes)
 
 
 def _draw_means(axes: dict[str, Axes], insert: Axes, seen: pd.DataFrame, per: float) -> None:
-    colors = list(arm_colors([f"{dose:g}" for dose in DOSES]).values())
+    colors = list(style.arm_colors([f"{dose:g}" for dose in DOSES]).values())
     for (name, dose), rows in seen.groupby(["series", "dose"]):
         log = name == "transgene"
-        style: dict[str, Any] = {"fmt": "o", "ms": 5, "mec": "white", "mew": 0.6, "capsize": 2, "lw": 1.0, "zorder": 4}
+        pen: dict[str, Any] = {"fmt": "o", "ms": 5, "mec": "white", "mew": 0.6, "capsize": 2, "lw": 1.0, "zorder": 4}
         value, sd = rows[["value", "sd"]].to_numpy(float).T
         low = np.minimum(sd, 0.9 * value) if log else sd  # a bar on a log axis ends above 0
         color = colors[DOSES.index(dose)]
         for axis, scale in ((axes[name], per), (insert, 1.0)) if log else ((axes[name], per),):
-            axis.errorbar(rows["day"] / scale, value, yerr=[low, sd], color=color, **style)
+            axis.errorbar(rows["day"] / scale, value, yerr=[low, sd], color=color, **pen)
     for name in MARKERS:
         shown = seen[seen["series"] == name]
         if len(shown):

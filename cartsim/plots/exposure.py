@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cartsim.errors import InputError
-from cartsim.plots.style import COLORS, finish, line, panels, rates, say_empty
+from cartsim.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ def exposure_quartiles(
 
     if not exposures or not 0 < len(responses) <= RESPONSES:
         raise InputError(f"exposure_quartiles: give at least one exposure and one to {RESPONSES} responses")
-    figure, axes = panels(len(exposures), ax=ax, width=4.8, height=3.7, columns=3, sharey=True)
+    figure, axes = style.panels(len(exposures), ax=ax, width=4.8, height=3.7, columns=3, sharey=True)
     for axis, (name, given) in zip(axes, exposures.items(), strict=True):
         exposure = np.asarray(given, float)
         known = np.isfinite(exposure)
@@ -53,7 +53,7 @@ def exposure_quartiles(
         axis.set_title(f"{name.split(' (')[0]}, n = {known.sum()}{missing}", fontsize=10)
         if not known.any():
             axis.set_xticks([])
-            say_empty(axis)
+            style.say_empty(axis)
             continue
         cut = pd.qcut(exposure[known], groups, labels=False, duplicates="drop")
         _, quantile = np.unique(cut, return_inverse=True)  # without the groups that nobody is in
@@ -64,12 +64,12 @@ def exposure_quartiles(
             if yes.shape != exposure.shape or not np.isin(yes, (0, 1)).all():
                 raise InputError(f"response {response!r}: give true or false for each of {len(exposure)} patients")
             hits = np.bincount(quantile, weights=yes[known].astype(float))
-            rate, limits = rates(hits, n, level)
+            rate, limits = style.rates(hits, n, level)
             axis.errorbar(
                 x + 0.08 * (k - (len(responses) - 1) / 2),
                 rate,
                 yerr=limits,
-                color=COLORS[k],
+                color=style.COLORS[k],
                 marker="o",
                 ms=5,
                 lw=1.2,
@@ -85,8 +85,8 @@ def exposure_quartiles(
         )
         axis.set_xlim(-0.5, len(n) - 0.5)
     axes[0].set_ylabel(f"Response rate (%), {100 * level:g} % limits")
-    handles = [line(name, color=color, marker="o") for name, color in zip(responses, COLORS, strict=False)]
-    return finish(figure, "Response rate by quartile of exposure", handles, ax=ax)
+    handles = [style.line(name, color=color, marker="o") for name, color in zip(responses, style.COLORS, strict=False)]
+    return style.finish(figure, "Response rate by quartile of exposure", handles, ax=ax)
 
 
 def _short(x: float) -> str:

@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cartsim.errors import InputError
-from cartsim.plots.style import (
-    COLORS,
-    INK,
-    arm_title,
-    finish,
-    line,
-    outer_labels,
-    panels,
-    time_axis,
-    time_label,
-)
+from cartsim.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +16,7 @@ if TYPE_CHECKING:
 
     from cartsim.endpoints.incidence import CumulativeIncidence
 
-LINES = {"progression": (COLORS[1], "-"), "response": (COLORS[0], "-"), "death": (INK, "--")}
+LINES = {"progression": (style.COLORS[1], "-"), "response": (style.COLORS[0], "-"), "death": (style.INK, "--")}
 
 
 def cumulative_incidence(
@@ -50,7 +40,7 @@ def cumulative_incidence(
     """
     if not arms:
         raise InputError("cumulative_incidence: no arms are given; give at least one")
-    figure, axes = panels(len(arms), ax=ax, width=3.6, height=3.4, sharex=True, sharey=True)
+    figure, axes = style.panels(len(arms), ax=ax, width=3.6, height=3.4, sharex=True, sharey=True)
     end = max(float(found.times[-1]) for found in arms.values())
     highest = max(float(np.nanmax(high)) for found in arms.values() for high in found.high.values())
     top = 20 * np.ceil(max(5 * highest, 0.01))
@@ -61,12 +51,12 @@ def cumulative_incidence(
             low, high = (100 * values[cause] for values in (found.low, found.high))
             axis.fill_between(found.times, low, high, step="post", color=color, alpha=0.15, lw=0)
             axis.step(found.times, 100 * found.incidence[cause], where="post", color=color, ls=dash, lw=1.8)
-        time_axis(axis, end, "months")
+        style.time_axis(axis, end, "months")
         axis.set_ylim(0, top)
-        axis.set_title(f"{arm_title(arm)}, n = {found.n}", fontsize=10)
-    outer_labels(axes, time_label("months"), "Patients with the event (%)")
+        axis.set_title(f"{style.arm_title(arm)}, n = {found.n}", fontsize=10)
+    style.outer_labels(axes, style.time_label("months"), "Patients with the event (%)")
     level = next(iter(arms.values())).level
     names = {"death": "death first", "progression": "progression first", "response": "response first"}
-    handles = [line(names[cause], color=LINES[cause][0], ls=LINES[cause][1], lw=1.8) for cause in causes]
+    handles = [style.line(names[cause], color=LINES[cause][0], ls=LINES[cause][1], lw=1.8) for cause in causes]
     title = f"Cumulative incidence of {what} with {100 * level:g} % limits (Aalen-Johansen)"
-    return finish(figure, title, handles, ax=ax)
+    return style.finish(figure, title, handles, ax=ax)

@@ -10,22 +10,8 @@ from numpy.typing import ArrayLike
 
 from cartsim.endpoints.survival import largest_distance
 from cartsim.errors import InputError
+from cartsim.plots import style
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.style import (
-    CATEGORY_COLORS,
-    FAINT,
-    INK,
-    arm_colors,
-    arm_title,
-    category_handles,
-    finish,
-    matrices,
-    outer_labels,
-    panels,
-    time_axis,
-    time_label,
-    time_unit,
-)
 from cartsim.plots.survival import above_numbers, numbers_at_risk, survival_axes
 
 if TYPE_CHECKING:
@@ -71,35 +57,35 @@ def response_fits(
     columns
         Panels beside each other.
     """
-    t, values = matrices("response_fits", times, {"fits": curves})
+    t, values = style.matrices("response_fits", times, {"fits": curves})
     known = list(np.asarray(ids))
     chosen = known if shown is None else list(shown)
     for each in chosen:
         if each not in known:
             raise InputError(f"response_fits: there is no patient {each!r}")
-    per, unit = time_unit(t[-1])
+    per, unit = style.time_unit(t[-1])
     if not chosen:
         raise InputError("response_fits: no patients are given; give at least one id")
-    figure, axes = panels(len(chosen), ax=ax, width=2.6, height=2.1, columns=columns, sharex=True, sharey=True)
+    figure, axes = style.panels(len(chosen), ax=ax, width=2.6, height=2.1, columns=columns, sharex=True, sharey=True)
     for axis, each in zip(axes, chosen, strict=True):
         own = categories[categories["id"] == each]
         low, high = (np.clip(own[name].to_numpy(float) + 100, LOWEST, HIGHEST) for name in ("low", "high"))
-        colors = [CATEGORY_COLORS[name] for name in own["observed"]]
+        colors = [style.CATEGORY_COLORS[name] for name in own["observed"]]
         days = own["time"].to_numpy(float) / per
         axis.vlines(days, low, high, colors=colors, lw=3.0, alpha=0.85)
         axis.scatter(days, np.sqrt(low * high), s=14, color=colors, edgecolor="white", lw=0.5, zorder=3)
         row = known.index(each)
-        axis.plot(t / per, values["fits"][row] + 100, color=INK, lw=1.3)
-        axis.axhline(100, color=FAINT, lw=0.6)
-        dose = "" if doses is None else f", {arm_title(f'{np.asarray(doses, float)[row]:g}')}"
+        axis.plot(t / per, values["fits"][row] + 100, color=style.INK, lw=1.3)
+        axis.axhline(100, color=style.FAINT, lw=0.6)
+        dose = "" if doses is None else f", {style.arm_title(f'{np.asarray(doses, float)[row]:g}')}"
         axis.set_title(f"id {each}{dose}", fontsize=8.5)
         axis.set_yscale("log")
         axis.set_ylim(LOWEST, HIGHEST)
         axis.set_yticks([1, 10, 100], ["1", "10", "100"])
-        time_axis(axis, 1.03 * t[-1] / per, unit)
-    outer_labels(axes, time_label(unit), "M-protein\n(% of baseline)")
+        style.time_axis(axis, 1.03 * t[-1] / per, unit)
+    style.outer_labels(axes, style.time_label(unit), "M-protein\n(% of baseline)")
     title = "Fitted M-protein (lines) and what the observed categories stand for (bars)"
-    return finish(figure, title, category_handles(categories["observed"]), ax=ax)
+    return style.finish(figure, title, style.category_handles(categories["observed"]), ax=ax)
 
 
 def fitted_survival(
@@ -123,7 +109,7 @@ def fitted_survival(
     if not curves:
         raise InputError("fitted_survival: no curves are given; give at least one group")
     groups = list(dict.fromkeys(group for group, _ in curves))
-    shades = arm_colors(groups)
+    shades = style.arm_colors(groups)
     figure, axis, risk = above_numbers(len(curves), 5.2, 4.4, ax=ax)
     lines = []
     for (group, kind), curve in curves.items():
@@ -133,28 +119,28 @@ def fitted_survival(
         if not observed and (group, "observed") in curves:
             apart, month = largest_distance(curves[group, "observed"], curve)
             said += f", at most {100 * apart:.0f} points apart (month {month:.0f})" if apart else ", the same curve"
-        style: dict[str, Any] = (
+        pen: dict[str, Any] = (
             {"lw": 5, "alpha": 0.4} if observed else {"lw": 1.6, "ls": (4 * groups.index(group), (4, 4)), "zorder": 3}
         )
-        lines += axis.step(curve.times, curve.survival, where="post", color=color, label=said, **style)
+        lines += axis.step(curve.times, curve.survival, where="post", color=color, label=said, **pen)
         if observed:
             marked = curve.n_censored > 0
             axis.plot(curve.times[marked], curve.survival[marked], ls="", marker="|", ms=9, mew=1.4, color=color)
     axis.set_ylim(-0.01, 1.03)
     survival_axes(axis, what, "infusion", "months")
-    time_axis(axis, 1.03 * max(float(curve.times[-1]) for curve in curves.values()) or 1.0, "months")
+    style.time_axis(axis, 1.03 * max(float(curve.times[-1]) for curve in curves.values()) or 1.0, "months")
     if risk is not None:
         rows = {
             f"{_dose_group(group).removesuffix(' × 10⁶ cells')}, {kind}": curve
             for (group, kind), curve in curves.items()
         }
         numbers_at_risk(risk, axis.get_xticks(), rows, [shades[group] for group, _ in curves])
-    return finish(figure, f"{what}, observed and of the individual fits", lines, ax=ax)
+    return style.finish(figure, f"{what}, observed and of the individual fits", lines, ax=ax)
 
 
 def _dose_group(name: str) -> str:
     sign, _, dose = name.partition(" ")
-    return f"{sign} {arm_title(dose)}" if dose else name
+    return f"{sign} {style.arm_title(dose)}" if dose else name
 
 
 class IndividualPictures(Pictures):

@@ -9,25 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError
-from cartsim.plots.style import (
-    CATEGORY_COLORS,
-    FAINT,
-    FIGURE6_LABELS,
-    INK,
-    arm_title,
-    categories,
-    category_handles,
-    figure6,
-    finish,
-    line,
-    matrices,
-    outer_labels,
-    panels,
-    say_empty,
-    time_axis,
-    time_label,
-    time_unit,
-)
+from cartsim.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,35 +53,35 @@ def spider(
     """
     from matplotlib.collections import LineCollection
 
-    t, values = matrices("spider", times, arms)
-    per, unit = time_unit(t[-1])
+    t, values = style.matrices("spider", times, arms)
+    per, unit = style.time_unit(t[-1])
     width = 3.1 if columns > 2 else 4.2
-    figure, axes = panels(len(values), ax=ax, width=width, height=3.4, columns=columns, sharex=True, sharey=True)
+    figure, axes = style.panels(len(values), ax=ax, width=width, height=3.4, columns=columns, sharex=True, sharey=True)
     seen: set[str] = set()
     top = 30.0
     for axis, (arm, rows) in zip(axes, values.items(), strict=True):
         group = _group("spider", arm, groups, len(rows))[:first]
-        group = figure6(group) if grouped else group
+        group = style.figure6(group) if grouped else group
         shown = np.where(np.isfinite(rows[:first]), rows[:first], np.nan)
         top = max(top, shown.max(initial=30, where=np.isfinite(shown)))
         # Drawn from the most common category to the rarest, so that none is hidden.
         names = sorted(set(group), key=lambda name: (-(group == name).sum(), name))
         for name in names:
             lines = [np.column_stack([t / per, row]) for row in shown[group == name]]
-            color = CATEGORY_COLORS[name]
+            color = style.CATEGORY_COLORS[name]
             many = len(shown) > RASTERIZED
             axis.add_collection(LineCollection(lines, colors=color, lw=0.7, alpha=0.75, label=name, rasterized=many))
         seen |= set(group)
         _references(axis)
-        time_axis(axis, t[-1] / per, unit)
+        style.time_axis(axis, t[-1] / per, unit)
         of = f"first {len(shown)} of {len(rows)}" if len(shown) < len(rows) else f"n = {len(rows)}"
-        axis.set_title(f"{arm_title(arm)}, {of}", fontsize=10)
+        axis.set_title(f"{style.arm_title(arm)}, {of}", fontsize=10)
         if not np.isfinite(shown).any():
-            say_empty(axis)
+            style.say_empty(axis)
     axes[0].set_ylim(-104, min(1.05 * top, HIGHEST))
-    outer_labels(axes, time_label(unit), "Serum M-protein\n(% change from baseline)")
-    handles = category_handles(seen, FIGURE6_LABELS if grouped else None)
-    return finish(figure, f"M-protein of each virtual patient, colored by {colored_by}", handles, ax=ax)
+    style.outer_labels(axes, style.time_label(unit), "Serum M-protein\n(% change from baseline)")
+    handles = style.category_handles(seen, style.FIGURE6_LABELS if grouped else None)
+    return style.finish(figure, f"M-protein of each virtual patient, colored by {colored_by}", handles, ax=ax)
 
 
 def waterfall(
@@ -120,7 +102,7 @@ def waterfall(
 
     if not change:
         raise InputError("waterfall: no arms are given; give at least one")
-    figure, axes = panels(len(change), ax=ax, height=3.2, sharey=True)
+    figure, axes = style.panels(len(change), ax=ax, height=3.2, sharey=True)
     seen: set[str] = set()
     top = 30.0
     for axis, (arm, given) in zip(axes, change.items(), strict=True):
@@ -136,7 +118,7 @@ def waterfall(
         bars = np.stack(
             [np.stack([x, x + 1, x + 1, x], axis=1), np.stack([level, level, height, height], axis=1)], axis=2
         )
-        colors = [CATEGORY_COLORS[name] for name in group]
+        colors = [style.CATEGORY_COLORS[name] for name in group]
         few = len(order) <= 60  # then each bar has an edge
         axis.add_collection(
             PolyCollection(
@@ -149,13 +131,13 @@ def waterfall(
         top = max(top, height.max(initial=-100) + 5)
         axis.set_xticks([])
         missing = f", {(~known).sum()} without a value" if not known.all() else ""
-        axis.set_title(f"{arm_title(str(arm))}, n = {len(values)}{missing}", fontsize=10)
+        axis.set_title(f"{style.arm_title(str(arm))}, n = {len(values)}{missing}", fontsize=10)
         if not len(order):
-            say_empty(axis)
+            style.say_empty(axis)
     axes[0].set_ylim(-104, top)
-    outer_labels(axes, "Patients, in order of change", "Lowest M-protein\n(% change from baseline)")
+    style.outer_labels(axes, "Patients, in order of change", "Lowest M-protein\n(% change from baseline)")
     title = "Lowest M-protein of every patient, colored by best response"
-    return finish(figure, title, category_handles(seen), ax=ax)
+    return style.finish(figure, title, style.category_handles(seen), ax=ax)
 
 
 def swimmer(
@@ -188,7 +170,7 @@ def swimmer(
     title
         Name of the arm.
     """
-    names, end = categories(status), np.asarray(last_day, float)
+    names, end = style.categories(status), np.asarray(last_day, float)
     if names.ndim != 2 or end.shape != names.shape[:1] or np.shape(days)[-1:] != names.shape[1:]:
         raise InputError(
             f"swimmer: status {names.shape}, last_day {end.shape} and days {np.shape(days)}; "
@@ -204,43 +186,43 @@ def swimmer(
     names, end = names[chosen], end[chosen]
     starts = np.broadcast_to(np.asarray(days, float), (total, names.shape[1]))[chosen]
     stops = np.minimum(np.column_stack([starts[:, 1:], np.full(len(end), np.inf)]), end[:, None])
-    per, unit = time_unit(end.max(initial=1.0))
+    per, unit = style.time_unit(end.max(initial=1.0))
     y = np.arange(len(end))
 
-    figure, (axis,) = panels(1, ax=ax, width=9.0, height=0.5 + max(len(end), 6) * 0.15, extra=1.4)
-    axis.hlines(y, 0, end / per, color=FAINT, lw=0.8, zorder=1)
+    figure, (axis,) = style.panels(1, ax=ax, width=9.0, height=0.5 + max(len(end), 6) * 0.15, extra=1.4)
+    axis.hlines(y, 0, end / per, color=style.FAINT, lw=0.8, zorder=1)
     held = starts < stops
     for name in np.unique(names[held]):
         row, visit = np.nonzero((names == name) & held)
         left, right = starts[row, visit] / per, stops[row, visit] / per
-        axis.barh(row, right - left, left=left, height=0.8, color=CATEGORY_COLORS[name], lw=0, label=name)
-    handles: list[Any] = category_handles(set(names[held]))
+        axis.barh(row, right - left, left=left, height=0.8, color=style.CATEGORY_COLORS[name], lw=0, label=name)
+    handles: list[Any] = style.category_handles(set(names[held]))
     for (event, when), mark in zip(marks.items(), MARKS, strict=False):
         x = np.asarray(when, float)[chosen]
-        style: dict[str, Any] = {"marker": mark, "ls": "", "ms": 5.5, "color": INK, "mec": "white", "mew": 0.6}
-        axis.plot(x / per, y, **style)
-        handles.append(line(event, **style))
+        pen: dict[str, Any] = {"marker": mark, "ls": "", "ms": 5.5, "color": style.INK, "mec": "white", "mew": 0.6}
+        axis.plot(x / per, y, **pen)
+        handles.append(style.line(event, **pen))
     if ongoing is not None:
         going = np.asarray(ongoing, bool)[chosen]
-        axis.plot(end[going] / per, y[going], ls="", marker=">", ms=5, color=INK, clip_on=False)
-        handles.append(line("ongoing", ls="", marker=">", ms=5, color=INK))
-    time_axis(axis, end.max(initial=1.0) / per * 1.02, unit)
+        axis.plot(end[going] / per, y[going], ls="", marker=">", ms=5, color=style.INK, clip_on=False)
+        handles.append(style.line("ongoing", ls="", marker=">", ms=5, color=style.INK))
+    style.time_axis(axis, end.max(initial=1.0) / per * 1.02, unit)
     axis.set_ylim(-0.8, max(len(end), 1) - 0.2)
     axis.set_yticks([])
     axis.set_ylabel("Patients, longest first")
-    axis.set_xlabel(time_label(unit))
+    axis.set_xlabel(style.time_label(unit))
     of = f"n = {total}" if len(end) == total else f"first {len(end)} of {total} patients"
-    axis.set_title(f"{arm_title(title)}, {of}" if title else of, fontsize=10)
+    axis.set_title(f"{style.arm_title(title)}, {of}" if title else of, fontsize=10)
     if not len(end):
-        say_empty(axis, "nobody was followed")
-    return finish(figure, "Course of response of each patient", handles, ax=ax)
+        style.say_empty(axis, "nobody was followed")
+    return style.finish(figure, "Course of response of each patient", handles, ax=ax)
 
 
 def _references(axis: Axes) -> None:
     """Lines of no change and of the limits of response."""
-    axis.axhline(0, color=INK, lw=0.8)
+    axis.axhline(0, color=style.INK, lw=0.8)
     for level in REFERENCES:
-        axis.axhline(level, color=FAINT, lw=0.6, ls=":")
+        axis.axhline(level, color=style.FAINT, lw=0.6, ls=":")
 
 
 def _group(what: str, arm: str, groups: Mapping[str, Any], n: int) -> NDArray[np.str_]:
@@ -248,7 +230,7 @@ def _group(what: str, arm: str, groups: Mapping[str, Any], n: int) -> NDArray[np
     named = {str(name): values for name, values in groups.items()}
     if arm not in named:
         raise InputError(f"{what}: no categories are given for arm {arm!r}; give them for every arm")
-    group = categories(named[arm])
+    group = style.categories(named[arm])
     if group.shape != (n,):
         raise InputError(f"{what}: arm {arm!r} has {n} patients and categories of shape {group.shape}; give ({n},)")
     return group

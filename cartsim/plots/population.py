@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cartsim.errors import InputError
+from cartsim.plots import style
 from cartsim.plots.pictures import Pictures, chosen
-from cartsim.plots.style import FAINT, INK, finish, outer_labels, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,17 +44,17 @@ class PopulationFitPictures(Pictures):
         moved = [iterations[name].nunique() > 1 for name in columns]  # what was held needs no panel
         if not any(moved):
             raise InputError("trace: no estimate moved, so there is nothing to draw")
-        figure, axes = panels(sum(moved), ax=ax, width=2.7, height=1.9, sharex=True)
+        figure, axes = style.panels(sum(moved), ax=ax, width=2.7, height=1.9, sharex=True)
         changed = float(iterations.loc[iterations["phase"] == "smooth", "iteration"].min())
         rows = estimates.assign(name=columns)[moved]
         for axis, row in zip(axes, rows.itertuples(), strict=True):
-            axis.axhspan(row.low, row.high, color=FAINT, alpha=0.18, lw=0)
-            axis.axhline(row.value, color=FAINT, lw=0.9)
-            axis.plot(iterations["iteration"], iterations[row.name], color=INK, lw=1.0)
-            axis.axvline(changed, color=FAINT, lw=0.8, ls=":")
+            axis.axhspan(row.low, row.high, color=style.FAINT, alpha=0.18, lw=0)
+            axis.axhline(row.value, color=style.FAINT, lw=0.9)
+            axis.plot(iterations["iteration"], iterations[row.name], color=style.INK, lw=1.0)
+            axis.axvline(changed, color=style.FAINT, lw=0.8, ls=":")
             axis.set_title(row.name, fontsize=9)
-        outer_labels(axes, "Iteration", "")
+        style.outer_labels(axes, "Iteration", "")
         limits = np.isfinite(rows[["low", "high"]].to_numpy(float)).any()
         final = "the final estimate with 95 % limits" if limits else "where it ended, without limits: not converged"
         note = f"Gray: {final}; dotted: averaging begins."
-        return finish(figure, "Estimates along the iterations of SAEM", note=note, ax=ax)
+        return style.finish(figure, "Estimates along the iterations of SAEM", note=note, ax=ax)

@@ -9,8 +9,8 @@ import numpy as np
 from cartsim.endpoints.rates import wilson
 from cartsim.errors import InputError
 from cartsim.experiments.retreatment import KARMMA_RESPONDED, KARMMA_RETREATED
+from cartsim.plots import style
 from cartsim.plots.pictures import Pictures, chosen
-from cartsim.plots.style import COLORS, FAINT, clean, dose_axis, finish, line, panels, reach
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,31 +53,33 @@ class ComparisonPictures(Pictures):
             shares = [count + 0.6 for count in counts]
             axes = list(np.ravel(figure.subplots(len(units), 1, squeeze=False, height_ratios=shares)))
         else:
-            figure, axes = panels(len(units), ax=ax)
+            figure, axes = style.panels(len(units), ax=ax)
         reference = self._result.reference
         for axis, unit in zip(axes, units, strict=True):
-            clean(axis)
+            style.clean(axis)
             part = table[table["unit"] == unit]
             endpoints = list(dict.fromkeys(part["endpoint"]))
             for k, regimen in enumerate(regimens):
                 own = part[part["regimen"] == regimen].set_index("endpoint").reindex(endpoints)
                 place = np.arange(len(endpoints)) + 0.7 * ((k + 0.5) / len(regimens) - 0.5)
                 value, low, high = own[["difference", "low", "high"]].to_numpy(float).T
-                limits, color = reach(value, low, high), COLORS[k % len(COLORS)]
+                limits, color = style.reach(value, low, high), style.COLORS[k % len(style.COLORS)]
                 axis.errorbar(value, place, xerr=limits, fmt="o", ms=4.5, color=color, capsize=2.5, lw=1.3)
-            axis.axvline(1.0 if unit == "ratio" else 0.0, color=FAINT, lw=1, zorder=0)
+            axis.axvline(1.0 if unit == "ratio" else 0.0, color=style.FAINT, lw=1, zorder=0)
             axis.set_yticks(range(len(endpoints)), endpoints, fontsize=9)
             axis.set_ylim(len(endpoints) - 0.45, -0.55)
             ratio = f"{reference} = 1, {UNITS[unit]}"
             axis.set_xlabel(ratio if unit == "ratio" else f"Difference to {reference} ({UNITS[unit]})")
             axis.margins(x=0.08)
         handles = [
-            line(regimen, color=COLORS[k % len(COLORS)], marker="o", ms=4.5, lw=1.3)
+            style.line(regimen, color=style.COLORS[k % len(style.COLORS)], marker="o", ms=4.5, lw=1.3)
             for k, regimen in enumerate(regimens)
         ]
         n = self._result.outcome.arm(reference).shape[0]
         note = f"{n:,} patients. Limits: Bonett and Price for rates, Student for means, Greenwood for months."
-        return finish(figure, f"Regimens against {reference}, same patients, 95 % limits", handles, note=note, ax=ax)
+        return style.finish(
+            figure, f"Regimens against {reference}, same patients, 95 % limits", handles, note=note, ax=ax
+        )
 
 
 class RetreatedPictures(Pictures):
@@ -97,19 +99,19 @@ class RetreatedPictures(Pictures):
         table = self._result.by_dose
         if not len(table):
             raise InputError("second_responses: nobody was retreated; give a trial in which some progress")
-        figure, (axis,) = panels(1, ax=ax, width=6.4, height=3.4)
+        figure, (axis,) = style.panels(1, ax=ax, width=6.4, height=3.4)
         x = np.arange(len(table))
         value, low, high = table[["percent", "low", "high"]].to_numpy(float).T
-        limits = reach(value, low, high)
-        axis.errorbar(x, value, yerr=limits, fmt="o", ms=6, color=COLORS[0], capsize=3, lw=1.4, label="simulated")
+        limits = style.reach(value, low, high)
+        axis.errorbar(x, value, yerr=limits, fmt="o", ms=6, color=style.COLORS[0], capsize=3, lw=1.4, label="simulated")
         responded, n = KARMMA_RESPONDED, KARMMA_RETREATED
-        low, high = (100 * float(limit[0]) for limit in wilson(np.array([responded]), np.array([n])))
-        axis.axhspan(low, high, color=FAINT, alpha=0.18, lw=0)
-        axis.axhline(100 * responded / n, color=FAINT, lw=1, ls="--", label=f"observed, {responded} of {n}")
-        dose_axis(axis, [f"{dose:g}" for dose in table["second_dose"]], table["n"].to_numpy())
+        low, high = (100 * float(limit) for limit in wilson(responded, n))
+        axis.axhspan(low, high, color=style.FAINT, alpha=0.18, lw=0)
+        axis.axhline(100 * responded / n, color=style.FAINT, lw=1, ls="--", label=f"observed, {responded} of {n}")
+        style.dose_axis(axis, [f"{dose:g}" for dose in table["second_dose"]], table["n"].to_numpy())
         axis.set_xlabel("Second dose")
         axis.set_xlim(-0.6, len(x) - 0.4)
         axis.set_ylim(-2, 102)
         axis.set_ylabel("Second response (%), 95 % limits")
         axis.legend(frameon=False, fontsize=9)
-        return finish(figure, "Response to a second infusion at progression", ax=ax)
+        return style.finish(figure, "Response to a second infusion at progression", ax=ax)

@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cartsim.errors import InputError
-from cartsim.plots.style import (
-    arm_colors,
-    arm_dashes,
-    arm_title,
-    by_arm,
-    finish,
-    panels,
-    reach,
-    time_axis,
-    time_label,
-)
+from cartsim.plots import style
 from cartsim.schedule import MONTH
 
 if TYPE_CHECKING:
@@ -47,26 +37,26 @@ def negative_over_time(arms: Mapping[str, ResidualDisease], *, limit: float = 1e
     """
     if not arms:
         raise InputError("negative_over_time: no arms are given; give at least one")
-    figure, (axis,) = panels(1, ax=ax, width=7.4, height=4.2)
-    colors, dashes = arm_colors(arms), arm_dashes(arms)
+    figure, (axis,) = style.panels(1, ax=ax, width=7.4, height=4.2)
+    colors, dashes = style.arm_colors(arms), style.arm_dashes(arms)
     end, highest = 0.0, 0.0
     for k, (arm, found) in enumerate(arms.items()):
         table = found.by_visit().dropna()
         month, share = table["month"].to_numpy(), table["percent"].to_numpy()
-        limits = reach(share, table["low"], table["high"])
+        limits = style.reach(share, table["low"], table["high"])
         aside = 0.12 * (k - (len(arms) - 1) / 2)  # so that limits of arms do not cover each other
-        label = f"{arm_title(arm)}, n = {len(found.assessed)}"
+        label = f"{style.arm_title(arm)}, n = {len(found.assessed)}"
         axis.errorbar(
             month + aside, share, yerr=limits, color=colors[arm], ls=dashes[arm], marker="o", ms=4, capsize=2, lw=1.5,
             elinewidth=0.8, label=label,
         )  # fmt: skip
         end, highest = max(end, found.days[-1] / MONTH), max(highest, float(table["high"].max()))
-    time_axis(axis, end, "months")
+    style.time_axis(axis, end, "months")
     axis.set_xlim(0, end + 0.5)
     axis.set_ylim(0, min(100.0, 1.08 * highest))
-    axis.set_xlabel(time_label("months"))
+    axis.set_xlabel(style.time_label("months"))
     axis.set_ylabel("MRD-negative in CR (% of those assessed)")
     axis.legend(frameon=False, fontsize=9 if ax is None else 8, loc="best")
     power = f"10^{{{np.log10(limit):.3g}}}"
-    by = f" {by_arm(arms)}" if len(arms) > 1 else ""
-    return finish(figure, f"Residual disease below ${power}$ in complete response{by}, 95 % limits", ax=ax)
+    by = f" {style.by_arm(arms)}" if len(arms) > 1 else ""
+    return style.finish(figure, f"Residual disease below ${power}$ in complete response{by}, 95 % limits", ax=ax)

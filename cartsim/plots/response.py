@@ -9,34 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cartsim.errors import InputError
-from cartsim.plots.style import (
-    CATEGORY_COLORS,
-    FIGURE6_LABELS,
-    INK,
-    RESPONDERS,
-    arm_title,
-    by_arm,
-    categories,
-    category_handles,
-    dose_axis,
-    figure6,
-    finish,
-    line,
-    matrices,
-    outer_labels,
-    panels,
-    rates,
-    say_empty,
-    time_axis,
-    time_label,
-    time_unit,
-)
+from cartsim.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BEST_FIRST = tuple(reversed(CATEGORY_COLORS))  # stacked from the axis up: the response rate is read on it
+BEST_FIRST = tuple(reversed(style.CATEGORY_COLORS))  # stacked from the axis up: the response rate is read on it
 
 
 def response_bars(
@@ -63,15 +42,15 @@ def response_bars(
     if not landmarks or not all(landmarks.values()):
         raise InputError("response_bars: nothing is given; give at least one landmark with one arm")
     most = max(map(len, landmarks.values()))
-    figure, axes = panels(
+    figure, axes = style.panels(
         len(landmarks), ax=ax, width=max(4.6, 1.25 * most), height=4.0, columns=3 if most <= 4 else 1, sharey=True
     )
     seen: set[str] = set()
     for axis, (landmark, arms) in zip(axes, landmarks.items(), strict=True):
         counts = []
         for given in arms.values():
-            names = categories(given)
-            names = figure6(names) if grouped else names
+            names = style.categories(given)
+            names = style.figure6(names) if grouped else names
             counts.append([(names == name).sum() for name in BEST_FIRST])
         number = np.array(counts)
         n = number.sum(axis=1)
@@ -82,22 +61,22 @@ def response_bars(
             if not share[:, i].any():
                 continue
             seen.add(name)
-            axis.bar(x, share[:, i], bottom=bottom[:, i], width=0.72, color=CATEGORY_COLORS[name], label=name)
-            ink = "white" if name in ("CR", "VGPR", "PD") else INK
+            axis.bar(x, share[:, i], bottom=bottom[:, i], width=0.72, color=style.CATEGORY_COLORS[name], label=name)
+            ink = "white" if name in ("CR", "VGPR", "PD") else style.INK
             for k in np.flatnonzero(share[:, i] >= 5):
                 middle = bottom[k, i] + share[k, i] / 2
                 axis.text(x[k] - 0.1, middle, f"{share[k, i]:.0f}", ha="center", va="center", color=ink, fontsize=9)
-        responded = number[:, [BEST_FIRST.index(name) for name in RESPONDERS]].sum(axis=1)
+        responded = number[:, [BEST_FIRST.index(name) for name in style.RESPONDERS]].sum(axis=1)
         some = n > 0
-        rate, limits = rates(responded[some], n[some], level)
-        style: dict[str, Any] = {"fmt": "o", "ms": 4, "color": INK, "mec": "white", "capsize": 3, "lw": 1.3}
-        axis.errorbar(x[some] + 0.24, rate, yerr=limits, **style)
+        rate, limits = style.rates(responded[some], n[some], level)
+        pen: dict[str, Any] = {"fmt": "o", "ms": 4, "color": style.INK, "mec": "white", "capsize": 3, "lw": 1.3}
+        axis.errorbar(x[some] + 0.24, rate, yerr=limits, **pen)
         for k, r, below, above in zip(x[some], rate, *limits, strict=True):
             label = f"{r:.0f} % ({r - below:.0f}–{r + above:.0f})"
             axis.text(k, 101.5, label, ha="center", va="bottom", fontsize=9 if ax is None else 7)
         for k in x[~some]:
-            axis.text(k, 50, "no patients", ha="center", va="center", fontsize=9, color=INK)
-        dose_axis(axis, list(map(str, arms)), n)
+            axis.text(k, 50, "no patients", ha="center", va="center", fontsize=9, color=style.INK)
+        style.dose_axis(axis, list(map(str, arms)), n)
         middle, half = (len(n) - 1) / 2, max(len(n), 2.5) / 2
         axis.set_xlim(middle - half, middle + half)
         axis.set_ylim(0, 109)
@@ -106,9 +85,11 @@ def response_bars(
         axis.set_ylabel("Patients (%)")
     shown = [str(arm) for arms in landmarks.values() for arm in arms]
     response = "MR or better" if grouped else "PR or better"
-    mark = line(f"{response}, {100 * level:g} % limits", color=INK, marker="o", ms=4, mec="white")
-    handles = [*category_handles(seen, FIGURE6_LABELS if grouped else None), mark]
-    return finish(figure, f"Response {by_arm(shown)}; above the bars the share with {response}", handles, ax=ax)
+    mark = style.line(f"{response}, {100 * level:g} % limits", color=style.INK, marker="o", ms=4, mec="white")
+    handles = [*style.category_handles(seen, style.FIGURE6_LABELS if grouped else None), mark]
+    return style.finish(
+        figure, f"Response {style.by_arm(shown)}; above the bars the share with {response}", handles, ax=ax
+    )
 
 
 def response_over_time(
@@ -129,26 +110,26 @@ def response_over_time(
     last_day
         By arm (n,), the last assessment, after which a patient is not evaluable, also if progressed.
     """
-    named = {str(arm): categories(status) for arm, status in arms.items()}
+    named = {str(arm): style.categories(status) for arm, status in arms.items()}
     shapes = {arm: np.zeros(status.shape) for arm, status in named.items()}
-    t, _ = matrices("response_over_time", days, shapes)
+    t, _ = style.matrices("response_over_time", days, shapes)
     for arm, last in (last_day or {}).items():
         end = np.asarray(last, float)
         if str(arm) not in named or end.shape != named[str(arm)].shape[:1]:
             raise InputError(f"last_day of arm {arm!r} has shape {end.shape}; give one day for each patient")
         named[str(arm)] = np.where(t <= end[:, None], named[str(arm)], "NE")
-    per, unit = time_unit(t[-1])
-    figure, axes = panels(len(named), ax=ax, height=3.2, sharex=True, sharey=True)
+    per, unit = style.time_unit(t[-1])
+    figure, axes = style.panels(len(named), ax=ax, height=3.2, sharex=True, sharey=True)
     for axis, (arm, status) in zip(axes, named.items(), strict=True):
         total = max(len(status), 1)
         shares = [100 * (status == name).sum(axis=0) / total for name in BEST_FIRST]
-        axis.stackplot(t / per, shares, step="post", colors=[CATEGORY_COLORS[name] for name in BEST_FIRST], lw=0)
-        time_axis(axis, t[-1] / per, unit)
+        axis.stackplot(t / per, shares, step="post", colors=[style.CATEGORY_COLORS[name] for name in BEST_FIRST], lw=0)
+        style.time_axis(axis, t[-1] / per, unit)
         axis.set_ylim(0, 100)
-        axis.set_title(f"{arm_title(arm)}, n = {len(status)}", fontsize=10)
+        axis.set_title(f"{style.arm_title(arm)}, n = {len(status)}", fontsize=10)
         if not len(status):
-            say_empty(axis, "no patients")
-    outer_labels(axes, time_label(unit), "Patients (%)")
+            style.say_empty(axis, "no patients")
+    style.outer_labels(axes, style.time_label(unit), "Patients (%)")
     seen = {name for status in named.values() for name in status.ravel()}
-    handles = category_handles(seen, {"NE": "NE: not evaluable or not followed"})
-    return finish(figure, "Response held over time", handles, ax=ax)
+    handles = style.category_handles(seen, {"NE": "NE: not evaluable or not followed"})
+    return style.finish(figure, "Response held over time", handles, ax=ax)

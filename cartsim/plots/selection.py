@@ -8,19 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cartsim.errors import InputError
+from cartsim.plots import style
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.style import (
-    COLORS,
-    FAINT,
-    area,
-    finish,
-    label_with_unit,
-    line,
-    outer_labels,
-    panels,
-    quantity_title,
-    say_empty,
-)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,12 +54,12 @@ class SelectionPictures(Pictures):
         if not shown:
             raise InputError("distributions: no quantity is named; name at least one")
         kept = candidates["kept"].to_numpy(bool)
-        figure, axes = panels(len(shown), ax=ax, width=3.1, height=2.5)
+        figure, axes = style.panels(len(shown), ax=ax, width=3.1, height=2.5)
         for axis, name in zip(axes, shown, strict=True):
             values = candidates[name].to_numpy(float)
             known = np.isfinite(values)
             if not known.any():
-                say_empty(axis)
+                style.say_empty(axis)
                 continue
             low, high = np.percentile(values[known], [1, 99])
             ends = values[known].min(), values[known].max()
@@ -78,19 +67,19 @@ class SelectionPictures(Pictures):
             bins = (np.geomspace if log else np.linspace)(*ends, BINS + 1).tolist()
             if log:
                 axis.set_xscale("log")
-            axis.hist(values[known], bins=bins, color=FAINT, alpha=0.4, lw=0)
-            axis.hist(values[known & kept], bins=bins, histtype="step", color=COLORS[0], lw=1.6)
+            axis.hist(values[known], bins=bins, color=style.FAINT, alpha=0.4, lw=0)
+            axis.hist(values[known & kept], bins=bins, histtype="step", color=style.COLORS[0], lw=1.6)
             for end in found.constraints.get(name, ()):
                 if end is not None:
-                    axis.axvline(end, color=COLORS[1], lw=1, ls="--")
-        outer_labels(axes, "", "Patients")
-        labels = {name: label_with_unit(name, parameters[name].unit) for name in varied}
+                    axis.axvline(end, color=style.COLORS[1], lw=1, ls="--")
+        style.outer_labels(axes, "", "Patients")
+        labels = {name: style.label_with_unit(name, parameters[name].unit) for name in varied}
         for axis, name in zip(axes, shown, strict=True):
-            axis.set_xlabel(quantity_title(name, labels), fontsize=9)
+            axis.set_xlabel(style.quantity_title(name, labels), fontsize=9)
         handles = [
-            area(f"candidates, n = {len(kept):,}", color=FAINT, alpha=0.4, lw=0),
-            line(f"chosen, n = {kept.sum():,}", color=COLORS[0], lw=1.6),
+            style.area(f"candidates, n = {len(kept):,}", color=style.FAINT, alpha=0.4, lw=0),
+            style.line(f"chosen, n = {kept.sum():,}", color=style.COLORS[0], lw=1.6),
         ]
         if found.constraints:
-            handles.append(line("range required", color=COLORS[1], lw=1, ls="--"))
-        return finish(figure, "Plausible patients among the candidates", handles, ax=ax)
+            handles.append(style.line("range required", color=style.COLORS[1], lw=1, ls="--"))
+        return style.finish(figure, "Plausible patients among the candidates", handles, ax=ax)

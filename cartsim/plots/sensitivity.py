@@ -10,22 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError
+from cartsim.plots import style
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.style import (
-    FAINT,
-    INK,
-    area,
-    clean,
-    finish,
-    grid,
-    label_with_unit,
-    line,
-    need,
-    panels,
-    reach,
-    say_empty,
-    times_called,
-)
 from cartsim.sensitivity.phases import phases as phases_of
 
 if TYPE_CHECKING:
@@ -64,20 +50,20 @@ def tornado(table: pd.DataFrame, *, endpoint: str, log: bool = False, note: str 
     """
     _need(table, "tornado", ("parameter", "low", "high", "at_low", "at_high", "typical"))
     rows = np.arange(len(table))[::-1]
-    figure, (axis,) = panels(1, ax=ax, width=7.4, height=0.36 * len(table), extra=1.7)
+    figure, (axis,) = style.panels(1, ax=ax, width=7.4, height=0.36 * len(table), extra=1.7)
     typical = float(table["typical"].iloc[0])
     for row, low, high in zip(rows, table["at_low"], table["at_high"], strict=True):
         # The shorter bar on top: both ends may lie on one side.
         for value, color in sorted(((low, LOW), (high, HIGH)), key=lambda bar: -abs(bar[0] - typical)):
             axis.barh(row, value - typical, left=typical, height=0.62, color=color)
-    axis.axvline(typical, color=INK, lw=0.9)
+    axis.axvline(typical, color=style.INK, lw=0.9)
     if log:
         axis.set_xscale("log")
     labels = [f"{row.parameter}  ({_short(row.low)} to {_short(row.high)})" for row in table.itertuples()]
     _name_rows(axis, rows, labels)
     axis.set_xlabel(endpoint)
-    handles = [area("at the low end of the range", color=LOW), area("at the high end", color=HIGH)]
-    return finish(figure, f"One parameter at a time: {endpoint.split(' (')[0]}", handles, note=note, ax=ax)
+    handles = [style.area("at the low end of the range", color=LOW), style.area("at the high end", color=HIGH)]
+    return style.finish(figure, f"One parameter at a time: {endpoint.split(' (')[0]}", handles, note=note, ax=ax)
 
 
 def index_bars(table: pd.DataFrame, *, endpoint: str, note: str = "", ax: Axes | None = None) -> Figure:
@@ -95,19 +81,19 @@ def index_bars(table: pd.DataFrame, *, endpoint: str, note: str = "", ax: Axes |
     _need(table, "index_bars", ("parameter", "first", "first_low", "total", "total_high"), without="time")
     table = table.sort_values("total", ascending=False, kind="stable")
     rows = np.arange(len(table))[::-1].astype(float)
-    figure, (axis,) = panels(1, ax=ax, width=7.4, height=0.4 * len(table), extra=1.7)
+    figure, (axis,) = style.panels(1, ax=ax, width=7.4, height=0.4 * len(table), extra=1.7)
     limited = bool(np.isfinite(table[["first_high", "total_high"]]).all(axis=None))
     for order, shift, color in (("first", 0.18, HIGH), ("total", -0.18, LOW)):
         value = table[order].to_numpy()
         half = table[f"{order}_high"].to_numpy() - value
         axis.barh(rows + shift, value, height=0.34, color=color)
         if np.isfinite(half).all():
-            axis.errorbar(value, rows + shift, xerr=half, fmt="none", ecolor=FAINT, elinewidth=1.2, capsize=2)
-    axis.axvline(0, color=INK, lw=0.9)
+            axis.errorbar(value, rows + shift, xerr=half, fmt="none", ecolor=style.FAINT, elinewidth=1.2, capsize=2)
+    axis.axvline(0, color=style.INK, lw=0.9)
     _name_rows(axis, rows, table["parameter"])
     axis.set_xlabel(f"Share of the variance{' (whiskers: limits)' if limited else ''}")
-    handles = [area("first order: alone", color=HIGH), area("total: with interactions", color=LOW)]
-    return finish(figure, f"Sensitivity indices: {endpoint.split(' (')[0]}", handles, note=note, ax=ax)
+    handles = [style.area("first order: alone", color=HIGH), style.area("total: with interactions", color=LOW)]
+    return style.finish(figure, f"Sensitivity indices: {endpoint.split(' (')[0]}", handles, note=note, ax=ax)
 
 
 def elasticity_map(
@@ -152,7 +138,7 @@ def elasticity_map(
     edges = np.arange(len(times) + 1)
     sizes = np.abs(values[np.isfinite(values)])
     top = float(np.quantile(sizes, 0.98)) if sizes.any() else 1.0
-    figure, (axis,) = panels(1, ax=ax, width=9.6, height=0.34 * len(wide), extra=1.9)
+    figure, (axis,) = style.panels(1, ax=ax, width=9.6, height=0.34 * len(wide), extra=1.9)
     axis.spines[["top", "right"]].set_visible(True)
     mesh = axis.pcolormesh(edges, np.arange(len(wide) + 1), values, cmap="RdBu_r", vmin=-top, vmax=top, rasterized=True)
     axis.set_facecolor("#DDDDDD")
@@ -166,14 +152,14 @@ def elasticity_map(
         inside = np.flatnonzero((times >= start) & (times <= end))
         if inside.size == 0:
             continue
-        axis.text((inside[0] + inside[-1] + 1) / 2, -0.15, name, ha="center", va="bottom", fontsize=9, color=INK)
+        axis.text((inside[0] + inside[-1] + 1) / 2, -0.15, name, ha="center", va="bottom", fontsize=9, color=style.INK)
         if inside[0] > 0:
-            axis.axvline(inside[0], color=INK, lw=1)
+            axis.axvline(inside[0], color=style.INK, lw=1)
     bar = figure.colorbar(mesh, ax=axis, pad=0.01, extend="both" if (sizes > top).any() else "neither")
     change = f"Change of {endpoint}\nfor 10 % more" if slopes else "% change of the output\nfor 1 % more"
     bar.set_label(f"{change} of the parameter", fontsize=9)
     kind = "sensitivities" if slopes else "elasticities"
-    return finish(figure, f"Local {kind} along time: {endpoint.split(' (')[0]}", note=note, ax=ax)
+    return style.finish(figure, f"Local {kind} along time: {endpoint.split(' (')[0]}", note=note, ax=ax)
 
 
 def elasticity_bars(table: pd.DataFrame, *, endpoint: str, ax: Axes | None = None) -> Figure:
@@ -189,44 +175,12 @@ def elasticity_bars(table: pd.DataFrame, *, endpoint: str, ax: Axes | None = Non
     _need(table, "elasticity_bars", ("parameter", "elasticity"), without="time")
     table = table.sort_values("elasticity", key=np.abs, ascending=False, kind="stable")
     rows = np.arange(len(table))[::-1]
-    figure, (axis,) = panels(1, ax=ax, width=7.4, height=0.36 * len(table), extra=1.5)
+    figure, (axis,) = style.panels(1, ax=ax, width=7.4, height=0.36 * len(table), extra=1.5)
     axis.barh(rows, table["elasticity"], height=0.62, color=np.where(table["elasticity"] < 0, LOW, HIGH))
-    axis.axvline(0, color=INK, lw=0.9)
+    axis.axvline(0, color=style.INK, lw=0.9)
     _name_rows(axis, rows, table["parameter"])
     axis.set_xlabel(f"% change of {endpoint.split(' (')[0]} for 1 % more of the parameter")
-    return finish(figure, f"Local elasticities: {endpoint.split(' (')[0]}", ax=ax)
-
-
-def rank_correlations(table: pd.DataFrame, *, endpoint: str, note: str = "", ax: Axes | None = None) -> Figure:
-    """Partial rank correlations with their limits, the strongest at the top.
-
-    Parameters
-    ----------
-    table
-        A row a parameter: ``summary`` of `cartsim.prcc`.
-    endpoint
-        Its name with unit.
-    note
-        What the reader must know.
-    ax
-        Axes to draw in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For a table that is another.
-    """
-    _need(table, "rank_correlations", ("parameter", "prcc", "low", "high"))
-    rows = np.arange(len(table))[::-1]
-    figure, (axis,) = panels(1, ax=ax, width=7.4, height=0.36 * len(table), extra=1.7)
-    axis.barh(rows, table["prcc"], height=0.62, color=np.where(table["prcc"] < 0, LOW, HIGH))
-    limits = reach(table["prcc"], table["low"], table["high"])
-    axis.errorbar(table["prcc"], rows, xerr=limits, fmt="none", ecolor=FAINT, elinewidth=1.2, capsize=2)
-    axis.axvline(0, color=INK, lw=0.9)
-    _name_rows(axis, rows, table["parameter"])
-    axis.set_xlim(-1.03, 1.03)
-    axis.set_xlabel("Partial rank correlation (whiskers: limits)")
-    return finish(figure, f"Rises or falls with the parameter: {endpoint.split(' (')[0]}", note=note, ax=ax)
+    return style.finish(figure, f"Local elasticities: {endpoint.split(' (')[0]}", ax=ax)
 
 
 def indices_over_time(
@@ -275,7 +229,7 @@ def indices_over_time(
     top = max(1.0, *(float(table[order].max()) for order in ("first", "total")))
     for column, (start, end) in enumerate(phases.values()):
         inside = (t >= start) & (t <= end)
-        axes[0][column].plot(t[inside], y[inside], color=INK, lw=1.8)
+        axes[0][column].plot(t[inside], y[inside], color=style.INK, lw=1.8)
         if (y > 0).all():
             axes[0][column].set_yscale("log")
         if (y > 0).all() and limits.size:
@@ -284,11 +238,11 @@ def indices_over_time(
         for row, order in enumerate(("first", "total"), start=1):
             axis = axes[row][column]
             for name, own in part.groupby("parameter", sort=False):
-                color, style, width = styles[str(name)]
+                color, pen, width = styles[str(name)]
                 days = own["time"].to_numpy()
                 axis.fill_between(days, own[f"{order}_low"], own[f"{order}_high"], color=color, alpha=0.16, lw=0)
-                axis.plot(days, own[order], color=color, ls=style, lw=width, marker="." if len(days) < 5 else None)
-            axis.axhline(0, color=FAINT, lw=0.7)
+                axis.plot(days, own[order], color=color, ls=pen, lw=width, marker="." if len(days) < 5 else None)
+            axis.axhline(0, color=style.FAINT, lw=0.7)
             axis.set_ylim(-0.04, 1.04 * top)
         for axis in (axes[0][column], axes[1][column], axes[2][column]):
             axis.set_xlim(start, end)
@@ -297,7 +251,7 @@ def indices_over_time(
     axes[0][0].set_ylabel(f"{whose}\n{endpoint}")
     axes[1][0].set_ylabel("First order index\n(share of variance, alone)")
     axes[2][0].set_ylabel("Total order index\n(with interactions)")
-    return finish(figure, f"Sensitivity along time: {endpoint.split(' (')[0]}", _named(styles), note=note)
+    return style.finish(figure, f"Sensitivity along time: {endpoint.split(' (')[0]}", _named(styles), note=note)
 
 
 def convergence(table: pd.DataFrame, *, endpoint: str, named: Sequence[str] = (), note: str = "") -> Figure:
@@ -317,13 +271,13 @@ def convergence(table: pd.DataFrame, *, endpoint: str, named: Sequence[str] = ()
     sizes = np.unique(table["n"])
     figure = Figure(figsize=(9.6, 4.6), layout="constrained")
     for axis, order, title in zip(
-        grid(figure, 2, sharey=True), ("first", "total"), ("First order", "Total order"), strict=True
+        style.grid(figure, 2, sharey=True), ("first", "total"), ("First order", "Total order"), strict=True
     ):
-        axis.axhline(0, color=FAINT, lw=0.7)
+        axis.axhline(0, color=style.FAINT, lw=0.7)
         for name, own in table.groupby("parameter", sort=False):
-            color, style, width = styles[str(name)]
+            color, pen, width = styles[str(name)]
             axis.fill_between(own["n"], own[f"{order}_low"], own[f"{order}_high"], color=color, alpha=0.14, lw=0)
-            axis.plot(own["n"], own[order], color=color, ls=style, lw=width, marker="o", ms=3)
+            axis.plot(own["n"], own[order], color=color, ls=pen, lw=width, marker="o", ms=3)
         axis.set_xscale("log", base=2)
         axis.set_xticks(sizes, [f"{n:,}" for n in sizes], fontsize=9, rotation=45)
         axis.minorticks_off()
@@ -332,7 +286,7 @@ def convergence(table: pd.DataFrame, *, endpoint: str, named: Sequence[str] = ()
     low, high = table[["first_low", "total_low"]].min().min(), table[["first_high", "total_high"]].max().max()
     figure.axes[0].set_ylim(max(-0.4, low - 0.02), min(1.4, high + 0.02))
     figure.axes[0].set_ylabel("Share of the variance\n(bands: limits)")
-    return finish(figure, f"Convergence of Sobol indices: {endpoint.split(' (')[0]}", _named(styles), note=note)
+    return style.finish(figure, f"Convergence of Sobol indices: {endpoint.split(' (')[0]}", _named(styles), note=note)
 
 
 def responders(table: pd.DataFrame, *, response: str, n: tuple[int, int], auc: float, note: str = "") -> Figure:
@@ -354,7 +308,7 @@ def responders(table: pd.DataFrame, *, response: str, n: tuple[int, int], auc: f
     _need(table, "responders", ("parameter", "ks", "p_holm", "odds_ratio", "odds_low", "odds_high"))
     rows = np.arange(len(table))[::-1]
     figure = Figure(figsize=(9.2, 2.0 + 0.36 * len(table)), layout="constrained")
-    apart, odds = grid(figure, 2, sharey=True)
+    apart, odds = style.grid(figure, 2, sharey=True)
     clear = table["p_holm"].to_numpy() < 0.05
     apart.barh(rows, table["ks"], height=0.6, color=np.where(clear, HIGH, "#C9C9C9"))
     apart.set_xlim(0, max(1e-9, 1.08 * table["ks"].max()))
@@ -362,29 +316,48 @@ def responders(table: pd.DataFrame, *, response: str, n: tuple[int, int], auc: f
     apart.set_xlabel("Kolmogorov-Smirnov distance\n(gray: adjusted p of 0.05 or more)")
     if np.isfinite(table["odds_ratio"]).all():
         ratio = table["odds_ratio"].to_numpy()
-        limits = reach(ratio, table["odds_low"], table["odds_high"])
+        limits = style.reach(ratio, table["odds_low"], table["odds_high"])
         odds.errorbar(ratio, rows, xerr=limits, fmt="o", color=HIGH, ms=5, capsize=3, lw=1.2)
-        odds.axvline(1, color=FAINT, lw=0.9)
+        odds.axvline(1, color=style.FAINT, lw=0.9)
         odds.set_xscale("log")
         odds.set_xlabel("Odds ratio of response for one SD,\nothers held (95 % limits)")
         odds.set_title(f"Logistic regression, area under the ROC curve {auc:.3f}", fontsize=10)
     else:
-        say_empty(odds, "no finite odds ratios")
+        style.say_empty(odds, "no finite odds ratios")
         odds.set_xticks([])
     for axis in (apart, odds):
         axis.tick_params(axis="y", length=0)
-    return finish(figure, f"{response}: {n[0]:,} against {n[1]:,} others", note=note)
+    return style.finish(figure, f"{response}: {n[0]:,} against {n[1]:,} others", note=note)
 
 
-class IndicesPictures(Pictures):
-    """Pictures of Sobol or eFAST indices."""
+class _FunctionPictures(Pictures):
+    """Pictures of what is known of a function: one number, or a curve, which has a picture of its own."""
 
-    _result: Indices
+    _result: Any
+    _of_curve: str
 
     @property
     def usual(self) -> str:  # type: ignore[override]
-        """Bars of one number, the course along time of a curve."""
-        return "bars" if self._result.function.times is None else "over_time"
+        return "bars" if self._result.function.times is None else self._of_curve
+
+    def _times(self) -> NDArray[np.float64]:
+        """Those of the curve."""
+        function: Function = self._result.function
+        if function.times is None:
+            raise InputError(f"{function.name} is one number, which has no course along time; draw bars")
+        return function.times
+
+    def _refuse_curve(self) -> None:
+        function: Function = self._result.function
+        if function.times is not None:
+            raise InputError(f"{function.name} is a curve; draw {self._of_curve}")
+
+
+class IndicesPictures(_FunctionPictures):
+    """Pictures of Sobol or eFAST indices."""
+
+    _result: Indices
+    _of_curve = "over_time"
 
     def bars(self, *, note: str | None = None, ax: Axes | None = None) -> Figure:
         """First and total order indices with their limits, the most important parameter at the top.
@@ -399,8 +372,7 @@ class IndicesPictures(Pictures):
         InputError
             For a curve; see `over_time`.
         """
-        if self._result.function.times is not None:
-            raise InputError(f"{self._result.function.name} is a curve; draw over_time")
+        self._refuse_curve()
         note = _how(self._result) if note is None else note
         return index_bars(self._result.table, endpoint=_endpoint(self._result.function), note=note, ax=ax)
 
@@ -428,16 +400,13 @@ class IndicesPictures(Pictures):
         InputError
             For an endpoint that is one number; see `bars`.
         """
-        found = self._result
-        function = found.function
-        if function.times is None:
-            raise InputError(f"{function.name} is one number, which has no course along time; draw bars")
+        found, function, times = self._result, self._result.function, self._times()
         curve, whose = _typical_curve(found)
         if phases is None:
             phases = _phases(function, curve)
         return indices_over_time(
             found.table,
-            function.times,
+            times,
             curve,
             phases,
             endpoint=_endpoint(function),
@@ -488,24 +457,29 @@ class RankPictures(Pictures):
             Axes to draw in.
         """
         found = self._result
-        said = (
-            f"Latin hypercube of {len(found.samples):,} runs. {100 * found.made_by['level']:g} % limits by Fisher's z."
-        )
+        limited = f"{100 * found.made_by['level']:g} % limits by Fisher's z."
+        said = f"Latin hypercube of {len(found.samples):,} runs. {limited}"
         if found.function.times is not None:
             said += " Each parameter at the time at which it is strongest."
-        endpoint = _endpoint(found.function)
-        return rank_correlations(found.summary, endpoint=endpoint, note=said if note is None else note, ax=ax)
+        table = found.summary
+        rows = np.arange(len(table))[::-1]
+        figure, (axis,) = style.panels(1, ax=ax, width=7.4, height=0.36 * len(table), extra=1.7)
+        axis.barh(rows, table["prcc"], height=0.62, color=np.where(table["prcc"] < 0, LOW, HIGH))
+        limits = style.reach(table["prcc"], table["low"], table["high"])
+        axis.errorbar(table["prcc"], rows, xerr=limits, fmt="none", ecolor=style.FAINT, elinewidth=1.2, capsize=2)
+        axis.axvline(0, color=style.INK, lw=0.9)
+        _name_rows(axis, rows, table["parameter"])
+        axis.set_xlim(-1.03, 1.03)
+        axis.set_xlabel("Partial rank correlation (whiskers: limits)")
+        title = f"Rises or falls with the parameter: {found.function.name}"
+        return style.finish(figure, title, note=said if note is None else note, ax=ax)
 
 
-class ElasticitiesPictures(Pictures):
+class ElasticitiesPictures(_FunctionPictures):
     """Pictures of local sensitivities."""
 
     _result: Elasticities
-
-    @property
-    def usual(self) -> str:  # type: ignore[override]
-        """Bars of one number, a map of a curve."""
-        return "bars" if self._result.function.times is None else "map"
+    _of_curve = "map"
 
     def bars(self, *, ax: Axes | None = None) -> Figure:
         """Elasticities of one number, the largest at the top.
@@ -515,8 +489,7 @@ class ElasticitiesPictures(Pictures):
         InputError
             For a curve; see `map`.
         """
-        if self._result.function.times is not None:
-            raise InputError(f"{self._result.function.name} is a curve; draw map")
+        self._refuse_curve()
         return elasticity_bars(self._result.frame, endpoint=_endpoint(self._result.function), ax=ax)
 
     def map(
@@ -543,9 +516,8 @@ class ElasticitiesPictures(Pictures):
         InputError
             For an endpoint that is one number; see `bars`.
         """
+        self._times()
         found = self._result
-        if found.function.times is None:
-            raise InputError(f"{found.function.name} is one number, which has no course along time; draw bars")
         slopes = found.function.scale == "linear" if slopes is None else slopes
         endpoint, unit = _endpoint(found.function), _unit(found.function)
         return elasticity_map(found.frame, endpoint=endpoint, unit=unit, slopes=slopes, phases=phases, note=note, ax=ax)
@@ -609,7 +581,7 @@ def _how(found: Indices) -> str:
 
 
 def _endpoint(function: Function) -> str:
-    return label_with_unit(function.name, function.unit)
+    return style.label_with_unit(function.name, function.unit)
 
 
 def _typical_curve(found: Indices) -> tuple[NDArray[np.float64], str]:
@@ -638,7 +610,7 @@ def _phase_grid(names: Sequence[str]) -> tuple[Figure, list[list[Axes]]]:
     figure = Figure(figsize=(max(3.5 * len(names) + 0.6, 6.4), 8.4), layout="constrained")
     axes = figure.subplots(3, len(names), sharey="row", squeeze=False, height_ratios=(0.8, 1, 1))
     for axis in axes.ravel():
-        clean(axis)
+        style.clean(axis)
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(name.capitalize(), fontsize=11)
     return figure, [list(row) for row in axes]
@@ -652,7 +624,7 @@ def _styles(table: pd.DataFrame, named: Sequence[str]) -> dict[str, tuple[str, s
             raise InputError(f"{name} is not among the parameters {', '.join(highest.index)}")
     large = highest[(highest >= SMALL) & ~highest.index.isin(named)].sort_values(ascending=False)
     chosen = [*named, *large.index][: len(COLORS)]
-    styles = {name: (FAINT, "-", 0.8) for name in highest.index}
+    styles = {name: (style.FAINT, "-", 0.8) for name in highest.index}
     for k, name in enumerate(name for name in highest.index if name in chosen):
         styles[name] = (COLORS[k], STYLES[k], 1.8)
     return styles
@@ -660,16 +632,16 @@ def _styles(table: pd.DataFrame, named: Sequence[str]) -> dict[str, tuple[str, s
 
 def _named(styles: Mapping[str, tuple[str, str, float]]) -> list[Any]:
     """Legend entries of `_styles`: the colored ones, and the gray ones in one."""
-    colored = {name: style for name, style in styles.items() if style[0] != FAINT}
-    handles = [line(name, color=color, ls=dash, lw=2) for name, (color, dash, _) in colored.items()]
+    colored = {name: pen for name, pen in styles.items() if pen[0] != style.FAINT}
+    handles = [style.line(name, color=color, ls=dash, lw=2) for name, (color, dash, _) in colored.items()]
     gray = [name for name in styles if name not in colored]
     if gray:
-        handles.append(line(f"others: {', '.join(gray)}", color=FAINT, lw=1))
+        handles.append(style.line(f"others: {', '.join(gray)}", color=style.FAINT, lw=1))
     return handles
 
 
 def _unit(function: Function) -> str:
-    return "days" if function.model is None else times_called(function.model.time)
+    return "days" if function.model is None else style.times_called(function.model.time)
 
 
 def _short(x: float) -> str:
@@ -681,6 +653,6 @@ def _even(count: int, most: int) -> NDArray[np.int64]:
 
 
 def _need(table: pd.DataFrame, what: str, columns: Sequence[str], without: str = "") -> None:
-    need(what, table, columns)
+    style.need(what, table, columns)
     if without and without in table:
         raise InputError(f"{what}: this result is along time; see indices_over_time")

@@ -9,27 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.errors import InputError
+from cartsim.plots import style
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.style import (
-    COLORS,
-    LEVELS,
-    arm_colors,
-    arm_dashes,
-    arm_title,
-    band_handles,
-    count,
-    draw_bands,
-    finish,
-    label_below,
-    label_with_unit,
-    line,
-    matrices,
-    panels,
-    percentiles,
-    time_axis,
-    time_unit,
-    times_called,
-)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,36 +50,36 @@ class SimulationPictures(Pictures):
         """
         run, days = self._result, self._result.model.time == "day"
         names = [outputs] if isinstance(outputs, str) else list(run.keys() if outputs is None else outputs)
-        t, values = matrices("over_time", run.times, {name: run[name] for name in names})
+        t, values = style.matrices("over_time", run.times, {name: run[name] for name in names})
         members = _members(run, by)
-        per, shown = time_unit(t[-1]) if days else (1.0, times_called(run.model.time))
+        per, shown = style.time_unit(t[-1]) if days else (1.0, style.times_called(run.model.time))
         root = shown == "months"
-        colors = dict.fromkeys(members, COLORS[0]) if len(members) == 1 else arm_colors(members)
-        dashes = arm_dashes(members)
-        figure, axes = panels(len(values), ax=ax, width=3.9, height=2.9, columns=3, sharex=True)
+        colors = dict.fromkeys(members, style.COLORS[0]) if len(members) == 1 else style.arm_colors(members)
+        dashes = style.arm_dashes(members)
+        figure, axes = style.panels(len(values), ax=ax, width=3.9, height=2.9, columns=3, sharex=True)
         for axis, (output, rows) in zip(axes, values.items(), strict=True):
             drawn = []
             for name, own in members.items():
-                band = percentiles(rows[own], LEVELS)
+                band = style.percentiles(rows[own], style.LEVELS)
                 if len(members) == 1 and len(own) > 1:
-                    draw_bands(axis, t / per, band, COLORS[0])
+                    style.draw_bands(axis, t / per, band, style.COLORS[0])
                 else:
                     band = band[2:3]
                     axis.plot(t / per, band[0], color=colors[name], ls=dashes[name], lw=1.6)
                 drawn.append(band.ravel())
             _value_axis(axis, np.concatenate(drawn))
             if days:
-                time_axis(axis, t[-1] / per, shown, root=root)
+                style.time_axis(axis, t[-1] / per, shown, root=root)
             else:
                 axis.set_xlim(0, t[-1] or 1.0)
-            axis.set_ylabel(label_with_unit(output, (run.model.outputs | run.model.states)[output].unit))
-        label_below(axes, f"Time ({shown}{', square-root scale' if root else ''})")
-        handles = band_handles() if len(members) == 1 and len(run) > 1 else []
+            axis.set_ylabel(style.label_with_unit(output, (run.model.outputs | run.model.states)[output].unit))
+        style.label_below(axes, f"Time ({shown}{', square-root scale' if root else ''})")
+        handles = style.band_handles() if len(members) == 1 and len(run) > 1 else []
         for name, own in members.items() if len(members) > 1 else ():
-            n = "" if len(own) == 1 else f", {count(values[names[0]][own])}"
-            handles.append(line(f"{arm_title(name)}{n}", color=colors[name], ls=dashes[name], lw=1.6))
+            n = "" if len(own) == 1 else f", {style.count(values[names[0]][own])}"
+            handles.append(style.line(f"{style.arm_title(name)}{n}", color=colors[name], ls=dashes[name], lw=1.6))
         who = "typical patient" if len(run) == 1 else f"{len(run):,} patients"
-        return finish(figure, f"{run.model.name}: {who}", handles, ax=ax)
+        return style.finish(figure, f"{run.model.name}: {who}", handles, ax=ax)
 
 
 def _members(run: Simulation, by: str | None) -> dict[str, NDArray[np.int64]]:
@@ -110,7 +91,7 @@ def _members(run: Simulation, by: str | None) -> dict[str, NDArray[np.int64]]:
     elif 1 < len(run) <= FEW:
         doses = run.given["dose"].nunique() > 1
         rows = run.patients.itertuples()
-        groups = [f"id {row.id}, {arm_title(f'{row.dose:g}')}" if doses else f"id {row.id}" for row in rows]
+        groups = [f"id {row.id}, {style.arm_title(f'{row.dose:g}')}" if doses else f"id {row.id}" for row in rows]
     else:
         return {"": np.arange(len(run))}
     names = list(dict.fromkeys(groups))

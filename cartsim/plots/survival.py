@@ -9,20 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError
-from cartsim.plots.style import (
-    CATEGORY_COLORS,
-    FAINT,
-    INK,
-    RESPONDERS,
-    arm_colors,
-    arm_dashes,
-    arm_title,
-    by_arm,
-    clean,
-    finish,
-    panels,
-    time_axis,
-)
+from cartsim.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +17,9 @@ if TYPE_CHECKING:
 
     from cartsim.endpoints.survival import KaplanMeier
 
-LEVEL_COLORS = {"below PR": CATEGORY_COLORS["PD"]} | {name: CATEGORY_COLORS[name] for name in RESPONDERS}
+LEVEL_COLORS = {"below PR": style.CATEGORY_COLORS["PD"]} | {
+    name: style.CATEGORY_COLORS[name] for name in style.RESPONDERS
+}
 
 
 def kaplan_meier(
@@ -64,8 +53,8 @@ def kaplan_meier(
     if not curves:
         raise InputError("kaplan_meier: no curves are given; give at least one arm")
     named = {str(arm): curve for arm, curve in curves.items()}
-    colors = LEVEL_COLORS if set(named) <= set(LEVEL_COLORS) else arm_colors(named)
-    dashes = arm_dashes(named)
+    colors = LEVEL_COLORS if set(named) <= set(LEVEL_COLORS) else style.arm_colors(named)
+    dashes = style.arm_dashes(named)
     end = last if last is not None else max(float(curve.times[-1]) for curve in named.values()) or 1.0
     figure, axis, risk = above_numbers(len(named), 5.0, 4.6, ax=ax)
     for arm, curve in named.items():
@@ -73,11 +62,11 @@ def kaplan_meier(
         low, high = (_to_the_end(limit) for limit in (curve.low, curve.high))
         axis.fill_between(curve.times, low, high, step="post", color=color, alpha=0.12, lw=0)
         median = f"{curve.median:.1f}".replace(", ", "–")
-        label = f"{arm_title(arm)}: {median}, {curve.events}/{curve.n}"
+        label = f"{style.arm_title(arm)}: {median}, {curve.events}/{curve.n}"
         axis.step(curve.times, curve.survival, where="post", color=color, ls=dashes[arm], lw=1.8, label=label)
         marked = curve.n_censored > 0
         axis.plot(curve.times[marked], curve.survival[marked], ls="", marker="|", ms=7, mew=1.2, color=color)
-    axis.axhline(0.5, color=FAINT, lw=0.8, ls=":")
+    axis.axhline(0.5, color=style.FAINT, lw=0.8, ls=":")
     axis.set_ylim(0, 1.02)
     survival_axes(axis, scale or what, since, unit)
     level = next(iter(named.values())).level
@@ -85,12 +74,12 @@ def kaplan_meier(
     title = f"Median in {unit} ({100 * level:g} % limits), events/n" + ("\nNE: not estimable" if unknown else "")
     size = 9 if ax is None else 8
     axis.legend(title=title, title_fontsize=size, fontsize=size, frameon=False, alignment="left", loc="best")
-    time_axis(axis, end, unit)
+    style.time_axis(axis, end, unit)
     if risk is not None:
-        titled = {arm_title(arm): curve for arm, curve in named.items()}
+        titled = {style.arm_title(arm): curve for arm, curve in named.items()}
         numbers_at_risk(risk, axis.get_xticks(), titled, [colors[arm] for arm in named])
-    divided = by or (by_arm(named) if len(named) > 1 else "")
-    return finish(figure, f"{what} {divided}".rstrip(), ax=ax)
+    divided = by or (style.by_arm(named) if len(named) > 1 else "")
+    return style.finish(figure, f"{what} {divided}".rstrip(), ax=ax)
 
 
 def above_numbers(
@@ -100,12 +89,12 @@ def above_numbers(
     from matplotlib.figure import Figure
 
     if ax is not None:
-        figure, (axis,) = panels(1, ax=ax)
+        figure, (axis,) = style.panels(1, ax=ax)
         return figure, axis, None
     table = 0.35 + 0.19 * curves
     figure = Figure(figsize=(8.6, height + table), layout="constrained")
     axis, risk = figure.subplots(2, 1, sharex=True, height_ratios=(share, table))
-    clean(axis)
+    style.clean(axis)
     return figure, axis, risk
 
 
@@ -127,7 +116,7 @@ def numbers_at_risk(risk: Axes, ticks: ArrayLike, curves: Mapping[str, KaplanMei
     for label, color in zip(risk.get_yticklabels(), shades, strict=True):
         label.set_color(color)
     risk.set_ylim(len(curves) - 0.4, -0.6)
-    risk.set_title("Numbers at risk (censoring marks: |)", fontsize=9, loc="left", color=INK)
+    risk.set_title("Numbers at risk (censoring marks: |)", fontsize=9, loc="left", color=style.INK)
     risk.tick_params(length=0, labelbottom=False, pad=24)  # the first number is centered on 0
     risk.spines[:].set_visible(False)
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from cartsim.errors import InputError
 from cartsim.model.model import choices
+from cartsim.plots import style
 from cartsim.plots.exposure import exposure_quartiles
 from cartsim.plots.judged import JudgedPictures
 from cartsim.plots.kinetics import TRANSGENE, by_response, marker_change, transgene
 from cartsim.plots.patients import spider, swimmer, waterfall
 from cartsim.plots.residual import negative_over_time
 from cartsim.plots.response import response_bars, response_over_time
-from cartsim.plots.style import heading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +53,7 @@ class TrialPictures(JudgedPictures):
         self.responses("best", ax=axes[-2])
         self.survival(ax=axes[-1])
         n = len(self._result.patients)
-        heading(figure, f"Trial of {self._result.made_by.get('model', 'a model')}, {n:,} patients in all arms")
+        style.heading(figure, f"Trial of {self._result.made_by.get('model', 'a model')}, {n:,} patients in all arms")
         return figure
 
     def responses(

@@ -130,6 +130,22 @@ def test_a_regimen_against_itself_differs_in_nothing():
     assert table["difference"].tolist() == [1.0 if unit == "ratio" else 0.0 for unit in table["unit"]]
 
 
+def test_other_patients_in_each_arm_are_not_taken_for_the_same():
+    with pytest.raises(InputError, match="independent=True"):
+        compare(Trial(Population(MODEL), [150e6, 450e6], 5, independent=True))
+
+
+def test_a_comparison_is_repeated_in_other_patients_under_other_estimates(tmp_path):
+    trial = Trial(Population(MODEL, 5), common(450e6), 12)
+    found = compare(trial, reference="split", replicates=3, uncertainty=True)
+    assert found.replicates.times == 3 and found.replicates.arms == list(common(450e6))
+    pd.testing.assert_frame_equal(found.differences, compare(trial, reference="split").differences)
+    found.save(tmp_path)
+    pairs = pd.read_csv(tmp_path / "replicates_pairs.csv")
+    assert set(pairs["reference"]) == {"split"} and set(pairs["arm"]) == {*common(450e6)} - {"split"}
+    assert json.loads((tmp_path / "regimens.json").read_text())["replicates"]["uncertainty"] is True
+
+
 def test_cells_just_infused_are_not_measured(compared):
     """The third part of the split comes on day 2, a sampling day; 54,000 copies/ug would be seen that day."""
     assert 2.0 not in compared.outcome.protocol.visits.kinetics

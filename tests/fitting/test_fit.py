@@ -136,12 +136,76 @@ def test_a_search_without_an_end_is_said(toy, tmp_path, monkeypatch):
     assert " to " not in result.stdout
 
 
+def test_files_of_two_models_are_fitted_together(toy, tmp_path):
+    """Two decays with one rate, in models that call their states differently: analysis of covariance on logarithms."""
+    other = tmp_path / "other.toml"
+    other.write_text(
+        TOY.replace('"toy"', '"other"').replace("[outputs.twice]", "[outputs.thrice]").replace("2*y", "3*y")
+    )
+    rng, t = np.random.default_rng(3), np.arange(1.0, 13.0, 2.0)
+    logs = {"a": np.log(9.0) - 0.12 * t + 0.2 * rng.standard_normal(6), "b": np.log(60.0) - 0.12 * t[:4]}
+    logs["b"] += 0.1 * rng.standard_normal(4)
+    for (name, values), output in zip(logs.items(), ("y", "thrice"), strict=True):
+        table = pd.DataFrame({"id": 1, "time": t[: len(values)], "output": output, "value": np.exp(values)})
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    words = ("--estimate", "k,a.y0,b.y0", "--error", "lognormal:log=0.2", "--error", "b.thrice=lognormal:log=0.1",
+             "--starts", 1, "--profiles", "no", "--set", "b.idle=3")  # fmt: skip
+    data = tmp_path / "a.csv", f"{other}={tmp_path / 'b.csv'}"
+    result = _call(toy, data[1], *words, "--out", tmp_path / "out", data=data[0])
+    assert result.exit_code == 0, result.stderr
+    found = pd.read_csv(tmp_path / "out" / "estimates.csv").set_index("name")
+
+    design = np.zeros((10, 3))
+    design[:, 0] = -np.concatenate([t, t[:4]])
+    design[:6, 1] = design[6:, 2] = 1
+    weight = np.repeat([1 / 0.2, 1 / 0.1], [6, 4])
+    measured = np.concatenate([logs["a"], logs["b"] - np.log(3)])
+    expected = np.linalg.lstsq(design * weight[:, None], measured * weight, rcond=None)[0]
+    covariance = np.linalg.inv((design * weight[:, None] ** 2).T @ design)
+    assert found["estimate"]["k"] == pytest.approx(expected[0], rel=1e-4)
+    np.testing.assert_allclose(np.log(found["estimate"][["a.y0", "b.y0"]]), expected[1:], atol=1e-4)
+    assert found["se"]["k"] == pytest.approx(np.sqrt(covariance[0, 0]), rel=1e-3)
+    np.testing.assert_allclose(found["rse"][["a.y0", "b.y0"]], np.sqrt(np.diagonal(covariance))[1:], rtol=1e-3)
+    assert set(pd.read_csv(tmp_path / "out" / "predictions.csv")["data"]) == {"a", "b"}
+    assert set(pd.read_csv(tmp_path / "out" / "residuals.csv")["data"]) == {"a", "b"}
+    assert (tmp_path / "out" / "predictions.png").stat().st_size > 10_000
+    said = json.loads((tmp_path / "out" / "fit.json").read_text())["repeat"]
+    assert said.split()[:5] == ["cartsim", "fit", str(toy), str(data[0]), data[1]]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data.csv"], "data.csv: a data set is called data already; give the files different names"),
+        (["none=more.csv"], "model 'none'"),
+        (["more.csv", "--set", "mouse.idle=1"], "--set mouse.idle: there is no data set 'mouse'; "),
+        (["more.csv", "--set", "more.k=1"], "--set more.k: it is also to be estimated"),
+        (["more.csv", "--error", "more.z=additive"], "--error more.z: more has no observation of 'z'"),
+        (["more.csv", "--dose", "mouse=1e6"], "--dose mouse: there is no data set 'mouse'"),
+        (["more.csv", "--estimate", "k,mouse.y0"], "there is no data set 'mouse'"),
+        (["more.csv", "--prior", "table1"], "models differ in k; estimate it for each data set, as more.k"),
+    ],
+)  # fmt: skip
+def test_bad_options_of_several_files_are_one_line(toy, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    for name in ("data", "more"):
+        (tmp_path / f"{name}.csv").write_text("id,time,output,value\n1,1,y,9\n1,2,y,8\n")
+    (tmp_path / "other.toml").write_text(TOY.replace("rse = 0.2", "rse = 0.3"))
+    if words[-1] == "table1":
+        words = ["other.toml=more.csv", *words[1:]]
+    result = _call(toy, "--estimate", "k", *words, "--out", tmp_path / "out", data="data.csv")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--estimate", "q"], "estimate 'q': no model has this parameter"),
         (["--estimate", "k", "--error", "gamma"], "error model 'gamma'; choose from additive"),
-        (["--estimate", "k", "--error", "z=additive"], "--error z: "),
+        (["--estimate", "k", "--error", "z=additive"], "--error z: data has no observation of 'z'"),
         (["--estimate", "k", "--error", "additive:sd=1"], "no setting 'sd'; choose from add, prop, log, lloq"),
         (["--estimate", "k", "--prior", "none.csv"], "none.csv: there is no such file"),
         (["--estimate", "k", "--prior", "data.csv"], "no column name, estimate, rse; give the estimates.csv of a fit"),
@@ -153,7 +217,7 @@ def test_a_search_without_an_end_is_said(toy, tmp_path, monkeypatch):
         (["--estimate", "k", "--limits", "k=1:2"], "the start 0.1 is outside its limits 1 to 2"),
         (["--estimate", "k", "--linear", "y0"], "--linear y0: it is not estimated"),
         (["--estimate", "k", "--profiles", "some"], "--profiles some: choose from all, others, none, no"),
-        (["--estimate", "y0"], "y0 is estimated, and given as a column of toy"),
+        (["--estimate", "y0"], "y0 is estimated, and given as a column of data"),
         (["--estimate", "k", "--dose", "1e6"], "has no [dosing] section"),
     ],
 )  # fmt: skip

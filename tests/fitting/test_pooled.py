@@ -238,8 +238,10 @@ def test_data_sets_share_a_parameter(toy):
     assert rows["se"]["b2"] == pytest.approx(np.sqrt(covariance[0, 0]), rel=1e-3)
     assert found.model("two").parameters["y0"].value == rows["estimate"]["two.y0"]
     assert set(found.residuals()["data"]) == {"one", "two"}
+    both = [found.predict(data=name) for name in ("one", "two")]
+    pd.testing.assert_frame_equal(found.predict(), pd.concat(both, ignore_index=True))
     with pytest.raises(InputError, match="say which, one or two"):
-        found.predict()
+        found.model()
 
 
 def test_models_of_different_scale_share_what_they_have_in_common():

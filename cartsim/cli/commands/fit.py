@@ -1,16 +1,16 @@
-"""``cartsim fit``: parameters of a model estimated from a user's own observations."""
+"""``cartsim fit``: parameters of one or several models estimated from a user's own observations."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cartsim.cli.design import error_models, names, one_dose
+from cartsim.cli.design import names
 from cartsim.cli.grammar import parse_assignments
 from cartsim.cli.options import Dose, Errors, Estimate, Jobs, Name, Out, Pictures, Seed, Settings
 from cartsim.cli.output import interruptible, new_table, show_tables
@@ -22,9 +22,7 @@ from cartsim.model.model import choices
 from cartsim.tables import finite_number, read_table
 
 if TYPE_CHECKING:
-    from cartsim.fitting import ErrorModel, Estimated, Fit, Prior
-    from cartsim.model.reader import Model
-    from cartsim.observations import Observations
+    from cartsim.fitting import DataSet, Estimated, Fit, Prior
 
 PROFILES = ("all", "others", "none", "no")
 _FILES = ("estimates.csv", "correlation.csv", "starts.csv", "residuals.csv", "predictions.csv", "profiles.csv",
@@ -35,9 +33,11 @@ _TABLE1 = "table1"
 def fit(
     model: Name,
     data: Annotated[
-        Path,
+        list[str],
         typer.Argument(
-            help="CSV file: id, time, output, value; and where they differ between ids dose, variant, covariates."
+            metavar="[MODEL=]DATA...",
+            help="CSV files: id, time, output, value; and where they differ between ids dose, variant, covariates. "
+            "Behind MODEL= a file that another model describes.",
         ),
     ],
     estimate: Estimate,
@@ -75,24 +75,21 @@ def fit(
     Maximum likelihood on the pooled data of all ids, or maximum posterior with --prior. Errors are proportional
     unless --error says otherwise; --dose is for data without a column dose. Prints estimates, relative standard
     errors and limits; exits with 1, all files written, when the search did not converge.
+
+    Several files are fitted together: a parameter that their models share is one. What is of mouse.csv alone is
+    written mouse.NAME, as in --estimate KC50,mouse.Kg --set mouse.tau=40 --error mouse.tumor_volume=combined, and its
+    dose --dose mouse=5e6.
     """
-    from cartsim.fitting import DataSet, Problem, fit_problem
-    from cartsim.model.reader import load
-    from cartsim.observations import read_observations
+    from cartsim.cli.data_sets import data_sets, refuse_set_and_estimated
+    from cartsim.fitting import Problem, fit_problem
 
     if profiles not in PROFILES:
         raise InputError(f"--profiles {profiles}: choose from {', '.join(PROFILES)}")
-    chosen = load(model)
     wanted = _estimated(estimate or "", start or [], limits or [], linear)
     free = [each.name for each in wanted]
-    fixed = parse_assignments(set_ or [])
-    for name in fixed:
-        if name in free:
-            raise InputError(f"--set {name}: it is also to be estimated; leave out one of the two")
-    chosen = chosen.override(fixed)
-    observed = read_observations(data)
-    dataset = DataSet(chosen.name.replace(".", "_"), chosen, observed, _errors(error or [], observed), one_dose(dose))
-    problem = Problem([dataset], wanted, _priors(prior, chosen, free))
+    refuse_set_and_estimated(set_ or [], free)
+    sets = data_sets(data, model, set_ or [], dose, error or [])
+    problem = Problem(sets, wanted, _priors(prior, sets, free))
 
     def work() -> Fit:
         with warnings.catch_warnings():
@@ -142,30 +139,14 @@ def _limits(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _errors(texts: Sequence[str], observed: Observations) -> ErrorModel | dict[str, ErrorModel]:
-    """One error model for all outputs, or one for each."""
-    from cartsim.fitting import ErrorModel
-
-    own = error_models(texts)
-    general = own.pop("", ErrorModel())
-    if not own:
-        return general
-    for output in own:
-        if output not in observed.outputs:
-            raise InputError(
-                f"--error {output}: {observed.name} has no observation of it{choices(output, observed.outputs)}"
-            )
-    return {output: own.get(output, general) for output in observed.outputs}
-
-
-def _priors(prior: str | None, model: Model, names: Iterable[str]) -> dict[str, Prior]:
+def _priors(prior: str | None, sets: Sequence[DataSet], names: Sequence[str]) -> dict[str, Prior]:
     """Priors of those estimated parameters of which the source knows."""
-    from cartsim.fitting import Prior, table_priors
+    from cartsim.fitting import Prior
 
     if prior is None:
         return {}
     if prior == _TABLE1:
-        known = table_priors(model)
+        known = _of_models(sets, names)
     else:
         table = read_table(Path(prior))
         missing = [column for column in ("name", "estimate", "rse") if column not in table]
@@ -184,6 +165,21 @@ def _priors(prior: str | None, model: Model, names: Iterable[str]) -> dict[str, 
     if not used:
         raise InputError(f"--prior {prior}: it knows nothing of {', '.join(names)}; leave it out")
     return used
+
+
+def _of_models(sets: Sequence[DataSet], names: Sequence[str]) -> dict[str, Prior]:
+    """Priors from the model files, of NAME from all models that have one, which must agree."""
+    from cartsim.fitting import table_priors
+
+    found: dict[str, Prior] = {}
+    for data in sets:
+        for own, prior in table_priors(data.layout.model).items():
+            for name in (own, f"{data.name}.{own}"):
+                if name in names and found.setdefault(name, prior) != prior:
+                    raise InputError(
+                        f"--prior table1: models differ in {name}; estimate it for each data set, as {data.name}.{name}"
+                    )
+    return found
 
 
 # --- results --------------------------------------------------------------------------------------------

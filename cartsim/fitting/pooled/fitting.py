@@ -197,7 +197,8 @@ class Fit(Result):
     def predict(
         self, times: ArrayLike | None = None, *, data: str | None = None, draws: int = 200, seed: int = 1
     ) -> pd.DataFrame:
-        """Curves of a data set (of the only one by default) with limits from the uncertainty of the estimates.
+        """Curves of a data set (of all, one after the other, by default) with limits from the uncertainty of the
+        estimates.
 
         times: by default 200 from 0 to the last observation. A row for each condition, output and time: `condition`
         (a number), `ids` (of the subjects in it), `time`, `output`, `predicted`, `low`, `high` (percentiles of
@@ -207,6 +208,9 @@ class Fit(Result):
         """
         import pandas as pd
 
+        if data is None and len(self.problem.data) > 1:
+            every = [self.predict(times, data=each.name, draws=draws, seed=seed) for each in self.problem.data]
+            return pd.concat(every, ignore_index=True)
         chosen = self._data(data)
         layout, evaluator = chosen.layout, self._evaluator
         times = np.linspace(0, layout.times[-1], 200) if times is None else checked_times(times)

@@ -199,7 +199,7 @@ class Problem:
             values[data.name] = float(data.layout.model.values({}, 1)[0, place])
         if len(set(values.values())) > 1:
             shown = ", ".join(f"{value:g} in {name}" for name, value in values.items())
-            raise InputError(f"{wanted.name} is {shown}; say where to start: Estimated({wanted.name!r}, start=...)")
+            raise InputError(f"{wanted.name} is {shown}; say where to start, or estimate it for each data set")
         return next(iter(values.values()))
 
     def _check_entering(self) -> None:
