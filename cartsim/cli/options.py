@@ -160,7 +160,8 @@ Criteria = Annotated[
     Texts,
     typer.Option(
         metavar="NAME=VALUE",
-        help="Setting of the response criteria (ife_limit=0.1) or of the landmark bins (cr=-95); repeat for more.",
+        help="Setting of the response criteria (ife_limit=0.1), of the landmark bins (cr=-95), censor_no_baseline or "
+        "after_blq; repeat for more.",
     ),
 ]
 Events = Annotated[
@@ -271,14 +272,7 @@ class Plan:
     """What a trial does with its patients, and by what it judges them."""
 
     landmarks: Annotated[str, typer.Option(help="Months at which patients are judged, with commas between.")] = "6,21"
-    criteria: Annotated[
-        Texts,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="Setting of the response criteria (ife_limit=0.1), of the landmark bins (cr=-95), censor_no_baseline "
-            "or after_blq; repeat for more.",
-        ),
-    ] = None
+    criteria: Criteria = None
     censoring: Censoring = "fda"
     lloq: Lloq = 50.0
     assay: Annotated[
