@@ -29,7 +29,7 @@ def trial(n: int, cores: int) -> dict[str, Any]:
     cartsim.simulate(population, 450e6, [1.0], n_jobs=cores, n=128)  # load machine code, start threads
     began = time.perf_counter()
     design = cartsim.Trial(population, [450e6], n, curves=0)
-    judged = design.run(n_jobs=cores, keep_visits=False, columns=("best", "pfs_time"))
+    judged = design.run(n_jobs=cores, keep_visits=False, columns=("best", "pfs_day"))
     seconds = time.perf_counter() - began
     row = judged.summary.iloc[0]
     pfs = f"{row['PFS']:.2f} months" if row["PFS"] == row["PFS"] else "not reached"

@@ -36,7 +36,7 @@ from enum import Enum
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar
 
 from cartsim import memory
 from cartsim.errors import InputError, say
@@ -57,6 +57,14 @@ PATIENT = 50e-6  # s on one core, about: one patient simulated over two years an
 TOO_LONG = 365.25 * 86400  # s
 # Columns that are no arrays, by pandas' name of their type, and what may stand in them.
 _LISTED = {"object": (str,), "str": (str,), "string": (str, type(None)), "boolean": (bool, type(None))}
+
+
+class Running(TypedDict, total=False):
+    """How long work is done, as for `cartsim.Trial.run`: threads, whether a bar is shown, a folder to go on from."""
+
+    n_jobs: int
+    progress: bool
+    checkpoint: str | Path | None
 
 
 class Work(Protocol[T]):

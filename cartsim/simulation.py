@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim import memory
-from cartsim.errors import InputError, elsewhere
-from cartsim.model.model import Model, choices
+from cartsim.errors import InputError, elsewhere, say
+from cartsim.model.model import Dosing, Model, choices
 from cartsim.model.reader import load
 from cartsim.population.patients import Patients
 from cartsim.population.population import Population
@@ -381,4 +381,23 @@ def _schedule(model: Model, regimen: Regimen, n: int, own_dose: Any) -> tuple[An
         raise InputError(f"model {model.name!r} has no [dosing] section, so nothing can be infused")
     if any(infusion.amount is None for infusion in regimen.doses) and own_dose is None and model.dosing:
         own_dose = model.dosing.dose
-    return regimen.schedule(n, own_dose)
+    times, cells = regimen.schedule(n, own_dose)
+    if model.dosing is not None:
+        again = () if regimen.retreatment is None else (regimen.retreatment.dose or 0.0,)
+        _warn_of_dose(model.name, model.dosing, np.append(cells, again))
+    return times, cells
+
+
+FEW = 1e5  # cells; a smaller dose may well be meant in millions
+_warned: dict[str, object] = {}
+
+
+def _warn_of_dose(name: str, dosing: Dosing, cells: NDArray[np.float64]) -> None:
+    """Say, once a model, that a dose is below `FEW` cells and a thousandth of the model's own: mice are given fewer."""
+    few = cells[(cells > 0) & (cells < min(FEW, dosing.dose / 1000))]
+    if dosing.unit != "cell" or not few.size:
+        return
+    this = object()
+    if _warned.setdefault(name, this) is this:  # whichever thread comes first
+        own = f"{name} is given {dosing.dose:g}"
+        say(f"a dose of {few.min():g} cells is less than a thousandth of what {own}; 450 million cells are 450e6")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -147,21 +147,29 @@ def followup(text: str | None) -> Followup | None:
 
 def rules(texts: Sequence[str], censoring: str, lloq: float) -> Rules:
     """Rules with settings of the response criteria (ife_limit=0.1), the landmark bins (cr=-95), or of neither."""
-    from cartsim.endpoints.rules import IMWG2016, SinghLandmark, rules_from, switch
+    from cartsim.endpoints.rules import IMWG2016, SinghLandmark, rules_from
     from cartsim.trial.protocol import Rules
 
     check_censoring(censoring)
     settings = settings_of(texts)
     of_landmark = {field.name for field in fields(SinghLandmark)}
     bins = {name: value for name, value in settings.items() if name in of_landmark}
-    further: dict[str, Any] = {name: settings[name] for name in ("censor_no_baseline", "after_blq") if name in settings}
-    if "censor_no_baseline" in further:
-        further["censor_no_baseline"] = switch("censor_no_baseline", further["censor_no_baseline"])
+    further = further_of(settings)
     rest = {name: value for name, value in settings.items() if name not in {*of_landmark, *further}}
     response, landmark = rules_from("imwg2016", rest), rules_from("singh_landmark", bins)
     assert isinstance(response, IMWG2016)
     assert isinstance(landmark, SinghLandmark)
     return Rules(response, landmark, censoring, lloq, **further)
+
+
+def further_of(settings: Mapping[str, str]) -> dict[str, Any]:
+    """Those of the settings that are neither of the response criteria nor of the landmark bins."""
+    from cartsim.endpoints.rules import switch
+
+    further: dict[str, Any] = {name: settings[name] for name in ("censor_no_baseline", "after_blq") if name in settings}
+    if "censor_no_baseline" in further:
+        further["censor_no_baseline"] = switch("censor_no_baseline", further["censor_no_baseline"])
+    return further
 
 
 def judged_file(file: Path, events: Path | None, criteria: Sequence[str] | None, censoring: str) -> Responses:
@@ -172,10 +180,13 @@ def judged_file(file: Path, events: Path | None, criteria: Sequence[str] | None,
     from cartsim.tables import read_table
 
     check_censoring(censoring)
-    response = rules_from("imwg2016", settings_of(criteria))
+    settings = settings_of(criteria)
+    without = further_of(settings).get("censor_no_baseline")
+    settings.pop("censor_no_baseline", None)
+    response = rules_from("imwg2016", settings)
     assert isinstance(response, IMWG2016)
-    listed = None if events is None else read_table(events)
-    return respond(read_observations(file, name=str(file)), response, censoring=censoring, patients=listed)
+    listed, rows = None if events is None else read_table(events), read_observations(file, name=str(file))
+    return respond(rows, response, censoring=censoring, censor_no_baseline=without, patients=listed)
 
 
 def check_censoring(rule: str) -> None:

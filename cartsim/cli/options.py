@@ -36,16 +36,8 @@ if TYPE_CHECKING:
 
 Texts = list[str] | None
 MOST_JOBS = 1024  # threads; a system refuses some number more, in the middle of the work
-_HOW = (
-    "out",
-    "jobs",
-    "chunk",
-    "checkpoint",
-    "pictures",
-    "format",
-    "dpi",
-    "visits",
-)  # where and how fast, nothing of the outcome
+_HOW = ("out", "jobs", "chunk", "checkpoint", "pictures", "format", "dpi", "visits")
+"""Where and how fast, nothing of the outcome."""
 ASKED: ContextVar[dict[str, Any]] = ContextVar("asked")
 """The options of the command that runs, by name."""
 REPEAT: ContextVar[dict[str, Any]] = ContextVar("repeat")
@@ -346,6 +338,29 @@ class Work:
         """The settings of a run; part: a folder of its own within the checkpoint's."""
         kept = None if self.checkpoint is None else self.checkpoint / part
         return {"n_jobs": self.jobs, "progress": sys.stderr.isatty(), "checkpoint": kept}
+
+
+@dataclass(frozen=True)
+class Often:
+    """How often it is done anew, and under which estimates."""
+
+    replicates: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Do it so often, each time with other patients: limits and power; with --uncertainty 500."
+        ),
+    ] = None
+    uncertainty: Annotated[
+        bool,
+        typer.Option("--uncertainty", help="Each replicate under other estimates too, drawn by their standard errors."),
+    ] = False
+
+    def __bool__(self) -> bool:
+        return self.replicates is not None or self.uncertainty
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of a run."""
+        return {"replicates": self.replicates, "uncertainty": self.uncertainty}
 
 
 @dataclass(frozen=True)

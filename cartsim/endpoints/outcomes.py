@@ -29,10 +29,10 @@ class Outcomes(NamedTuple):
 
         survival = pd.DataFrame(
             {
-                "pfs_time": np.where(failed, np.nan, self.pfs.time),
+                "pfs_day": np.where(failed, np.nan, self.pfs.time),
                 "pfs_event": self.pfs.event & ~failed,
                 "pfs_reason": self.pfs.reason,
-                "os_time": np.where(failed, np.nan, self.os.time),
+                "os_day": np.where(failed, np.nan, self.os.time),
                 "os_event": self.os.event & ~failed,
             }
         )

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
-def wilson(
-    count: NDArray[Any], n: NDArray[Any], level: float = 0.95
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def wilson(count: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Wilson score limits of proportions (statsmodels), exactly 0 of nobody and exactly 1 of everybody."""
     from statsmodels.stats.proportion import proportion_confint
 
@@ -20,7 +16,7 @@ def wilson(
 
 
 def clopper_pearson(
-    count: NDArray[Any], n: NDArray[Any], level: float = 0.95
+    count: ArrayLike, n: ArrayLike, level: float = 0.95
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Exact limits of proportions by Clopper and Pearson (statsmodels)."""
     from statsmodels.stats.proportion import proportion_confint

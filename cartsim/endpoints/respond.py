@@ -28,8 +28,8 @@ class Responses(Judged):
     Attributes
     ----------
     patients
-        A row a patient: ``id``, ``arm`` ("all" where none is given), ``pfs_time``, ``pfs_event``, ``pfs_reason``,
-        ``os_time``, ``os_event``, days of events, and what `Judgement` has; times in days. Also ``frame``.
+        A row a patient: ``id``, ``arm`` ("all" where none is given), ``pfs_day``, ``pfs_event``, ``pfs_reason``,
+        ``os_day``, ``os_event``, days of events, and what `Judgement` has; times in days. Also ``frame``.
     rules
         Of response and progression.
     history
@@ -82,6 +82,7 @@ def respond(
     rules: IMWG2016,
     *,
     censoring: str = "fda",
+    censor_no_baseline: bool | None = None,
     output: str | None = None,
     patients: pd.DataFrame | None = None,
 ) -> Responses:
@@ -97,6 +98,8 @@ def respond(
         Of response and progression.
     censoring
         Of progression-free survival: "fda" or "ema".
+    censor_no_baseline
+        Whether a death without a baseline is censored on day 0; by default under "fda" only.
     output
         Which values, where there are several outputs; by default those of "mprotein_gL".
     patients
@@ -122,9 +125,19 @@ def respond(
 
     seen = lay_out(observations, output=output, patients=patients)
     events = (seen.new_therapy_day, seen.death_day, seen.end_day)
-    found = outcomes(seen.values, seen.days, seen.baseline, rules, censoring, events=events, alive_day=seen.seen_day)
+    found = outcomes(
+        seen.values,
+        seen.days,
+        seen.baseline,
+        rules,
+        censoring,
+        events=events,
+        alive_day=seen.seen_day,
+        censor_no_baseline=censor_no_baseline,
+    )
     own = pd.DataFrame({"id": seen.ids, "arm": pd.Categorical(seen.arm, list(dict.fromkeys(seen.arm)), ordered=True)})
     own[["new_therapy_day", "death_day", "end_day"]] = np.column_stack(events)
     table = pd.concat([own, found.frame(seen.ids, np.zeros(len(own), bool))], axis=1)
-    made = {"rules": asdict(rules), "censoring": censoring, "cartsim": __version__}
+    made = {"rules": asdict(rules), "censoring": censoring, "censor_no_baseline": censor_no_baseline}
+    made |= {"cartsim": __version__}
     return Responses(table, rules, seen, made)

@@ -36,7 +36,7 @@ ENDPOINTS = {
 }
 """What each is called in words."""
 
-READ = ("best", "best_day", "response_day", "pfs_time", "pfs_event", "pfs_reason", "os_time", "os_event")
+READ = ("best", "best_day", "response_day", "pfs_day", "pfs_event", "pfs_reason", "os_day", "os_event")
 """Columns of the table of patients that the times are read off, days."""
 
 
@@ -46,7 +46,7 @@ def time_to_event(patients: pd.DataFrame, endpoint: str) -> TimeToEvent:
     Parameters
     ----------
     patients
-        A row a patient with the columns `READ`; NaN in ``pfs_time`` for whoever could not be simulated or judged.
+        A row a patient with the columns `READ`; NaN in ``pfs_day`` for whoever could not be simulated or judged.
     endpoint
         One of `ENDPOINTS`.
 
@@ -71,8 +71,8 @@ def _days(patients: pd.DataFrame, endpoint: str) -> TimeToEvent:
     if endpoint == "OS":
         died = patients["os_event"].to_numpy(bool)
         reason = pd.Categorical.from_codes(np.where(died, 0, 1), ["death", "alive"])
-        return TimeToEvent(patients["os_time"].to_numpy(float), died, reason)
-    time, event = patients["pfs_time"].to_numpy(float), patients["pfs_event"].to_numpy(bool)
+        return TimeToEvent(patients["os_day"].to_numpy(float), died, reason)
+    time, event = patients["pfs_day"].to_numpy(float), patients["pfs_event"].to_numpy(bool)
     pfs = TimeToEvent(time, event, pd.Categorical(patients["pfs_reason"]))
     if endpoint == "PFS":
         return pfs

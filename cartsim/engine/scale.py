@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit
+from cartsim.engine.piece import piece
 
 NOTHING = -600.0
 ABSENT = -650.0
@@ -17,9 +17,8 @@ EMPTY = math.exp(NOTHING)
 EMPTY_BELOW = -625.0
 """ln of a pool that is empty, as the integrator marks it, lies below this."""
 
-_options: Any = {"error_model": "numpy", "_nrt": False}
-compiled: Any = njit(**_options)
-inlined: Any = njit(**_options, forceinline=True)
+compiled: Any = piece(_nrt=False)
+inlined: Any = piece(_nrt=False, forceinline=True)
 """For the pieces of compiled functions. They count no references, and so can make no array: a step costs no more."""
 
 

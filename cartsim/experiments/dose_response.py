@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,12 +19,14 @@ from cartsim.endpoints.paired import bootstrap, difference_of_means, difference_
 from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.survival import Estimate
 from cartsim.errors import InputError
+from cartsim.experiments.replicates import Replicates, ends, replicated
 from cartsim.model.model import Model, Variability
 from cartsim.model.reader import load
 from cartsim.population.patients import Patients
 from cartsim.population.population import Population
 from cartsim.population.variability import fixed, logitnormal, uniform
 from cartsim.results import Result
+from cartsim.runs import Running
 from cartsim.solver import Solver
 from cartsim.trial.outcome import GROUPS
 from cartsim.trial.protocol import Protocol
@@ -77,7 +79,7 @@ class Plateau:
         """The verdict, and the dose at which the plateau begins with its limits where one does."""
         if not self.found:
             return self.verdict
-        begins, low, high = (f"{dose / 1e6:.3g}e6" for dose in (self.begins.value, self.begins.low, self.begins.high))
+        begins, low, high = map(_cells, (self.begins.value, self.begins.low, self.begins.high))
         return f"begins at {begins} cells ({100 * self.begins.level:g} % limits {low} to {high})"
 
 
@@ -101,6 +103,8 @@ class DoseResponse(Result):
         By landmark.
     failed
         Patients without a result, by arm. Also ``failures``.
+    replicates
+        The same doses anew in other patients and, with uncertainty, under other estimates; None where not asked for.
     """
 
     what = "dose-response"
@@ -112,6 +116,7 @@ class DoseResponse(Result):
     plateaus: dict[float, Plateau]
     failed: pd.DataFrame
     made_by: dict[str, Any] = field(default_factory=dict)
+    replicates: Replicates | None = None
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -122,6 +127,16 @@ class DoseResponse(Result):
     def failures(self) -> pd.DataFrame:
         """Patients without a result, by arm."""
         return self.failed
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know, of the replicates too."""
+        return super().warnings + (self.replicates.warnings if self.replicates is not None else ())
+
+    @property
+    def claimed(self) -> float | None:
+        """The threshold dose that a publication claims of the model, if one does: Singh 2021 of bb2121, 150e6 cells."""
+        return CLAIMED_THRESHOLD.get(str(self.made_by.get("model")))
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -157,13 +172,48 @@ class DoseResponse(Result):
         """Where response stops rising with dose, by landmark, in one sentence."""
         return "Plateau: " + "; ".join(f"month {month:g} {p.text()}" for month, p in self.plateaus.items())
 
+    def plateau_replicates(self) -> pd.DataFrame:
+        """A row a landmark: the curve through the rates of each replicate, over all of them.
+
+        ``rise`` over the range of doses, percentage points, the median with the ends that hold 95 % of the replicates;
+        ``share``, percent of the replicates in which response rises or falls by `LEAST` points or more and the plateau
+        begins within the range; and where it begins in these, ``begins`` (cells) with such ends. Empty without
+        replicates or with fewer than three doses.
+        """
+        import pandas as pd
+
+        rows: list[dict[str, float]] = []
+        if self.replicates is None or len(self.doses) < 3:
+            return pd.DataFrame(rows)
+        curve, x, level = _EmaxFit(self.doses), self.doses, 0.95
+        for month in self.plateaus:
+            rates = self.replicates.frame[f"response_{month:g}"].to_numpy().reshape(-1, len(x))
+            fits = np.array([curve(each) for each in rates])
+            rise = fits[:, 1] * (x[-1] / (fits[:, 2] + x[-1]) - x[0] / (fits[:, 2] + x[0]))
+            begins = fits[:, 2] * SHARE / (1 - SHARE)
+            shown = (np.abs(rise) >= LEAST) & (begins >= x[0]) & (begins <= x[-1])
+            row = {"landmark": month, "replicates": len(rates), "share": 100 * float(shown.mean())}
+            for name, values in (("rise", rise), ("begins", begins[shown])):
+                row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends(values, level), strict=True))
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def replicates_text(self) -> str:
+        """Where response stops rising with dose in the replicates, in one sentence; "" without replicates."""
+        said = []
+        for row in self.plateau_replicates().to_dict("records"):
+            where = "" if row["share"] == 0 else f" at {_cells(row['begins'])} cells"
+            if row["share"] >= LEAST:
+                where += f" (95 % of these {_cells(row['begins_low'])} to {_cells(row['begins_high'])})"
+            said.append(f"month {row['landmark']:g} in {row['share']:.0f} % of them{where}")
+        return f"A plateau begins in the replicates: {'; '.join(said)}" if said else ""
+
     def threshold(self, dose: float | None = None) -> str:
         """What these rates say of a claimed threshold dose: whether doses below it do worse, in one sentence.
 
-        By default that of Singh 2021 for bb2121, 150e6 cells; "" for a model of which no threshold is claimed.
+        By default `claimed`; "" for a model of which no threshold is claimed.
         """
-        if dose is None:
-            dose = CLAIMED_THRESHOLD.get(str(self.made_by.get("model")))
+        dose = self.claimed if dose is None else dose
         if dose is None:
             return ""
         below = self.doses[self.doses < dose]
@@ -183,17 +233,23 @@ class DoseResponse(Result):
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Every table by the name of its file."""
-        return {
+        tables = {
             "responses.csv": self.responses,
             "differences.csv": self.differences,
             "exposure.csv": self.exposure,
             "slopes.csv": self.slopes,
             "plateaus.csv": self.plateau_table(),
         }
+        if self.replicates is not None:
+            tables |= self.replicates.tables() | {"plateau_replicates.csv": self.plateau_replicates()}
+        return tables
 
     def about(self) -> dict[str, Any]:
         """What dose_response.json holds."""
-        return {"made_by": self.made_by, "plateau": self.plateau_text(), "threshold": self.threshold()}
+        about = {"made_by": self.made_by, "plateau": self.plateau_text(), "threshold": self.threshold()}
+        if self.replicates is not None:
+            about |= {"replicates": self.replicates.made_by, "plateau_replicates": self.replicates_text()}
+        return about
 
 
 def dose_response(
@@ -203,9 +259,9 @@ def dose_response(
     n: int | None = None,
     protocol: Protocol = Protocol(),  # noqa: B008 (frozen)
     solver: Solver = Solver(),  # noqa: B008 (frozen)
-    n_jobs: int = -1,
-    progress: bool = False,
-    checkpoint: str | Path | None = None,
+    replicates: int | None = None,
+    uncertainty: bool | pd.DataFrame = False,
+    **how: Unpack[Running],
 ) -> DoseResponse:
     """Treat the same n patients with each dose and judge them at the protocol's landmarks (months) against baseline.
 
@@ -217,8 +273,13 @@ def dose_response(
         Who is treated; `with_burden` makes one of a named distribution of the tumor burden.
     doses
         Cells, two or more, increasing.
-    n, protocol, solver, n_jobs, progress, checkpoint
-        As for `cartsim.Trial` and its `run`.
+    n, protocol, solver
+        As for `cartsim.Trial`.
+    replicates, uncertainty
+        Repeat it all so often (500 times where uncertainty alone is asked for), each time with n other patients and, as
+        in `cartsim.replicate`, under other estimates: see ``DoseResponse.replicates``.
+    how
+        n_jobs, progress and checkpoint, as for `cartsim.Trial.run`.
 
     Raises
     ------
@@ -229,7 +290,8 @@ def dose_response(
 
     given = _doses(doses)
     trial = Trial(population, given.tolist(), n, protocol, solver, curves=0)
-    judged = trial.run(n_jobs=n_jobs, progress=progress, checkpoint=checkpoint, keep_visits=False)
+    again = replicated(trial, replicates, uncertainty, **how)
+    judged = trial.run(keep_visits=False, **how)
     n, seed = trial.n or 0, population.seed
     dose_of = {arm.name: dose for arm, dose in zip(trial.arms, given.tolist(), strict=True)}
     patients = judged.patients.assign(dose=judged.patients["arm"].map(dose_of).astype(float))
@@ -256,6 +318,7 @@ def dose_response(
         plateaus=plateaus,
         failed=judged.failures,
         made_by=judged.made_by | {"burden": _burden(population), "n": n, "rules": repr(protocol.rules)},
+        replicates=again,
     )
 
 
@@ -319,6 +382,10 @@ class _EmaxFit:
         emax = self.effect @ (rates - middle) / self.size
         best = int((emax**2 * self.size).argmax())  # the most that is explained
         return float(middle - emax[best] * self.mean[best]), float(emax[best]), float(self.ed50[best])
+
+
+def _cells(dose: float) -> str:
+    return f"{dose / 1e6:.3g}e6"
 
 
 def _doses(doses: ArrayLike) -> NDArray[np.float64]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from cartsim.endpoints.comparison import Sample, restricted_mean_difference
 from cartsim.endpoints.paired import difference_of_means, difference_of_rates, ratio_of_means
 from cartsim.endpoints.survival import Estimate
 from cartsim.errors import InputError
+from cartsim.experiments.replicates import Replicates, replicated
 from cartsim.regimen import Regimen
 from cartsim.results import Result
+from cartsim.runs import Running
 from cartsim.schedule import MONTH
 from cartsim.trial.outcome import TrialResult
 from cartsim.trial.trial import Trial
@@ -46,12 +47,15 @@ class Comparison(Result):
     differences
         A row for each other regimen and endpoint: ``difference`` to ``reference`` with paired 95 % limits ``low``,
         ``high`` in ``unit``: percentage points, months, or a ratio of geometric means. Also ``frame``.
+    replicates
+        The trial anew in other patients and, with uncertainty, under other estimates; None where not asked for.
     """
 
     what = "regimens"
     outcome: TrialResult
     reference: str
     differences: pd.DataFrame
+    replicates: Replicates | None = None
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -69,22 +73,29 @@ class Comparison(Result):
         return self.outcome.failures
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know, of the replicates too."""
+        return super().warnings + (self.replicates.warnings if self.replicates is not None else ())
+
+    @property
     def made_by(self) -> dict[str, Any]:  # type: ignore[override]
         """Model, settings and versions of the trial."""
-        return self.outcome.made_by | {"reference": self.reference}
+        again = {} if self.replicates is None else {"replicates": self.replicates.made_by}
+        return self.outcome.made_by | {"reference": self.reference} | again
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """regimens.csv (a row a regimen) and differences.csv."""
-        return {"regimens.csv": self.summary, "differences.csv": self.differences}
+        """regimens.csv (a row a regimen), differences.csv, and the tables of replicates."""
+        tables = {"regimens.csv": self.summary, "differences.csv": self.differences}
+        return tables if self.replicates is None else tables | self.replicates.tables(self.reference)
 
 
 def compare(
     trial: Trial,
     *,
     reference: str | None = None,
-    n_jobs: int = -1,
-    progress: bool = False,
-    checkpoint: str | Path | None = None,
+    replicates: int | None = None,
+    uncertainty: bool | pd.DataFrame = False,
+    **how: Unpack[Running],
 ) -> Comparison:
     """Run a trial whose arms are regimens, and compare them in the same patients.
 
@@ -100,13 +111,17 @@ def compare(
         Two or more arms of the same patients: ``Trial(population, {"single": 450e6, "split": Regimen.split(...)})``.
     reference
         The arm to compare with, by default the first.
-    n_jobs, progress, checkpoint
-        As for `cartsim.Trial.run`.
+    replicates, uncertainty
+        Repeat the trial so often (500 times where uncertainty alone is asked for), each time with other patients and,
+        as in `cartsim.replicate`, under other estimates: see ``Comparison.replicates``.
+    how
+        n_jobs, progress and checkpoint, as for `cartsim.Trial.run`.
 
     Raises
     ------
     InputError
-        For fewer than two arms, arms of different numbers of patients, or an unknown reference.
+        For fewer than two arms, arms of different numbers of patients or of different patients, or an unknown
+        reference.
     """
     import pandas as pd
 
@@ -117,6 +132,11 @@ def compare(
         raise InputError(
             "arms of different numbers of patients; give all the same, so that each patient is in all arms"
         )
+    if trial.independent:
+        raise InputError(
+            "regimens are compared in the same patients, and these arms have others each; leave out independent=True, "
+            "or compare such arms with trial.run().compare() or cartsim.replicate(trial).pairs()"
+        )
     reference = names[0] if reference is None else reference
     if reference not in names:
         raise InputError(f"no regimen {reference!r} to compare with; there are {', '.join(names)}")
@@ -124,7 +144,8 @@ def compare(
     infused = {infusion.time for arm in trial.arms if arm.regimen for infusion in arm.regimen.doses}
     sampled = replace(visits, kinetics=tuple(day for day in visits.kinetics if day not in infused))
     trial = replace(trial, protocol=replace(trial.protocol, visits=sampled), curves=0)
-    judged = trial.run(n_jobs=n_jobs, progress=progress, checkpoint=checkpoint, keep_visits=False)
+    again = replicated(trial, replicates, uncertainty, **how)
+    judged = trial.run(keep_visits=False, **how)
     groups = {name: rows.reset_index(drop=True) for name, rows in judged.patients.groupby("arm", observed=True)}
     base = groups[reference]
     rows: list[tuple[Any, ...]] = []
@@ -151,8 +172,8 @@ def compare(
             add(measure, "ratio", ratio_of_means(arm[measure], base[measure]))
     table = pd.DataFrame(rows, columns=["regimen", "endpoint", "unit", "difference", "low", "high"])
     table.insert(1, "reference", reference)
-    return Comparison(judged, reference, table)
+    return Comparison(judged, reference, table, again)
 
 
 def _progression(patients: pd.DataFrame) -> Sample:
-    return patients["pfs_time"].to_numpy() / MONTH, patients["pfs_event"].to_numpy()
+    return patients["pfs_day"].to_numpy() / MONTH, patients["pfs_event"].to_numpy()

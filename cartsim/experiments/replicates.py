@@ -10,10 +10,11 @@ arms (`cartsim.population.uncertainty`): its limits then hold both what sampling
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +23,13 @@ from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.response import Response
 from cartsim.endpoints.survival import kaplan_meier, log_rank
 from cartsim.errors import InputError, say
+from cartsim.population.patients import Patients
 from cartsim.population.population import APART, Population
-from cartsim.population.uncertainty import UncertainPopulation
+from cartsim.population.uncertainty import uncertain
 from cartsim.provenance import made_by
 from cartsim.regimen import Regimen
 from cartsim.results import Result
-from cartsim.runs import ArrayWork, Kept, check_size, joined, run_pieces
+from cartsim.runs import ArrayWork, Kept, Running, check_size, joined, run_pieces
 from cartsim.schedule import MONTH
 from cartsim.trial.outcome import Readout
 from cartsim.trial.trial import Trial
@@ -42,6 +44,7 @@ PATIENTS = 2000  # simulated at a time
 LEVEL = 0.95
 ALPHA = 0.05  # two-sided
 EXPOSURE = ("Cmax", "Tmax", "AUC0-28")  # of which an arm's median is kept
+RATIOS = ("Cmax", "AUC0-28")  # of which arms are compared by their ratio
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -100,7 +103,7 @@ class Replicates(Result):
         if len(self.arms) > 1 and not self.made_by["independent"]:
             said.append(
                 "the arms have the same patients, so that power is not that of a trial which randomises; "
-                "for that give Trial(..., independent=True)"
+                "for that give Trial(..., independent=True) or --independent"
             )
         return tuple(said)
 
@@ -113,71 +116,64 @@ class Replicates(Result):
 
         if not 0 < level < 1:
             raise InputError(f"the level is {level}; give a share between 0 and 1, such as 0.95")
-        rows = []
-        for arm, own in self.frame.groupby("arm", observed=True, sort=False):
-            row: dict[str, Any] = {"arm": arm, "n": int(own["n"].iloc[0])}
-            for name in self.endpoints:
-                values = own[name].to_numpy(float)
-                values = _reached_or_longer(values) if name == "PFS" else values[np.isfinite(values)]
-                shares = (0.5, 0.5 - level / 2, 0.5 + level / 2)
-                found = [
-                    float(np.quantile(values, q, method="inverted_cdf")) if values.size else np.nan for q in shares
-                ]
-                found = [value if np.isfinite(value) else np.nan for value in found]
-                row |= dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
-            rows.append(row)
-        return pd.DataFrame(rows)
+        arms = self.frame.groupby("arm", observed=True, sort=False)
+        return pd.DataFrame([{"arm": arm} | _limits(own, self.endpoints, level) for arm, own in arms])
 
-    def pairs(self, alpha: float = ALPHA) -> pd.DataFrame:
-        """A row a pair of arms: how often ``arm`` does better than ``reference``, and the power to show a difference.
+    def pairs(self, alpha: float = ALPHA, reference: str | None = None) -> pd.DataFrame:
+        """A row a pair of arms and endpoint: how ``arm`` compares with ``reference`` from replicate to replicate.
 
-        ``ORR_difference`` (percentage points, median with 95 % ends), ``ORR_higher``, ``CR_higher`` and ``PFS_longer``
-        (shares of the replicates; equal is not better), ``power_ORR`` and ``power_PFS`` (shares with a two-sided
-        p-value below ``alpha``) with their Wilson limits, which tell of the number of replicates.
+        Parameters
+        ----------
+        alpha
+            Two-sided p-values below it show a difference.
+        reference
+            The arm to compare all others with; by default each arm is compared with all that come before it.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``difference`` in ``unit`` (percentage points, months, days; of Cmax and AUC the ratio), the median over
+            replicates with the ends that hold 95 %, NaN where not reached; ``higher``, the share of replicates in which
+            the arm is above the reference (equal is not above); of ORR and PFS ``power``, the share in which the test
+            shows a difference, with its Wilson limits, which tell of the number of replicates.
+
+        Raises
+        ------
+        InputError
+            For an unknown arm, and an alpha that is no probability.
         """
         import pandas as pd
 
         if not 0 < alpha < 1:
             raise InputError(f"alpha is {alpha}; give a number between 0 and 1, such as 0.05")
-        by_arm = {
-            name: own.reset_index(drop=True) for name, own in self.frame.groupby("arm", observed=True, sort=False)
-        }
+        if reference is not None and reference not in self.arms:
+            raise InputError(f"no arm {reference!r} in these replicates; there are {', '.join(self.arms)}")
+        arms = {str(name): own for name, own in self.frame.groupby("arm", observed=True, sort=False)}
         rows = []
-        for (arm, reference), own in self.tests.groupby(["arm", "reference"], sort=False):
-            a, b = by_arm[arm], by_arm[reference]
-            difference = (a["ORR"] - b["ORR"]).to_numpy()
-            low, middle, high = np.quantile(difference, [0.025, 0.5, 0.975])
-            row = {
-                "arm": arm,
-                "reference": reference,
-                "ORR_difference": middle,
-                "ORR_difference_low": low,
-                "ORR_difference_high": high,
-                "ORR_higher": float((difference > 0).mean()),
-                "CR_higher": float((a["CR"] > b["CR"]).mean()),
-                "PFS_longer": float((_reached_or_longer(a["PFS"]) > _reached_or_longer(b["PFS"])).mean()),
-            }
-            for name in ("ORR", "PFS"):
-                shown = int((own[f"p_{name}"] < alpha).sum())
-                low, high = wilson(np.array([shown]), np.array([len(own)]))
-                row |= {
-                    f"power_{name}": shown / len(own),
-                    f"power_{name}_low": float(low[0]),
-                    f"power_{name}_high": float(high[0]),
-                }
-            rows.append(row)
+        for (later, earlier), own in self.tests.groupby(["arm", "reference"], sort=False):
+            if reference not in (None, later, earlier):
+                continue
+            arm, base = (earlier, later) if later == reference else (later, earlier)
+            for name in self.endpoints:
+                row = {"arm": arm, "reference": base, "endpoint": name}
+                row |= _difference(name, _ordered(name, arms[arm][name]), _ordered(name, arms[base][name]))
+                rows.append(row | _power(own.get(f"p_{name}"), alpha))
         return pd.DataFrame(rows)
 
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """Every table by the name of its file."""
+    def tables(self, reference: str | None = None) -> dict[str, pd.DataFrame]:
+        """Every table by the name of its file; arms compared with a reference, or with each other."""
         tables = {"replicates.csv": self.frame, "replicates_summary.csv": self.summary}
         if len(self.arms) > 1:
-            tables |= {"replicates_tests.csv": self.tests, "replicates_pairs.csv": self.pairs()}
+            tables |= {"replicates_tests.csv": self.tests, "replicates_pairs.csv": self.pairs(reference=reference)}
         return tables
 
-    def _title(self) -> str:
+    def title(self) -> str:
+        """How often what was done anew, and what the limits hold."""
         holds = "sampling and parameter uncertainty" if self.made_by["uncertainty"] else "sampling"
         return f"{self.times:,} replicates of a trial of {self.made_by['model']}: 95 % of them ({holds})"
+
+    def _title(self) -> str:
+        return self.title()
 
 
 def replicate(
@@ -221,12 +217,10 @@ def replicate(
 
     from cartsim.engine import kernel
 
-    if isinstance(times, bool) or not isinstance(times, (int, np.integer)) or times < 1:
-        raise InputError(f"{times!r} replicates; give a whole number, 1 or more")
     width = max(arm.n or 0 for arm in trial.arms)
-    patients = _patients(trial, width, uncertainty)
-    if times * width > APART:
-        raise InputError(f"{times:,} replicates of {width:,} patients an arm; ask for at most {APART:,} patients")
+    patients = replicable(trial.population, times, width)
+    if uncertainty is not False:
+        patients = uncertain(patients, width, uncertainty)
     trial = replace(trial, population=patients, curves=0)
     at_once = max(1, PATIENTS // width)
     work = _Replicates(trial, width)
@@ -261,10 +255,10 @@ def replicate(
         made_by(
             trial.model,
             replicates=int(times),
-            uncertainty=_told(uncertainty),
+            uncertainty=drawn(uncertainty),
             independent=trial.independent,
             arms=str({arm.name: arm.n for arm in trial.arms}),
-            seed=patients.seed,
+            **patients.about(),
             rtol=trial.solver.rtol,
             rules=repr(trial.protocol.rules),
         ),
@@ -311,7 +305,7 @@ class _Replicates(ArrayWork):
             "failed": (arm["status"] != 0).sum(axis=1),
             "ORR": 100 * (arm["best"] >= Response.PR).mean(axis=1),
             "CR": 100 * (arm["best"] == Response.CR).mean(axis=1),
-            "PFS": np.array([_median(t, e) for t, e in zip(arm["pfs_time"], arm["pfs_event"], strict=True)]),
+            "PFS": np.array([_median(t, e) for t, e in zip(arm["pfs_day"], arm["pfs_event"], strict=True)]),
         }
         for month in self.trial.protocol.visits.landmarks:
             codes = arm[f"month_{month:g}"]
@@ -321,7 +315,7 @@ class _Replicates(ArrayWork):
 
     def _log_rank(self, one: Arrays, other: Arrays) -> NDArray[np.float64]:
         group = np.repeat([0, 1], [one["best"].shape[1], other["best"].shape[1]])
-        time = np.hstack([one["pfs_time"], other["pfs_time"]]) / MONTH
+        time = np.hstack([one["pfs_day"], other["pfs_day"]]) / MONTH
         event = np.hstack([one["pfs_event"], other["pfs_event"]])
         return np.array([log_rank(t, e, group).pvalue for t, e in zip(time, event, strict=True)])
 
@@ -336,19 +330,28 @@ def score_test(a: NDArray[Any], b: NDArray[Any], n_a: int, n_b: int) -> NDArray[
     return 2 * ndtr(-np.abs(z))
 
 
-def _patients(trial: Trial, width: int, uncertainty: bool | pd.DataFrame) -> Population:
-    who = trial.population
-    if not isinstance(who, Population) or who.sampler != "random" or hasattr(who, "__len__"):
+def replicated(
+    trial: Trial, replicates: int | None, uncertainty: bool | pd.DataFrame, **how: Unpack[Running]
+) -> Replicates | None:
+    """Replicates of a trial where they or uncertainty are asked for, else None."""
+    times = asked(replicates, uncertainty)
+    return None if times is None else replicate(trial, times, uncertainty=uncertainty, **how)
+
+
+def asked(replicates: int | None, uncertainty: bool | pd.DataFrame) -> int | None:
+    """How many replicates are asked for: `TIMES` where uncertainty alone is, None where neither is."""
+    return replicates if replicates is not None or uncertainty is False else TIMES
+
+
+def replicable(population: Population | Patients, replicates: int, n: int = 1) -> Population:
+    """The population itself; refused for a number of replicates that cannot be, or where no other patients are."""
+    if isinstance(replicates, bool) or not isinstance(replicates, (int, np.integer)) or replicates < 1:
+        raise InputError(f"{replicates!r} replicates; give a whole number, 1 or more")
+    if not isinstance(population, Population) or population.sampler != "random" or hasattr(population, "__len__"):
         raise InputError("replicates need other patients each time; give a Population whose sampler is 'random'")
-    if uncertainty is False:
-        return who
-    covariance = None if uncertainty is True else uncertainty
-    drawn = UncertainPopulation(
-        who.model, who.seed, who.variability, who.correlation, who.sampler, size=width, covariance=covariance
-    )
-    if not drawn.uncertain:
-        raise InputError(f"{who.model.name} has no standard errors of estimates; give them as rse, or a covariance")
-    return drawn
+    if replicates * n > APART:
+        raise InputError(f"{replicates:,} replicates of {n:,} patients an arm; ask for at most {APART:,} patients")
+    return population
 
 
 def _plain(column: pd.Series[Any]) -> NDArray[Any]:
@@ -366,10 +369,58 @@ def _median(time: NDArray[np.float64], event: NDArray[np.bool_]) -> float:
     return kaplan_meier(time[known] / MONTH, event[known]).median.value if known.any() else np.nan
 
 
-def _reached_or_longer(months: Any) -> NDArray[np.float64]:
-    """Median survival in months, infinite where it is not reached."""
-    values = np.asarray(months, float)
-    return np.where(np.isnan(values), np.inf, values)
+def limits_of(trial: Trial, times: int) -> dict[str, Any]:
+    """Those of the one arm of a trial over replicates, computed here and now: see `Replicates.limits`; ``failed``."""
+    found = _Replicates(trial, trial.n or 0)(0, times)
+    own = {name: values[:, 0] for name, values in found.items() if values.shape[1]}
+    endpoints = [name for name in own if name not in ("n", "failed")]
+    return _limits(own, endpoints, LEVEL) | {"failed": int(own["failed"].sum())}
+
+
+def _limits(own: Mapping[Any, Any], endpoints: Iterable[str], level: float) -> dict[str, Any]:
+    """A row of what one arm's columns over the replicates say."""
+    row: dict[str, Any] = {"n": int(np.asarray(own["n"])[0])}
+    for name in endpoints:
+        found = ends(_ordered(name, own[name]), level)
+        row |= dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
+    return row
+
+
+def ends(values: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float, float]:
+    """The median and the ends that hold ``level`` of the values known; NaN for what is infinite, not reached."""
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return np.nan, np.nan, np.nan
+    found = np.quantile(known, (0.5, 0.5 - level / 2, 0.5 + level / 2), method="inverted_cdf")
+    middle, low, high = np.where(np.isfinite(found), found, np.nan).tolist()
+    return middle, low, high
+
+
+def _ordered(name: str, values: Any) -> NDArray[np.float64]:
+    """Values of an endpoint by replicate; a median survival that is not reached is longer than any that is."""
+    found = np.asarray(values, float)
+    return np.where(np.isnan(found), np.inf, found) if name == "PFS" else found
+
+
+def _difference(name: str, a: NDArray[np.float64], b: NDArray[np.float64]) -> dict[str, Any]:
+    """How a compares with b, values of an endpoint by replicate."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        apart = a / b if name in RATIOS else a - b
+    apart = np.where((a == b) & np.isinf(a), 0.0, apart)
+    known = ~np.isnan(apart)
+    middle, low, high = ends(apart)
+    higher = float((a > b)[known].mean()) if known.any() else np.nan
+    unit = "ratio" if name in RATIOS else {"PFS": "months", "Tmax": "days"}.get(name, "points")
+    return {"unit": unit, "difference": middle, "low": low, "high": high, "higher": higher}
+
+
+def _power(pvalues: Any, alpha: float) -> dict[str, float]:
+    """The share of p-values below alpha with its limits; NaN for an endpoint that is not tested."""
+    if pvalues is None:
+        return dict.fromkeys(("power", "power_low", "power_high"), np.nan)
+    shown, n = int((pvalues < alpha).sum()), len(pvalues)
+    low, high = wilson(np.array([shown]), np.array([n]))
+    return {"power": shown / n, "power_low": float(low[0]), "power_high": float(high[0])}
 
 
 def _first_dose(trial: Trial, regimen: Regimen | None) -> float:
@@ -381,5 +432,6 @@ def _first_dose(trial: Trial, regimen: Regimen | None) -> float:
     return float(amount) if amount is not None else dosing.dose if dosing is not None else np.nan
 
 
-def _told(uncertainty: bool | pd.DataFrame) -> str | bool:
+def drawn(uncertainty: bool | pd.DataFrame) -> str | bool:
+    """What is recorded of the uncertainty."""
     return uncertainty if isinstance(uncertainty, bool) else f"covariance of {', '.join(map(str, uncertainty.columns))}"

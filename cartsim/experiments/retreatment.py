@@ -59,7 +59,7 @@ class Retreated(Result):
         """The rates beside KarMMa's, in one sentence."""
         if self.patients.empty:
             return "Nobody progressed, so nobody was retreated"
-        low, high = (limit[0] for limit in wilson(np.array([KARMMA_RESPONDED]), np.array([KARMMA_RETREATED])))
+        low, high = wilson(KARMMA_RESPONDED, KARMMA_RETREATED)
         rates = "; ".join(
             f"{row.percent:.0f} % ({row.low:.0f}-{row.high:.0f}) after {row.second_dose / 1e6:g}e6 cells"
             for row in self.summary.itertuples()
@@ -228,7 +228,7 @@ def _second(
 
 def _summary(cells: float, group: pd.DataFrame) -> dict[str, Any]:
     count, n = int(group["responded"].sum()), len(group)
-    low, high = (float(limit[0]) for limit in wilson(np.array([count]), np.array([n])))
+    low, high = map(float, wilson(count, n))
     row = {
         "second_dose": cells,
         "n": n,

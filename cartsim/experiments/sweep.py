@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,14 +18,16 @@ from cartsim import memory
 from cartsim.endpoints.rates import wilson
 from cartsim.errors import InputError
 from cartsim.experiments.measures import HALF_YEAR, Measure, Reading, peak, read, reading_times
+from cartsim.experiments.replicates import asked, drawn, ends, limits_of, replicable
 from cartsim.model.model import Model
 from cartsim.model.reader import load
 from cartsim.population.patients import Patients, allowed, check_name, outside
 from cartsim.population.population import Population
+from cartsim.population.uncertainty import uncertain
 from cartsim.population.variability import fixed
 from cartsim.provenance import made_by
 from cartsim.results import Result
-from cartsim.runs import ArrayWork, Kept, check_size, joined, run_pieces
+from cartsim.runs import ArrayWork, Kept, Running, check_size, joined, run_pieces
 from cartsim.simulation import simulate
 from cartsim.solver import Solver
 from cartsim.trial.outcome import Readout
@@ -34,6 +36,8 @@ from cartsim.trial.trial import Arm, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from cartsim.runs import Arrays
 
 _CELL = 512  # bytes of memory: its row of numbers, in pieces, joined and in the table
 
@@ -88,14 +92,21 @@ class Sweep(Result):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know: failures, and cells whose first peak is not their highest."""
+        said = []
+        if failed := len(self.failures):
+            what = (
+                "no complete result; see the column status" if "status" in self.table else "patients failed; see failed"
+            )
+            said.append(f"{failed} cells: {what}")
         waves = self.table["second_wave"].dropna() if "second_wave" in self.table else ()
-        if not len(waves):
-            return super().warnings
-        said = (
-            f"in {len(waves)} of {len(self.table)} cells a second wave, on day {min(waves):.0f} at the earliest, is "
-            "higher than the first peak, which Cmax and Tmax are of; see second_wave"
-        )
-        return (*super().warnings, said)
+        if len(waves):
+            said.append(
+                f"in {len(waves)} of {len(self.table)} cells a second wave, on day {min(waves):.0f} at the earliest, "
+                "is higher than the first peak, which Cmax and Tmax are of; see second_wave"
+            )
+        if "failed_replicates" in self.table and (failed := self.table["failed_replicates"].sum()):
+            said.append(f"{failed} runs under other estimates failed and are not within the limits")
+        return tuple(said)
 
     def grid(self, name: str) -> NDArray[np.float64]:
         """One column as an array (first axis, second axis)."""
@@ -105,22 +116,22 @@ class Sweep(Result):
 
 
 def sweep(
-    model: str | Path | Model,
+    model: str | Path | Model | Population,
     axes: Mapping[str, ArrayLike],
     *,
     dose: float | None = None,
     reading: Reading = Reading(),  # noqa: B008 (frozen)
     solver: Solver = Solver(),  # noqa: B008 (frozen)
-    n_jobs: int = -1,
-    progress: bool = False,
-    checkpoint: str | Path | None = None,
+    replicates: int | None = None,
+    uncertainty: bool | pd.DataFrame = False,
+    **how: Unpack[Running],
 ) -> Sweep:
     """The typical patient in every cell of a grid.
 
     Parameters
     ----------
     model
-        A model, its name, or the path of its file.
+        A model, its name, or the path of its file; or a population, whose seed draws the estimates.
     axes
         Two of the model's parameters, covariates and "dose" (cells, one infusion at time 0), each with increasing
         values: {"dose": [50e6, 450e6], "burden": [5, 50, 95]}.
@@ -128,17 +139,20 @@ def sweep(
         Cells, where it is not an axis; by default the model's own.
     reading
         What is read off each trajectory, and until when.
-    solver, n_jobs
+    solver
         As for `cartsim.simulate`.
-    progress
-        Show a bar on stderr.
-    checkpoint
-        A folder to go on from when interrupted.
+    replicates, uncertainty
+        With uncertainty, the typical patient also under so many other typical values (by default 500), drawn as in
+        `cartsim.replicate`, the same in all cells; those that are axes are as given.
+    how
+        n_jobs, progress and checkpoint, as for `cartsim.Trial.run`.
 
     Returns
     -------
     Sweep
-        Its columns are the measures and ``status``, how the integration ended; a cell that failed has NaN.
+        Its columns are the measures and ``status``, how the integration ended; a cell that failed has NaN. With
+        uncertainty also ``_low`` and ``_high`` of each measure, between which 95 % of the replicates with such a
+        measure lie, and ``failed_replicates``.
 
     Raises
     ------
@@ -154,11 +168,26 @@ def sweep(
     """
     import pandas as pd
 
-    model = load(model)
+    who = model if isinstance(model, Population) else Population(load(model))
+    model = who.model
     values = check_axes(model, axes, dose)
     measures, horizon = reading.of(model)
     cells = _cells(values)
-    work = _Typical(model, cells, dose, measures, horizon, solver)
+    estimates, often = None, asked(replicates, uncertainty)
+    if often is not None and uncertainty is False:
+        raise InputError("a typical patient is the same in each replicate; give uncertainty too, or use sweep_trials")
+    if often is not None:
+        replicable(who, often)
+        estimates = uncertain(who, 1, uncertainty, known=values).estimates(often)
+        check_size(
+            len(cells) * often,
+            "typical patients (of all cells and replicates)",
+            kept=_CELL * len(cells),
+            working=_CELL * len(measures) * len(reading_times(measures, horizon)) // 8,
+            at_once=CELLS,
+            n_jobs=how.get("n_jobs", -1),
+        )
+    work = _Typical(model, cells, dose, measures, horizon, solver, estimates)
     work(0, 1)  # compiles once, and refuses settings that cannot be
     inputs = {
         "model": model,
@@ -167,20 +196,23 @@ def sweep(
         "measures": measures,
         "horizon": horizon,
         "solver": solver,
+        "estimates": estimates,
     }
-    kept = None if checkpoint is None else Kept(checkpoint, "sweep", inputs)
-    pieces = run_pieces(work, [len(cells)], CELLS, what="cells", n_jobs=n_jobs, progress=progress, kept=kept)
+    at_once = max(1, CELLS // (often or 1))
+    pieces = _pieces(work, len(cells), at_once, "sweep", inputs, how)
     made = made_by(model, axes=_shown(values), dose=dose, measures=repr(measures), horizon=horizon, rtol=solver.rtol)
-    return Sweep(values, pd.concat([cells, pd.DataFrame(joined(pieces))], axis=1), made)
+    if often is not None:
+        made |= {"replicates": often, "uncertainty": drawn(uncertainty), "seed": who.seed}
+    return Sweep(values, pd.concat([cells, pd.DataFrame(pieces)], axis=1), made)
 
 
 def sweep_trials(
     trial: Trial,
     axes: Mapping[str, ArrayLike],
     *,
-    n_jobs: int = -1,
-    progress: bool = False,
-    checkpoint: str | Path | None = None,
+    replicates: int | None = None,
+    uncertainty: bool | pd.DataFrame = False,
+    **how: Unpack[Running],
 ) -> Sweep:
     """A trial in every cell of a grid, of the same patients in all cells (common random numbers).
 
@@ -190,15 +222,19 @@ def sweep_trials(
         Of one arm, whose dose may be an axis. An axis that is a parameter shifts its typical value and keeps the
         variability around it; one that is a covariate (or a parameter with uniform variability) is the same for all
         patients of a cell.
-    axes, n_jobs, progress, checkpoint
+    axes, how
         As for `sweep`.
+    replicates, uncertainty
+        Repeat the trial of each cell so often (500 times where uncertainty alone is asked for), each time with other
+        patients and, as in `cartsim.replicate`, under other estimates; typical values that are axes are as given.
 
     Returns
     -------
     Sweep
         Its columns are those of `cartsim.trial.summary.summarize`: ``ORR`` (confirmed partial response or better,
         percent) and ``CR`` with Wilson limits ``_low`` and ``_high``, median ``PFS`` in months with limits (NaN where
-        not reached), landmark rates, medians and percentiles of kinetics, ``failed``.
+        not reached), landmark rates, medians and percentiles of kinetics, ``failed``. With replicates they are those of
+        `Replicates.limits`: medians over the replicates, and limits between which 95 % of them lie.
 
     Raises
     ------
@@ -210,41 +246,57 @@ def sweep_trials(
 
     if len(trial.arms) != 1:
         raise InputError(f"a sweep of a trial with {len(trial.arms)} arms; give one, of which the dose may be an axis")
-    n = trial.n or 0
+    n, often = trial.n or 0, asked(replicates, uncertainty)
     values = check_axes(trial.model, axes)
     if isinstance(trial.population, Patients):
         for name in values:
             if name in trial.population.rows:
                 raise InputError(f"a sweep over {name}, which the patients have of their own; leave the column out")
-    trial = replace(trial, population=_pinned(trial.population, values), curves=0)
+    population = _pinned(trial.population, values)
+    if often is not None:
+        population = other = replicable(population, often, n)
+        if uncertainty is not False:
+            population = uncertain(other, n, uncertainty, known=values)
+    trial = replace(trial, population=population, curves=0)
     number = math.prod(map(len, values.values()))
     check_size(
-        number * n,
+        number * n * (often or 1),
         "patients (of all cells)",
         kept=8 * number * SUMMARY,
         working=trial.bytes_working(),
         at_once=n,
-        n_jobs=n_jobs,
+        n_jobs=how.get("n_jobs", -1),
     )
     cells = _cells(values)
-    work = _Trials(cells, trial)
+    work = _Trials(cells, trial, often or 0)
     last = len(cells) - 1
     across = len(cells) // len(next(iter(values.values()))) - 1
     for corner in (0, across, last - across, last):
         work.trial_of(corner)  # refuses what cannot be
-    inputs = {"trial": trial, "axes": list(values.items())}
-    kept = None if checkpoint is None else Kept(checkpoint, "sweep_trials", inputs)
-    pieces = run_pieces(work, [len(cells)], TRIALS, what="cells", n_jobs=n_jobs, progress=progress, kept=kept)
+    inputs = {"trial": trial, "axes": list(values.items()), "replicates": often}
+    pieces = _pieces(work, len(cells), TRIALS if often is None else 1, "sweep_trials", inputs, how)
     made = made_by(
         trial.model,
         axes=_shown(values),
         arm=trial.arms[0].name,
         n=n,
-        **trial.population.about(),
+        **population.about(),
         rtol=trial.solver.rtol,
         rules=repr(trial.protocol.rules),
     )
-    return Sweep(values, pd.concat([cells, pd.DataFrame(joined(pieces))], axis=1), made)
+    if often is not None:
+        made |= {"replicates": often, "uncertainty": drawn(uncertainty)}
+    return Sweep(values, pd.concat([cells, pd.DataFrame(pieces)], axis=1), made)
+
+
+def _pieces(
+    work: _Typical | _Trials, cells: int, at_once: int, kind: str, inputs: dict[str, Any], how: Running
+) -> Arrays:
+    """What the work finds in all cells."""
+    folder = how.get("checkpoint")
+    kept = None if folder is None else Kept(folder, kind, inputs)
+    n_jobs, progress = how.get("n_jobs", -1), how.get("progress", False)
+    return joined(run_pieces(work, [cells], at_once, what="cells", n_jobs=n_jobs, progress=progress, kept=kept))
 
 
 def check_axes(
@@ -378,16 +430,31 @@ class _Typical(ArrayWork):
     measures: Mapping[str, Measure]
     horizon: float
     solver: Solver
+    estimates: pd.DataFrame | None = None
 
     def __call__(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
         from cartsim.engine.trajectories import Status
 
+        own = self.cells[start:stop]
+        found, status = self._read(own)
+        limits: Arrays = {}
+        if self.estimates is not None:
+            each = np.repeat(np.arange(len(own)), len(self.estimates))
+            tried = self.estimates.iloc[np.tile(np.arange(len(self.estimates)), len(own))].reset_index(drop=True)
+            tried[list(own)] = own.to_numpy()[each]
+            again, went = self._read(tried)
+            for name, values in again.items():
+                _, low, high = zip(*map(ends, values.reshape(len(own), -1)), strict=True)
+                limits |= {f"{name}_low": np.array(low), f"{name}_high": np.array(high)}
+            limits["failed_replicates"] = Status.failed(went).reshape(len(own), -1).sum(axis=1)
+        return found | limits | {"status": np.array([Status(code).name for code in status])}
+
+    def _read(self, table: pd.DataFrame) -> tuple[Arrays, NDArray[np.int64]]:
+        """The measures of the patients of a table, and the codes of how they ended."""
         times = reading_times(self.measures, self.horizon)
         outputs = sorted({measure.output for measure in self.measures.values()})
-        patients = Patients(self.model, self.cells[start:stop])
-        run = simulate(patients, self.dose, times, outputs, solver=self.solver)
-        status = np.array([Status(code).name for code in run.status])
-        return read(self.measures, times, {name: run.usable(name) for name in outputs}) | {"status": status}
+        run = simulate(Patients(self.model, table), self.dose, times, outputs, solver=self.solver)
+        return read(self.measures, times, {name: run.usable(name) for name in outputs}), run.status
 
 
 @dataclass(frozen=True)
@@ -396,6 +463,7 @@ class _Trials(ArrayWork):
 
     cells: pd.DataFrame
     trial: Trial
+    replicates: int = 0
 
     def trial_of(self, cell: int) -> Trial:
         swept = self.cells.iloc[cell].to_dict()
@@ -408,6 +476,9 @@ class _Trials(ArrayWork):
     def __call__(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
         import pandas as pd
 
+        if self.replicates:
+            limits = [limits_of(self.trial_of(cell), self.replicates) for cell in range(start, stop)]
+            return {name: np.array([row[name] for row in limits]) for name in limits[0]}
         protocol, n = self.trial.protocol, self.trial.n or 0
         judge = Readout(protocol.rules, keep_visits=False)
         cells = [judge(self.trial_of(cell).measure(0, 0, n)).patients for cell in range(start, stop)]

@@ -276,12 +276,12 @@ class IndividualFits(Result):
         }
 
     def pfs_table(self) -> pd.DataFrame:
-        """A row a patient: id, dose, and time (days), event, reason, observed and fitted."""
+        """A row a patient: id, dose, and day, event and reason, observed and fitted."""
         import pandas as pd
 
         table = pd.DataFrame({"id": self.data.ids, "dose": self.data.table["dose"]})
         for kind, pfs in self.pfs().items():
-            table[[f"{kind}_time", f"{kind}_event", f"{kind}_reason"]] = pfs.frame()[["time", "event", "reason"]]
+            table[[f"{kind}_day", f"{kind}_event", f"{kind}_reason"]] = pfs.frame()[["time", "event", "reason"]]
         return table
 
     def tables(self) -> dict[str, pd.DataFrame]:

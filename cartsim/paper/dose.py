@@ -63,11 +63,11 @@ def figure_6b(seed: int = 2021) -> Drawn:
         for shown, burden in POPULATIONS.items()
     }
     responses = {shown: each.responses for shown, each in found.items()}
+    claimed = next(iter(found.values())).claimed
     table = pd.concat(responses, names=["population"]).reset_index("population").reset_index(drop=True)
     said = [f"With {shown}: {each.threshold()}." for shown, each in found.items()]
-    return Drawn(
-        art(response_by_dose(responses), ("b1", "b2", "b3", "b4")), table, _response_caption(table, said, seed)
-    )
+    figure = response_by_dose(responses, claimed=claimed)
+    return Drawn(art(figure, ("b1", "b2", "b3", "b4")), table, _response_caption(table, said, seed))
 
 
 def _response_caption(table: pd.DataFrame, said: list[str], seed: int) -> str:

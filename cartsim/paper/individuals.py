@@ -141,7 +141,7 @@ def figure_5b(data: str | Path | None = None) -> Drawn:
 def _survival_caption(fits: IndividualFits, data: str | Path | None) -> str:
     pfs = fits.pfs_table()
     both = pfs["observed_event"] & pfs["fitted_event"]
-    apart = (pfs["fitted_time"] - pfs["observed_time"])[both]
+    apart = (pfs["fitted_day"] - pfs["observed_day"])[both]
     curves = fits.survival()
     said = []
     for group in dict.fromkeys(group for group, _ in curves):

@@ -51,7 +51,6 @@ from cartsim.plots.sensitivity import (
     elasticity_map,
     index_bars,
     indices_over_time,
-    rank_correlations,
     responders,
     tornado,
 )
@@ -79,7 +78,6 @@ __all__ = [
     "pictures_of",
     "predictions",
     "profiles",
-    "rank_correlations",
     "rate_contour",
     "replicates",
     "replicates_by_dose",

@@ -39,7 +39,7 @@ DODGE = 1.06  # between neighboring categories, of the dose
 def response_by_dose(
     responses: Mapping[str, pd.DataFrame],
     *,
-    claimed: float | None = 150e6,
+    claimed: float | None = None,
     title: str = "",
     note: str = "",
     ax: Axes | None = None,
@@ -52,7 +52,7 @@ def response_by_dose(
         By population, a table with columns dose (cells), landmark (months), category, percent, low, high, such as
         `DoseResponse.responses`; a row of panels a population, a column a landmark.
     claimed
-        A threshold dose to mark with a dashed line.
+        A threshold dose to mark with a dashed line; by default none.
     title, note
         Above and below.
     """
@@ -163,7 +163,7 @@ class DoseResponsePictures(Pictures):
     _result: DoseResponse
 
     def response(
-        self, landmark: float | None = None, *, claimed: float | None = 150e6, ax: Axes | None = None
+        self, landmark: float | None = None, *, claimed: float | None = None, ax: Axes | None = None
     ) -> Figure:
         """Share of patients in each response category against dose, a panel a landmark, and where the plateau begins.
 
@@ -172,15 +172,15 @@ class DoseResponsePictures(Pictures):
         landmark
             Its month; by default all.
         claimed
-            A threshold dose to mark with a dashed line.
+            A threshold dose to mark with a dashed line; by default the one that was claimed for the model, if any was.
         """
         found = self._result
         table = chosen(found.responses, "landmark", landmark, "landmark")
         verdicts = ", ".join(
-            f"month {month:g}: plateau {p.verdict}" for month, p in found.plateaus.items() if landmark in (None, month)
+            f"month {month:g}: plateau {p.text()}" for month, p in found.plateaus.items() if landmark in (None, month)
         )
         note = f"Bands: 95 % Wilson limits. {verdicts[:1].upper()}{verdicts[1:]}."
-        return response_by_dose({"": table}, claimed=claimed, note=note, ax=ax)
+        return response_by_dose({"": table}, claimed=claimed or found.claimed, note=note, ax=ax)
 
     def exposure(self, measure: str | None = None, *, ax: Axes | None = None) -> Figure:
         """Median exposure against dose with the middle half and nine tenths of the patients, a panel a measure.

@@ -8,21 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cartsim.errors import InputError
+from cartsim.plots import style
 from cartsim.plots.pictures import Pictures, chosen
-from cartsim.plots.style import (
-    COLORS,
-    FAINT,
-    INK,
-    arm_colors,
-    finish,
-    first_column,
-    label_below,
-    label_with_unit,
-    line,
-    need,
-    panels,
-    times_called,
-)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,8 +48,8 @@ def predictions(
     units
         By output, as model files write them, such as `units_of` finds.
     """
-    need("predictions", curves, ("data", "condition", "ids", "output", "time", "predicted", "low", "high"))
-    need("predictions", residuals, ("data", "id", "output", "time", "observed", "below"))
+    style.need("predictions", curves, ("data", "condition", "ids", "output", "time", "predicted", "low", "high"))
+    style.need("predictions", residuals, ("data", "id", "output", "time", "observed", "below"))
     shown = list(dict.fromkeys(zip(curves["data"], curves["output"], strict=True)))
     several = len({data for data, _ in shown}) > 1
     conditions = curves.drop_duplicates(["data", "condition"])[["data", "condition", "ids"]].to_numpy().tolist()
@@ -70,8 +57,8 @@ def predictions(
     colors: dict[Any, Any] = {}
     for data in dict.fromkeys(data for data, _ in names):
         own_names = [key for key in names if key[0] == data]
-        colors |= zip(own_names, arm_colors([str(c) for _, c in own_names]).values(), strict=True)
-    figure, axes = panels(len(shown), ax=ax, width=4.6, height=3.4, columns=2)
+        colors |= zip(own_names, style.arm_colors([str(c) for _, c in own_names]).values(), strict=True)
+    figure, axes = style.panels(len(shown), ax=ax, width=4.6, height=3.4, columns=2)
     for axis, (data, output) in zip(axes, shown, strict=True):
         curve = curves[(curves["data"] == data) & (curves["output"] == output)]
         observations = residuals[(residuals["data"] == data) & (residuals["output"] == output)]
@@ -100,12 +87,12 @@ def predictions(
         if not isinstance(time, str):
             axis.set_xlabel(f"Time ({time[data]})")
     if isinstance(time, str):
-        label_below(axes, f"Time ({time})")
+        style.label_below(axes, f"Time ({time})")
     short = {key: name if len(name) <= 24 else f"{name[:22]} ..." for key, name in names.items()}
-    handles = [line(name, color=colors[key], marker="o") for key, name in short.items()]
+    handles = [style.line(name, color=colors[key], marker="o") for key, name in short.items()]
     handles = handles if 1 < len(handles) <= LISTED else []
     limits = "" if np.isfinite(curves["low"]).any() else " without limits"
-    return finish(figure, f"Fit{limits} and observations", handles, ax=ax)
+    return style.finish(figure, f"Fit{limits} and observations", handles, ax=ax)
 
 
 def residuals(table: pd.DataFrame, *, time: str = "days", units: Mapping[str, str] | None = None) -> Figure:
@@ -125,12 +112,12 @@ def residuals(table: pd.DataFrame, *, time: str = "days", units: Mapping[str, st
     InputError
         For a table without the columns that are needed, or without a measured value.
     """
-    need("residuals", table, ("output", "time", "observed", "below", "predicted", "weighted"))
+    style.need("residuals", table, ("output", "time", "observed", "below", "predicted", "weighted"))
     table = table[~table["below"].astype(bool)]
     outputs = list(dict.fromkeys(table["output"]))
     if not outputs:
         raise InputError("residuals: every value is only known to be below a limit; there are none to draw")
-    figure, axes = panels(3 * len(outputs), width=3.6, height=3.1, columns=3)
+    figure, axes = style.panels(3 * len(outputs), width=3.6, height=3.1, columns=3)
     for row, output in enumerate(outputs):
         own = table[table["output"] == output]
         first, second, third = axes[3 * row : 3 * row + 3]
@@ -141,17 +128,17 @@ def residuals(table: pd.DataFrame, *, time: str = "days", units: Mapping[str, st
             first.set_yscale("log")
             second.set_xscale("log")
         ends = [both.min(), both.max()]
-        first.plot(ends, ends, color=FAINT, lw=1)
+        first.plot(ends, ends, color=style.FAINT, lw=1)
         shown = _labelled(output, units)
         first.set_xlabel(f"Predicted {shown}")
         first.set_ylabel(f"Observed {shown}")
         for axis, x, label in ((second, "predicted", f"Predicted {shown}"), (third, "time", f"Time ({time})")):
             _points(axis, own[x], own["weighted"])
-            for level, style in ((0, "-"), (-2, ":"), (2, ":")):
-                axis.axhline(level, color=FAINT, lw=1, ls=style)
+            for level, pen in ((0, "-"), (-2, ":"), (2, ":")):
+                axis.axhline(level, color=style.FAINT, lw=1, ls=pen)
             axis.set_xlabel(label)
             axis.set_ylabel("Weighted residual (SDs)")
-    return finish(figure, "Residuals")
+    return style.finish(figure, "Residuals")
 
 
 def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
@@ -167,27 +154,27 @@ def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
     """
     if not found:
         raise InputError("profiles: none are given; give at least one")
-    figure, axes = panels(len(found), ax=ax, width=3.1, height=2.7, columns=4)
-    parts = (("change", INK, "all"), ("data", COLORS[0], "data"), ("prior", COLORS[1], "priors"))
+    figure, axes = style.panels(len(found), ax=ax, width=3.1, height=2.7, columns=4)
+    parts = (("change", style.INK, "all"), ("data", style.COLORS[0], "data"), ("prior", style.COLORS[1], "priors"))
     for axis, profile in zip(axes, found, strict=True):
         for column, color, _ in parts if profile.with_priors else parts[:1]:
             axis.plot(profile.curve["value"], profile.curve[column], color=color, lw=1.3, marker="o", ms=2.5)
         lost = profile.failures
-        axis.plot(lost["value"], lost["change"], "x", color=INK, ms=7)
-        axis.axhline(profile.threshold, color=FAINT, lw=1, ls="--")
-        axis.axvline(profile.estimate, color=FAINT, lw=1)
+        axis.plot(lost["value"], lost["change"], "x", color=style.INK, ms=7)
+        axis.axhline(profile.threshold, color=style.FAINT, lw=1, ls="--")
+        axis.axvline(profile.estimate, color=style.FAINT, lw=1)
         axis.set_ylim(min(-0.3, 1.1 * profile.curve["data"].clip(-profile.threshold).min()), 2 * profile.threshold)
         if _wide(profile.curve["value"].to_numpy(float)):
             axis.set_xscale("log")
-        axis.set_xlabel(label_with_unit(profile.name, profile.unit), fontsize=9)
+        axis.set_xlabel(style.label_with_unit(profile.name, profile.unit), fontsize=9)
         if not (profile.converged and profile.identified):
             wrong = "not identified" if profile.converged else "not converged"
-            axis.set_title(wrong, fontsize=9, color=COLORS[1])
-    for axis in first_column(axes):
+            axis.set_title(wrong, fontsize=9, color=style.COLORS[1])
+    for axis in style.first_column(axes):
         axis.set_ylabel("Change of -2 log L")
     priors = any(profile.with_priors for profile in found)
-    handles = [line(label, color=color) for _, color, label in parts] if priors else []
-    return finish(figure, f"Likelihood profiles, {100 * found[0].level:g} % threshold dashed", handles, ax=ax)
+    handles = [style.line(label, color=color) for _, color, label in parts] if priors else []
+    return style.finish(figure, f"Likelihood profiles, {100 * found[0].level:g} % threshold dashed", handles, ax=ax)
 
 
 def units_of(model: Model) -> dict[str, str]:
@@ -200,11 +187,11 @@ def _units(models: Iterable[Model]) -> dict[str, str]:
 
 
 def _labelled(output: str, units: Mapping[str, str] | None) -> str:
-    return label_with_unit(output, (units or {}).get(output, "1"))
+    return style.label_with_unit(output, (units or {}).get(output, "1"))
 
 
 def _points(axis: Axes, x: Any, y: Any) -> None:
-    axis.plot(x, y, "o", ms=4, color=COLORS[0], alpha=0.7, mec="none")
+    axis.plot(x, y, "o", ms=4, color=style.COLORS[0], alpha=0.7, mec="none")
 
 
 def _wide(values: Any) -> bool:
@@ -232,7 +219,7 @@ class FitPictures(Pictures):
         fit = self._result
         curves, seen = chosen(fit.predict(data=data), "output", output, "output"), fit.residuals()
         models = {name: fit.model(name) for name in dict.fromkeys(curves["data"])}
-        times = {name: times_called(model.time) for name, model in models.items()}
+        times = {name: style.times_called(model.time) for name, model in models.items()}
         time: Any = times if len({*times.values()}) > 1 else next(iter(times.values()))
         return predictions(curves, seen, time=time, units=_units(models.values()), ax=ax)
 
@@ -247,7 +234,7 @@ class FitPictures(Pictures):
         fit = self._result
         models = [fit.model(each.name) for each in fit.problem.data]
         units = _units(models)
-        time = " or ".join(dict.fromkeys(times_called(model.time) for model in models))
+        time = " or ".join(dict.fromkeys(style.times_called(model.time) for model in models))
         return residuals(fit.residuals(), time=time, units=units)
 
     def profiles(self, names: str | Sequence[str] | None = None, *, n_jobs: int = 1, ax: Axes | None = None) -> Figure:

@@ -105,7 +105,7 @@ class RetreatedPictures(Pictures):
         limits = style.reach(value, low, high)
         axis.errorbar(x, value, yerr=limits, fmt="o", ms=6, color=style.COLORS[0], capsize=3, lw=1.4, label="simulated")
         responded, n = KARMMA_RESPONDED, KARMMA_RETREATED
-        low, high = (100 * float(limit[0]) for limit in wilson(np.array([responded]), np.array([n])))
+        low, high = (100 * float(limit) for limit in wilson(responded, n))
         axis.axhspan(low, high, color=style.FAINT, alpha=0.18, lw=0)
         axis.axhline(100 * responded / n, color=style.FAINT, lw=1, ls="--", label=f"observed, {responded} of {n}")
         style.dose_axis(axis, [f"{dose:g}" for dose in table["second_dose"]], table["n"].to_numpy())

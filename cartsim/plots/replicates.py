@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,14 +69,19 @@ def replicates(
 
 
 def replicates_by_dose(
-    limits: pd.DataFrame, doses: dict[str, float], endpoints: tuple[str, ...], *, note: str = "", ax: Axes | None = None
+    limits: Mapping[str, pd.DataFrame],
+    doses: Mapping[str, float],
+    endpoints: tuple[str, ...],
+    *,
+    note: str = "",
+    ax: Axes | None = None,
 ) -> Figure:
     """Endpoints against dose with the band that holds most replicates, a panel an endpoint.
 
     Parameters
     ----------
     limits
-        `Replicates.limits`.
+        By population, `Replicates.limits`; a row of panels a population.
     doses
         Cells by arm, `Replicates.doses`; arms of a dose of 0 or of no one dose are left out.
     endpoints, note, ax
@@ -86,23 +92,46 @@ def replicates_by_dose(
     InputError
         Where fewer than two arms have a dose.
     """
-    dose = limits["arm"].map(doses).to_numpy(float)
-    shown = np.flatnonzero(dose > 0)
-    shown = shown[np.argsort(dose[shown], kind="stable")]
-    if len(set(dose[shown])) < 2:
+    if len({dose for dose in doses.values() if dose > 0}) < 2:
         raise InputError("replicates_by_dose: fewer than two doses; draw distributions() of the arms")
-    figure, axes = panels(len(endpoints), ax=ax, width=3.8, height=3.0, columns=3)
-    for axis, name in zip(axes, endpoints, strict=True):
-        value, low, high = (limits[f"{name}{end}"].to_numpy(float)[shown] for end in ("", "_low", "_high"))
-        axis.fill_between(dose[shown] / 1e6, low, high, color=COLORS[0], alpha=0.22, lw=0)
-        axis.plot(dose[shown] / 1e6, value, color=COLORS[0], marker="o", ms=3.5, lw=1.6)
+    columns = min(3, len(endpoints)) if len(limits) == 1 else len(endpoints)
+    figure, axes = panels(len(endpoints) * len(limits), ax=ax, width=3.8, height=3.0, columns=columns)
+    for k, axis in enumerate(axes):
+        population, name = list(limits)[k // len(endpoints)], endpoints[k % len(endpoints)]
+        at = limits[population].assign(dose=limits[population]["arm"].map(doses)).query("dose > 0").sort_values("dose")
+        axis.fill_between(at["dose"] / 1e6, at[f"{name}_low"], at[f"{name}_high"], color=COLORS[0], alpha=0.22, lw=0)
+        axis.plot(at["dose"] / 1e6, at[name], color=COLORS[0], marker="o", ms=3.5, lw=1.6)
         axis.set_xscale("log")
         plain_log(axis.xaxis)
         axis.set_xlabel("Dose (10⁶ CAR-T cells)")
         axis.set_ylabel(quantity_title(name).replace(" (", "\n("))
+        axis.set_title(population, fontsize=10)
         if "%" in quantity_title(name):
             axis.set_ylim(-2, 102)
     return finish(figure, "Against dose, from trial to trial", note=note, ax=ax)
+
+
+def by_dose(
+    found: Mapping[str, Replicates],
+    endpoints: tuple[str, ...] | None = None,
+    *,
+    note: str | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Replicates of several populations against the doses of their arms, see `replicates_by_dose`."""
+    first = next(iter(found.values()))
+    if endpoints is None:
+        endpoints = tuple(name for name in first.endpoints if name.startswith("response_"))
+    said = f"{_said(first)} Line: median; band: 2.5th to 97.5th percentile." if note is None else note
+    limits = {population: own.summary for population, own in found.items()}
+    return replicates_by_dose(limits, first.doses, endpoints, note=said, ax=ax)
+
+
+def _said(found: Replicates) -> str:
+    made: Any = found.made_by
+    what = "patients and estimates" if made["uncertainty"] else "patients"
+    sizes = " or ".join(f"{n:,}" for n in sorted(set(found.frame["n"])))
+    return f"{made['replicates']:,} replicates, each with its own {what}; {sizes} patients an arm."
 
 
 class ReplicatesPictures(Pictures):
@@ -125,7 +154,7 @@ class ReplicatesPictures(Pictures):
         ax
             Axes to draw one endpoint in.
         """
-        said = f"{self._said()} Arrow: not reached in the other replicates." if note is None else note
+        said = f"{_said(self._result)} Arrow: not reached in the other replicates." if note is None else note
         return replicates(self._result.frame, endpoints, note=said, ax=ax)
 
     def by_dose(
@@ -142,14 +171,4 @@ class ReplicatesPictures(Pictures):
         ax
             Axes to draw one endpoint in.
         """
-        found = self._result
-        if endpoints is None:
-            endpoints = tuple(name for name in found.endpoints if name.startswith("response_"))
-        said = f"{self._said()} Line: median; band: 2.5th to 97.5th percentile." if note is None else note
-        return replicates_by_dose(found.summary, found.doses, endpoints, note=said, ax=ax)
-
-    def _said(self) -> str:
-        made: Any = self._result.made_by
-        what = "patients and estimates" if made["uncertainty"] else "patients"
-        sizes = " or ".join(f"{n:,}" for n in sorted(set(self._result.frame["n"])))
-        return f"{made['replicates']:,} replicates, each with its own {what}; {sizes} patients an arm."
+        return by_dose({"": self._result}, endpoints, note=note, ax=ax)

@@ -183,38 +183,6 @@ def elasticity_bars(table: pd.DataFrame, *, endpoint: str, ax: Axes | None = Non
     return style.finish(figure, f"Local elasticities: {endpoint.split(' (')[0]}", ax=ax)
 
 
-def rank_correlations(table: pd.DataFrame, *, endpoint: str, note: str = "", ax: Axes | None = None) -> Figure:
-    """Partial rank correlations with their limits, the strongest at the top.
-
-    Parameters
-    ----------
-    table
-        A row a parameter: ``summary`` of `cartsim.prcc`.
-    endpoint
-        Its name with unit.
-    note
-        What the reader must know.
-    ax
-        Axes to draw in; by default a figure of its own.
-
-    Raises
-    ------
-    InputError
-        For a table that is another.
-    """
-    _need(table, "rank_correlations", ("parameter", "prcc", "low", "high"))
-    rows = np.arange(len(table))[::-1]
-    figure, (axis,) = style.panels(1, ax=ax, width=7.4, height=0.36 * len(table), extra=1.7)
-    axis.barh(rows, table["prcc"], height=0.62, color=np.where(table["prcc"] < 0, LOW, HIGH))
-    limits = style.reach(table["prcc"], table["low"], table["high"])
-    axis.errorbar(table["prcc"], rows, xerr=limits, fmt="none", ecolor=style.FAINT, elinewidth=1.2, capsize=2)
-    axis.axvline(0, color=style.INK, lw=0.9)
-    _name_rows(axis, rows, table["parameter"])
-    axis.set_xlim(-1.03, 1.03)
-    axis.set_xlabel("Partial rank correlation (whiskers: limits)")
-    return style.finish(figure, f"Rises or falls with the parameter: {endpoint.split(' (')[0]}", note=note, ax=ax)
-
-
 def indices_over_time(
     table: pd.DataFrame,
     curve_times: ArrayLike,
@@ -362,15 +330,34 @@ def responders(table: pd.DataFrame, *, response: str, n: tuple[int, int], auc: f
     return style.finish(figure, f"{response}: {n[0]:,} against {n[1]:,} others", note=note)
 
 
-class IndicesPictures(Pictures):
-    """Pictures of Sobol or eFAST indices."""
+class _FunctionPictures(Pictures):
+    """Pictures of what is known of a function: one number, or a curve, which has a picture of its own."""
 
-    _result: Indices
+    _result: Any
+    _of_curve: str
 
     @property
     def usual(self) -> str:  # type: ignore[override]
-        """Bars of one number, the course along time of a curve."""
-        return "bars" if self._result.function.times is None else "over_time"
+        return "bars" if self._result.function.times is None else self._of_curve
+
+    def _times(self) -> NDArray[np.float64]:
+        """Those of the curve."""
+        function: Function = self._result.function
+        if function.times is None:
+            raise InputError(f"{function.name} is one number, which has no course along time; draw bars")
+        return function.times
+
+    def _refuse_curve(self) -> None:
+        function: Function = self._result.function
+        if function.times is not None:
+            raise InputError(f"{function.name} is a curve; draw {self._of_curve}")
+
+
+class IndicesPictures(_FunctionPictures):
+    """Pictures of Sobol or eFAST indices."""
+
+    _result: Indices
+    _of_curve = "over_time"
 
     def bars(self, *, note: str | None = None, ax: Axes | None = None) -> Figure:
         """First and total order indices with their limits, the most important parameter at the top.
@@ -385,8 +372,7 @@ class IndicesPictures(Pictures):
         InputError
             For a curve; see `over_time`.
         """
-        if self._result.function.times is not None:
-            raise InputError(f"{self._result.function.name} is a curve; draw over_time")
+        self._refuse_curve()
         note = _how(self._result) if note is None else note
         return index_bars(self._result.table, endpoint=_endpoint(self._result.function), note=note, ax=ax)
 
@@ -414,16 +400,13 @@ class IndicesPictures(Pictures):
         InputError
             For an endpoint that is one number; see `bars`.
         """
-        found = self._result
-        function = found.function
-        if function.times is None:
-            raise InputError(f"{function.name} is one number, which has no course along time; draw bars")
+        found, function, times = self._result, self._result.function, self._times()
         curve, whose = _typical_curve(found)
         if phases is None:
             phases = _phases(function, curve)
         return indices_over_time(
             found.table,
-            function.times,
+            times,
             curve,
             phases,
             endpoint=_endpoint(function),
@@ -474,24 +457,29 @@ class RankPictures(Pictures):
             Axes to draw in.
         """
         found = self._result
-        said = (
-            f"Latin hypercube of {len(found.samples):,} runs. {100 * found.made_by['level']:g} % limits by Fisher's z."
-        )
+        limited = f"{100 * found.made_by['level']:g} % limits by Fisher's z."
+        said = f"Latin hypercube of {len(found.samples):,} runs. {limited}"
         if found.function.times is not None:
             said += " Each parameter at the time at which it is strongest."
-        endpoint = _endpoint(found.function)
-        return rank_correlations(found.summary, endpoint=endpoint, note=said if note is None else note, ax=ax)
+        table = found.summary
+        rows = np.arange(len(table))[::-1]
+        figure, (axis,) = style.panels(1, ax=ax, width=7.4, height=0.36 * len(table), extra=1.7)
+        axis.barh(rows, table["prcc"], height=0.62, color=np.where(table["prcc"] < 0, LOW, HIGH))
+        limits = style.reach(table["prcc"], table["low"], table["high"])
+        axis.errorbar(table["prcc"], rows, xerr=limits, fmt="none", ecolor=style.FAINT, elinewidth=1.2, capsize=2)
+        axis.axvline(0, color=style.INK, lw=0.9)
+        _name_rows(axis, rows, table["parameter"])
+        axis.set_xlim(-1.03, 1.03)
+        axis.set_xlabel("Partial rank correlation (whiskers: limits)")
+        title = f"Rises or falls with the parameter: {found.function.name}"
+        return style.finish(figure, title, note=said if note is None else note, ax=ax)
 
 
-class ElasticitiesPictures(Pictures):
+class ElasticitiesPictures(_FunctionPictures):
     """Pictures of local sensitivities."""
 
     _result: Elasticities
-
-    @property
-    def usual(self) -> str:  # type: ignore[override]
-        """Bars of one number, a map of a curve."""
-        return "bars" if self._result.function.times is None else "map"
+    _of_curve = "map"
 
     def bars(self, *, ax: Axes | None = None) -> Figure:
         """Elasticities of one number, the largest at the top.
@@ -501,8 +489,7 @@ class ElasticitiesPictures(Pictures):
         InputError
             For a curve; see `map`.
         """
-        if self._result.function.times is not None:
-            raise InputError(f"{self._result.function.name} is a curve; draw map")
+        self._refuse_curve()
         return elasticity_bars(self._result.frame, endpoint=_endpoint(self._result.function), ax=ax)
 
     def map(
@@ -529,9 +516,8 @@ class ElasticitiesPictures(Pictures):
         InputError
             For an endpoint that is one number; see `bars`.
         """
+        self._times()
         found = self._result
-        if found.function.times is None:
-            raise InputError(f"{found.function.name} is one number, which has no course along time; draw bars")
         slopes = found.function.scale == "linear" if slopes is None else slopes
         endpoint, unit = _endpoint(found.function), _unit(found.function)
         return elasticity_map(found.frame, endpoint=endpoint, unit=unit, slopes=slopes, phases=phases, note=note, ax=ax)

@@ -70,7 +70,7 @@ TITLES = {
     r"ORR": "Best response PR or better (% of patients)",
     r"CR": "Best response CR (% of patients)",
     r"PFS": "Median progression-free survival (months)",
-    r"response_(.+)": r"PR or CR at month \1 (% of patients)",
+    r"response_(.+)": r"MR or better at month \1 (% of patients)",
     r"CR_(.+)": r"CR at month \1 (% of patients)",
 }
 

@@ -234,6 +234,42 @@ class SweepPictures(Pictures):
         trials = "ORR" in found.table
         chosen = [names] if isinstance(names, str) else names
         if chosen is None and trials and ax is None:
-            return rate_contour(found.table, x, y, labels=labels, title=title, note=note)
+            often = f"Medians of {found.made_by['replicates']:,} replicates. " if "replicates" in found.made_by else ""
+            return rate_contour(found.table, x, y, labels=labels, title=title, note=often + note)
         title = title or ("" if trials else f"Typical patient: {x} and {y}")
         return contours(found.table, x, y, chosen, labels=labels, title=title, note=note, ax=ax)
+
+    def limits(
+        self, names: str | Sequence[str] | None = None, *, labels: Mapping[str, str] | None = None, note: str = ""
+    ) -> Figure:
+        """Filled contours of the lower and the upper limit of each quantity, side by side.
+
+        Parameters
+        ----------
+        names
+            Columns of `Sweep.table` that have limits; by default those of `contours`.
+        labels
+            As for `contours`.
+        note
+            Below; by default what the limits hold.
+
+        Raises
+        ------
+        InputError
+            For quantities without limits.
+        """
+        found = self._result
+        x, y = found.axes
+        usual = ("ORR", "CR") if "ORR" in found.table else FIGURE4
+        chosen = (
+            [names] if isinstance(names, str) else names or [name for name in usual if f"{name}_low" in found.table]
+        )
+        ends = {
+            f"{name}_{end}": f"{quantity_title(name, labels)}: {said} limit"
+            for name in chosen
+            for end, said in (("low", "lower"), ("high", "upper"))
+        }
+        if not note and "replicates" in found.made_by:
+            what = "estimates" if found.made_by["uncertainty"] else "patients"
+            note = f"95 % of {found.made_by['replicates']:,} replicates lie between the limits, each with other {what}."
+        return contours(found.table, x, y, list(ends), labels={**(labels or {}), **ends}, title="Limits", note=note)

@@ -207,13 +207,16 @@ class TrialPictures(JudgedPictures):
         arm = self._result.arms[0] if arm is None else arm
         seen = self._seen(arm)[arm]
         events = {"progression": "progression_day", "first response": "response_day"}
-        progressed = self._by_arm("progression_day", arm)[arm]
+        rows = self._result.arm(arm)
+        # Progression may be found after a new therapy, with which responses end.
+        last = rows[["last_day", "progression_day"]].max(axis=1)
+        over = rows["progression_day"].notna() | (rows[["new_therapy_day", "death_day"]].min(axis=1) <= rows["end_day"])
         return swimmer(
             seen.response_days,
             self._held(seen),
-            self._by_arm("last_day", arm)[arm],
-            events={name: self._by_arm(column, arm)[arm] for name, column in events.items()},
-            ongoing=progressed.isna(),
+            last,
+            events={name: rows[column] for name, column in events.items()},
+            ongoing=~over,
             first=first,
             title=arm,
             ax=ax,

@@ -8,7 +8,7 @@ drawn independently of each other; a covariance matrix of the estimates brings i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -92,6 +92,12 @@ class UncertainPopulation(Population):
         """Names of the parameters whose typical value or omega is uncertain."""
         return [name for name in self.model.parameters if name in {*self._errors.names, *self._errors.omegas}]
 
+    def estimates(self, draws: int) -> pd.DataFrame:
+        """Typical values of so many draws, a row each."""
+        import pandas as pd
+
+        return pd.DataFrame(self._errors.draw(self.seed, 0, draws)[0])
+
     @cached_property
     def _errors(self) -> _Estimates:
         return _Estimates(self.model, self.varied, self.covariance)
@@ -103,6 +109,36 @@ class UncertainPopulation(Population):
         drawn = self._errors.draw(self.seed, first, first + int(block[-1]) + 1)
         values, omegas = ({name: own[block] for name, own in kind.items()} for kind in drawn)
         return values, omegas
+
+
+def uncertain(
+    population: Population, size: int, uncertainty: bool | pd.DataFrame, known: Iterable[str] = ()
+) -> UncertainPopulation:
+    """The population with estimates drawn for each ``size`` patients, but for the typical values that are ``known``.
+
+    ``uncertainty``: True for the errors of the model file, or a covariance of the typical values. Raises `InputError`
+    where nothing is uncertain.
+    """
+    model, given = population.model, {*known}
+    covariance = None if isinstance(uncertainty, bool) else uncertainty
+    if given:
+        parameters = {name: replace(p, rse=None) if name in given else p for name, p in model.parameters.items()}
+        model = replace(model, parameters=parameters)
+        if covariance is not None:
+            rest = [name for name in covariance.columns if name not in given]
+            covariance = covariance.loc[rest, rest]
+    found = UncertainPopulation(
+        model,
+        population.seed,
+        population.variability,
+        population.correlation,
+        population.sampler,
+        size=size,
+        covariance=covariance,
+    )
+    if not found.uncertain:
+        raise InputError(f"{model.name} has no standard errors of estimates; give them as rse, or a covariance")
+    return found
 
 
 class _Estimates:

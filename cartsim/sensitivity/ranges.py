@@ -109,6 +109,21 @@ def ranges(
     return found
 
 
+def typical_value(model: Model, name: str) -> float:
+    """A parameter's or the dose's typical value, also where it is derived. Raises `InputError` for unknown names."""
+    return float(_parameter(model, name).value or 0.0)
+
+
+def has_range(model: Model, name: str, by: str) -> bool:
+    """Whether `ranges` has one for a parameter of a model by its variability ("iiv"), its error or a factor."""
+    parameter = _parameter(model, name)
+    return {"iiv": _varies(parameter.iiv), "rse": bool(parameter.rse)}.get(by, True)
+
+
+def _varies(iiv: Variability | None) -> bool:
+    return iiv is not None and (iiv.distribution == "uniform" or iiv.omega > 0)
+
+
 def resolved(function: Function, given: Mapping[str, Range] | Sequence[str]) -> dict[str, Range]:
     """Ranges as they are given, or those of the model's own variability for a list of names."""
     if isinstance(given, Mapping):
@@ -142,7 +157,7 @@ def _by(parameter: Parameter, by: str, factor: float) -> Range:
             raise InputError(f"{name} has no rse in the model file; give its range, or vary by a factor")
         return Range("lognormal", typical, omega=parameter.rse)
     iiv = parameter.iiv
-    if iiv is None or (iiv.distribution != "uniform" and iiv.omega == 0):
+    if iiv is None or not _varies(iiv):
         raise InputError(f"{name} has no iiv in the model file; give its range, or vary by rse or by a factor")
     return _own(parameter, iiv)
 

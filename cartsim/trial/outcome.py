@@ -107,8 +107,8 @@ class TrialResult(Judged):
         if by != "MRD":
             return super().known_by(month, by, arm, limit)
         seen, day = self._measured(arm), month * MONTH
-        complete = self.judged(arm, until=day).confirmed == Response.CR
-        known = np.isfinite(seen.mprotein) & (seen.response_days <= day)
+        judged = self.judged(arm, until=day)
+        complete, known = judged.confirmed == Response.CR, judged.evaluable  # not after a new therapy
         latest = np.where(known, np.arange(known.shape[1]), -1).max(axis=1)
         good = np.take_along_axis(mrd_negative(seen.mrd, limit) & complete & known, np.maximum(latest, 0)[:, None], 1)
         return pd.Categorical.from_codes(np.where(latest < 0, -1, good[:, 0].astype(int)), NEGATIVE)
@@ -160,18 +160,18 @@ class TrialResult(Judged):
         """
         arm = self._one(arm)
         seen = self._measured(arm)
-        cells = np.where(np.isfinite(seen.mprotein), seen.mrd, np.nan)
-        pfs = self.times(arm=arm)
+        judged, pfs = self.judged(arm), self.times(arm=arm)
+        cells = np.where(judged.evaluable, seen.mrd, np.nan)  # not after a new therapy
         return residual_disease(
-            cells, seen.response_days, self.judged(arm).confirmed, pfs._replace(time=pfs.time * MONTH), limit=limit
+            cells, seen.response_days, judged.confirmed, pfs._replace(time=pfs.time * MONTH), limit=limit
         )
 
     def pfs(self) -> pd.DataFrame:
-        """Kaplan-Meier steps of every arm: ``arm``, then the columns of ``KaplanMeier.frame`` (months)."""
+        """Kaplan-Meier steps of every arm: ``arm``, then those of ``KaplanMeier.frame``, ``time_months`` first."""
         import pandas as pd
 
         steps = {arm: self.survival(arm=arm).frame() for arm in self.arms}
-        return pd.concat(steps, names=["arm"]).reset_index(level="arm")
+        return pd.concat(steps, names=["arm"]).reset_index(level="arm").rename(columns={"time": "time_months"})
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write patients.parquet, visits.parquet (if kept), responses.csv, survival.csv, pfs.csv and summary.json.

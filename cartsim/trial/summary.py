@@ -28,7 +28,7 @@ def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFr
     rows = []
     months = [f"month_{month:g}" for month in landmarks]
     # Only what is read: groups are copies.
-    read = patients[["arm", "status", *_MEDIANS, *months, "measurable", "best", "pfs_time", "pfs_event"]]
+    read = patients[["arm", "status", *_MEDIANS, *months, "measurable", "best", "pfs_day", "pfs_event"]]
     for arm, group in read.groupby("arm", observed=True, sort=False):
         row: dict[str, Any] = {"arm": arm, "n": len(group), "failed": int((group["status"] != "ok").sum())}
         for name in _MEDIANS:
@@ -43,8 +43,8 @@ def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFr
             row[f"ORR{end}"] = 100 * float((those >= "PR").mean())
             row[f"CR{end}"] = 100 * float((those == "CR").mean())
         row["measurable"] = int(measurable.sum())
-        known = group["pfs_time"].notna()
-        times = group["pfs_time"][known].to_numpy() / MONTH
+        known = group["pfs_day"].notna()
+        times = group["pfs_day"][known].to_numpy() / MONTH
         median = kaplan_meier(times, group["pfs_event"][known].to_numpy()).median if known.any() else None
         row |= {
             "PFS": median.value if median else np.nan,

@@ -699,3 +699,25 @@ def test_nca_on_own_data(tmp_path):
     assert table["AUC0-28"][0] == expected["AUC0-28"][0]
     assert table["half_life"][0] == expected["half_life"][0]
     assert parsed(done("nca", path, "--trapezoids", "linear"))["AUC0-28"][0] > table["AUC0-28"][0]
+
+
+def test_what_follows_a_last_sample_below_the_limit_and_a_death_without_baseline_are_settings(tmp_path):
+    samples = tmp_path / "samples.csv"
+    samples.write_text("id,time,value\n1,10,1000\n1,12,800\n1,15,600\n1,18,400\n1,21,10\n")
+    areas = []
+    for choice in ("lambda_z", "zero"):
+        done = CliRunner().invoke(app, ["nca", str(samples), "--after-blq", choice])
+        assert done.exit_code == 0, done.stderr
+        areas.append(pd.read_csv(StringIO(done.stdout))["AUC0-28"].item())
+    assert areas[0] > areas[1] + 100
+    assert CliRunner().invoke(app, ["nca", str(samples), "--after-blq", "none"]).exit_code == 2
+    visits, listed = tmp_path / "visits.csv", tmp_path / "patients.csv"
+    visits.write_text("id,time,value\n1,0,40\n1,28,10\n1,56,10\n")
+    listed.write_text("id,death_day\n1,\n2,50\n")
+    times = []
+    for choice in ("true", "false"):
+        command = ["respond", str(visits), "--events", str(listed), "--criteria", f"censor_no_baseline={choice}"]
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.stderr
+        times.append(pd.read_csv(StringIO(done.stdout)).set_index("id").loc[2, ["pfs_time", "pfs_event"]].tolist())
+    assert times == [[0, False], [50, True]]

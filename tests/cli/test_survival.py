@@ -76,9 +76,7 @@ def test_of_own_patients(tmp_path):
     assert "Compared with x" in found.stdout
     assert "same virtual patients" not in found.stdout
     table = call("respond", path, "--events", events, "--censoring", "ema").stdout
-    assert table.splitlines()[0].startswith(
-        "id,arm,new_therapy_day,death_day,end_day,pfs_time,pfs_event,pfs_reason,os_"
-    )
+    assert table.splitlines()[0].startswith("id,arm,new_therapy_day,death_day,end_day,pfs_day,pfs_event,pfs_reason,os_")
 
 
 @pytest.mark.parametrize(

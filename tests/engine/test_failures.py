@@ -153,7 +153,7 @@ def test_a_trial_goes_on_without_them(value: float, monkeypatch: pytest.MonkeyPa
     pd.testing.assert_frame_equal(found.patients.loc[rest], whole.loc[rest])
     own = found.patients.loc[2]
     assert own[["best", "month_2"]].tolist() == ["NE", "NE"]
-    assert own[["pfs_time", "Cmax", "AUC0-28", "sbcma_nadir", "mrd_lowest", "change_2"]].isna().all()
+    assert own[["pfs_day", "Cmax", "AUC0-28", "sbcma_nadir", "mrd_lowest", "change_2"]].isna().all()
     assert not own["pfs_event"]
     assert found.summary["failed"].tolist() == [1]
 

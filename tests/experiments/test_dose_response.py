@@ -193,6 +193,24 @@ def test_a_threshold_that_is_there_is_seen(flat):
     assert "No dose below" in shown.threshold(1e6)
 
 
+def test_replicates_say_how_rates_and_the_plateau_scatter(tmp_path):
+    who, doses = with_burden(MODEL, "uniform", seed=4), [1e5, 10e6, 450e6]
+    found = dose_response(who, doses, n=20, uncertainty=True, replicates=6)
+    alone = cartsim.replicate(Trial(who, doses, 20), 6, uncertainty=True)
+    pd.testing.assert_frame_equal(found.replicates.frame, alone.frame)
+    pd.testing.assert_frame_equal(found.responses, dose_response(who, doses, n=20).responses)
+    table = found.plateau_replicates().set_index("landmark")
+    for month in (6.0, 21.0):
+        rates = alone.frame[f"response_{month:g}"].to_numpy().reshape(6, 3)
+        ends = [plateau(doses, np.arange(20)[:, None] < np.rint(row / 5)).rise.value for row in rates]
+        assert table["rise"][month] == pytest.approx(np.quantile(ends, 0.5, method="inverted_cdf"), abs=1e-9)
+        assert table["rise_high"][month] == pytest.approx(max(ends), abs=1e-9)
+    assert found.replicates_text().startswith("A plateau begins in the replicates: month 6 in ")
+    names = {path.name for path in found.save(tmp_path)}
+    assert {"plateau_replicates.csv", "replicates_summary.csv", "replicates_pairs.csv"} <= names
+    assert "independent=True" in found.warnings[-1]
+
+
 def test_where_a_plateau_begins_is_said_and_no_threshold_is_claimed_of_another_model(flat):
     steep = plateau(X, drawn(30 + 60 * X / (15e6 + X)), resamples=100)
     found = DoseResponse(**{**vars(flat), "plateaus": {6.0: steep}})

@@ -117,8 +117,8 @@ def test_differences_are_paired(compared):
         ratio = np.log(a["Cmax"] / b["Cmax"])[(a["Cmax"] > 0) & (b["Cmax"] > 0)]
         assert table.loc[name, "Cmax"]["difference"] == pytest.approx(np.exp(ratio.mean()))
         gained = (
-            kaplan_meier(a["pfs_time"] / MONTH, a["pfs_event"]).restricted_mean(24).value
-            - kaplan_meier(b["pfs_time"] / MONTH, b["pfs_event"]).restricted_mean(24).value
+            kaplan_meier(a["pfs_day"] / MONTH, a["pfs_event"]).restricted_mean(24).value
+            - kaplan_meier(b["pfs_day"] / MONTH, b["pfs_event"]).restricted_mean(24).value
         )
         assert table.loc[name, "progression-free time to month 24"]["difference"] == pytest.approx(gained)
     assert (table["low"] <= table["high"]).all()
@@ -128,6 +128,22 @@ def test_a_regimen_against_itself_differs_in_nothing():
     twins = {"a": Regimen.single(450e6), "b": Regimen.single(450e6)}
     table = compare(Trial(Population(MODEL), twins, 40)).differences
     assert table["difference"].tolist() == [1.0 if unit == "ratio" else 0.0 for unit in table["unit"]]
+
+
+def test_other_patients_in_each_arm_are_not_taken_for_the_same():
+    with pytest.raises(InputError, match="independent=True"):
+        compare(Trial(Population(MODEL), [150e6, 450e6], 5, independent=True))
+
+
+def test_a_comparison_is_repeated_in_other_patients_under_other_estimates(tmp_path):
+    trial = Trial(Population(MODEL, 5), common(450e6), 12)
+    found = compare(trial, reference="split", replicates=3, uncertainty=True)
+    assert found.replicates.times == 3 and found.replicates.arms == list(common(450e6))
+    pd.testing.assert_frame_equal(found.differences, compare(trial, reference="split").differences)
+    found.save(tmp_path)
+    pairs = pd.read_csv(tmp_path / "replicates_pairs.csv")
+    assert set(pairs["reference"]) == {"split"} and set(pairs["arm"]) == {*common(450e6)} - {"split"}
+    assert json.loads((tmp_path / "regimens.json").read_text())["replicates"]["uncertainty"] is True
 
 
 def test_cells_just_infused_are_not_measured(compared):

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from statsmodels.stats.proportion import proportions_ztest
+from statsmodels.stats.proportion import proportion_confint, proportions_ztest
 
 import cartsim as cs
 from cartsim.errors import InputError
 from cartsim.experiments.replicates import Replicates, score_test
 from cartsim.population.population import APART
-from cartsim.population.uncertainty import UncertainPopulation
+from cartsim.population.uncertainty import UncertainPopulation, uncertain
 
 MODEL = cs.load("bb2121_clinical")
 PATIENTS = cs.Population(MODEL, seed=3, variability={"burden": cs.uniform(5, 95)})
@@ -117,14 +117,69 @@ def test_the_spread_of_response_rates_is_binomial_without_uncertainty():
 
 
 def test_power_is_the_share_of_p_values_and_better_that_of_the_frame(independent):
-    (pair,) = independent.pairs(alpha=0.2).to_dict("records")
+    pairs = independent.pairs(alpha=0.2).set_index("endpoint")
     wide = independent.frame.pivot(index="replicate", columns="arm")
-    assert (pair["arm"], pair["reference"]) == ("450e6", "1e6")
-    assert pair["ORR_higher"] == (wide["ORR", "450e6"] > wide["ORR", "1e6"]).mean()
-    assert pair["power_PFS"] == (independent.tests["p_PFS"] < 0.2).mean()
+    assert (set(pairs["arm"]), set(pairs["reference"])) == ({"450e6"}, {"1e6"})
+    assert pairs["higher"]["ORR"] == (wide["ORR", "450e6"] > wide["ORR", "1e6"]).mean()
+    assert pairs["power"]["PFS"] == (independent.tests["p_PFS"] < 0.2).mean()
     longer = wide["PFS", "450e6"].fillna(np.inf) > wide["PFS", "1e6"].fillna(np.inf)
-    assert pair["PFS_longer"] == longer.mean()
-    assert independent.pairs(0.2)["power_ORR"][0] >= independent.pairs(0.01)["power_ORR"][0]
+    assert pairs["higher"]["PFS"] == longer.mean()
+    low, high = proportion_confint((independent.tests["p_PFS"] < 0.2).sum(), 12, method="wilson")
+    assert [pairs["power_low"]["PFS"], pairs["power_high"]["PFS"]] == pytest.approx([low, high])
+    assert pairs["power"]["ORR"] >= independent.pairs(0.01).set_index("endpoint")["power"]["ORR"]
+    assert pairs["power"].drop(["ORR", "PFS"]).isna().all()
+    ratio = (wide["Cmax", "450e6"] / wide["Cmax", "1e6"]).to_numpy()
+    assert pairs["difference"]["Cmax"] == np.quantile(ratio, 0.5, method="inverted_cdf")
+
+
+def test_compared_with_a_reference_an_arm_is_the_other_one_turned_round(independent):
+    one, other = (independent.pairs(reference=arm).set_index("endpoint") for arm in ("1e6", "450e6"))
+    assert set(one["reference"]) == {"1e6"} and set(other["arm"]) == {"1e6"}
+    wide = independent.frame.pivot(index="replicate", columns="arm")
+    assert other["higher"]["CR"] == (wide["CR", "1e6"] > wide["CR", "450e6"]).mean()
+    assert one["low"]["CR"] == np.quantile(wide["CR", "450e6"] - wide["CR", "1e6"], 0.025, method="inverted_cdf")
+    pd.testing.assert_series_equal(one["power"], other["power"])
+    with pytest.raises(InputError, match="no arm '9'"):
+        independent.pairs(reference="9")
+
+
+def test_where_neither_arm_reaches_its_median_there_is_no_difference_and_of_one_alone_it_is_not_reached():
+    frame = pd.DataFrame({"replicate": np.repeat(range(4), 2), "arm": ["a", "b"] * 4, "n": 9, "failed": 0})
+    frame["PFS"] = [np.nan, np.nan, 8.0, np.nan, 5.0, 6.0, 7.0, 9.5]
+    tests = pd.DataFrame({"replicate": range(4), "arm": "b", "reference": "a", "p_PFS": [0.9, 0.01, 0.3, np.nan]})
+    (row,) = Replicates(frame, tests, {"a": 1.0, "b": 2.0}).pairs().to_dict("records")
+    assert (row["low"], row["difference"], row["higher"]) == (0.0, 1.0, 0.75)  # of 0, 1, 2.5, not reached
+    assert np.isnan(row["high"])
+    assert row["power"] == 0.25
+
+
+def test_independent_arms_of_one_treatment_differ_as_two_binomials_and_common_ones_never():
+    """Of CR in arms of 40 over 150 replicates: variance 2np(1 - p), and as many false findings as the test allows."""
+    arms = {"a": 450e6, "b": 450e6}
+    found = cs.replicate(cs.Trial(PATIENTS, arms, 40, independent=True), 150)
+    counts = np.rint(found.frame.pivot(index="replicate", columns="arm")["CR"] * 40 / 100)
+    rate = counts.to_numpy().mean() / 40
+    dispersion = ((counts["a"] - counts["b"]) ** 2).sum() / (2 * 40 * rate * (1 - rate))
+    assert 0.001 < stats.chi2.cdf(dispersion, 150) < 0.999
+    pairs = found.pairs().set_index("endpoint")
+    assert pairs["power"]["ORR"] * 150 <= stats.binom.ppf(0.999, 150, 0.05)
+    assert pairs["low"]["CR"] < 0 < pairs["high"]["CR"]
+    same = cs.replicate(cs.Trial(PATIENTS, arms, 40), 10).pairs().set_index("endpoint")
+    assert (same[["low", "high"]].drop(["Cmax", "AUC0-28"]) == 0).all(axis=None)
+    assert (same["higher"] == 0).all()
+
+
+def test_replicates_scatter_by_sampling_and_by_estimates_as_a_closed_form_says():
+    """Of the logarithm of Kexp_max, normal between patients: its mean over n has variance omega**2/n + rse**2."""
+    n, times = 25, 400
+    p = MODEL.parameters["Kexp_max"]
+    for uncertainty, variance in ((False, p.iiv.omega**2 / n), (True, None)):
+        patients = uncertain(PATIENTS, n, True) if uncertainty else PATIENTS
+        means = np.log(patients.table(0, n * times)["Kexp_max"].to_numpy()).reshape(times, n).mean(axis=1)
+        if variance is None:  # omegas are drawn too: E[omega**2] = omega**2 exp(2 rse**2)
+            variance = p.iiv.omega**2 * np.exp(2 * (p.iiv.rse or 0.0) ** 2) / n + p.rse**2
+        dispersion = ((means - np.log(p.value)) ** 2).sum() / variance
+        assert 0.0005 < stats.chi2.cdf(dispersion, times) < 0.9995
 
 
 def test_limits_are_percentiles_and_a_median_not_reached_is_the_longest():

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -409,6 +410,41 @@ def test_a_cell_of_a_population_is_a_trial():
     low, high = wilson(np.array([round(summary["ORR"] * 0.6)]), np.array([60]))
     assert cell["ORR_low"] == pytest.approx(100 * low[0])
     assert cell["ORR_high"] == pytest.approx(100 * high[0])
+
+
+def test_limits_of_the_typical_patient_are_those_of_the_drawn_estimates():
+    """A draw is that of `with_uncertainty`; the swept parameter is as swept, however uncertain it is."""
+    axes = {"Kexp_max": [1.2, 1.7], "dose": [150e6, 450e6]}
+    who, reading = Population(MODEL, 6), Reading({"Cmax": Measure("highest", "transgene", 1.0)}, 60.0)
+    found = sweep(who, axes, reading=reading, replicates=9, uncertainty=True)
+    peaks = [
+        sweep(cartsim.with_uncertainty(MODEL, 6, k), axes, reading=reading).table["Cmax"].to_numpy() for k in range(9)
+    ]
+    for end, share in (("low", 0.025), ("high", 0.975)):
+        expected = np.quantile(peaks, share, axis=0, method="inverted_cdf")
+        np.testing.assert_allclose(found.table[f"Cmax_{end}"], expected, rtol=1e-9)
+    plain = sweep(MODEL, axes, reading=reading)
+    assert (found.table["Cmax"] == plain.table["Cmax"]).all()
+    assert (found.table["failed_replicates"] == 0).all() and "failed_replicates" not in plain.table
+    with pytest.raises(InputError, match="the same in each replicate"):
+        sweep(MODEL, axes, replicates=9)
+
+
+def test_a_cell_of_replicated_trials_is_a_replicated_trial():
+    who = Population(MODEL, 7, {"burden": uniform(5, 95)})
+    axes = {"dose": [1e6, 450e6], "Kexp_max": [1.2, 1.7]}
+    found = sweep_trials(Trial(who, [450e6], 15), axes, replicates=5, uncertainty=True, n_jobs=2)
+    parameters = {n: replace(p, rse=None) if n == "Kexp_max" else p for n, p in MODEL.parameters.items()}
+    known = replace(MODEL, parameters=parameters).override({"Kexp_max": 1.7})
+    alone = cartsim.replicate(Trial(replace(who, model=known), [450e6], 15), 5, uncertainty=True).summary.iloc[0]
+    cell = found.table.iloc[3]
+    for name in ("ORR", "ORR_low", "ORR_high", "CR_high", "Cmax", "Cmax_low", "AUC0-28_high", "n"):
+        assert cell[name] == alone[name]
+    assert found.made_by["replicates"] == 5
+    titles = [axis.get_title() for axis in found.plot.limits().axes]
+    assert [title.rpartition(": ")[2] for title in titles if title] == ["lower limit", "upper limit"] * 2
+    with pytest.raises(InputError, match="other patients each time"):
+        sweep_trials(Trial(replace(who, sampler="sobol"), [450e6], 15), axes, replicates=5)
 
 
 def test_patients_are_the_same_in_every_cell():

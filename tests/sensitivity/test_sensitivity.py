@@ -797,3 +797,53 @@ def test_bad_input_is_one_line_and_exit_code_2(words, message, tmp_path):
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+# --- the command's further methods -------------------------------------------------------------------
+
+
+def test_the_command_gives_rank_correlations(tmp_path):
+    result = command(
+        "bb2121_clinical",
+        "--parameters",
+        "Kexp_max,Kel_e,K12",
+        "--method",
+        "prcc",
+        "--samples",
+        "40",
+        "--out",
+        tmp_path,
+    )
+    assert result.exit_code == 0, result.stderr
+    found = prcc(cartsim.endpoint("bb2121_clinical", "Cmax"), ["Kexp_max", "Kel_e", "K12"], 40)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "correlations.csv"), found.frame, rtol=1e-12)
+    assert (tmp_path / "correlations.png").exists()
+    about = json.loads((tmp_path / "sensitivity.json").read_text())
+    assert (about["method"], about["n"]) == ("prcc", 40)
+
+
+def test_the_command_gives_limits_of_efast_and_refuses_curves_of_other_methods(tmp_path):
+    words = ("--parameters", "Kexp_max,Kel_e", "--curves", "3", "--no-pictures", "--out", tmp_path)
+    result = command("bb2121_clinical", *words, "--method", "efast", "--samples", "65")
+    assert result.exit_code == 0, result.stderr
+    table = pd.read_csv(tmp_path / "indices.csv")
+    assert ((table["first_low"] < table["first"]) & (table["first"] < table["first_high"])).all()
+    assert "limits of repeated search curves" in result.stdout
+    assert "--curves 3: search curves are those of --method efast" in command("bb2121_clinical", *words).stderr
+
+
+def test_the_command_gives_elasticities_of_parameters_without_a_range(tmp_path):
+    result = command("bb2121_clinical", "--parameters", "Kg,Kel_e,EC50_exp", "--method", "local", "--out", tmp_path)
+    assert result.exit_code == 0, result.stderr
+    table = pd.read_csv(tmp_path / "elasticities.csv").set_index("parameter")["elasticity"]
+    found = local(cartsim.endpoint("bb2121_clinical", "Cmax"), ["Kg", "Kel_e", "EC50_exp"]).frame
+    assert table.to_dict() == pytest.approx(dict(zip(found["parameter"], found["elasticity"], strict=True)))
+    assert pd.read_csv(tmp_path / "tornado.csv")["parameter"].tolist() == ["Kel_e"]
+    assert (tmp_path / "elasticities.png").exists()
+    alone = command("bb2121_clinical", "--parameters", "Kg", "--method", "local", "--no-pictures", "--out", tmp_path)
+    assert alone.exit_code == 0, alone.stderr
+    assert not (tmp_path / "tornado.csv").exists()
+    assert (
+        "no parameter or covariate 'Kg1'"
+        in command("bb2121_clinical", "--parameters", "Kg1", "--method", "local", "--out", tmp_path).stderr
+    )

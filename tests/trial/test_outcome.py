@@ -39,7 +39,7 @@ def test_rates_are_counts_of_the_table_with_limits(result):
 
 def test_survival_is_that_of_the_patients(result):
     rows = result.arm("150e6")
-    expected = kaplan_meier(rows["pfs_time"] / MONTH, rows["pfs_event"])
+    expected = kaplan_meier(rows["pfs_day"] / MONTH, rows["pfs_event"])
     pd.testing.assert_frame_equal(result.survival("PFS", arm="150e6").frame(), expected.frame())
     with pytest.raises(InputError, match=r"no survival endpoint 'EFS'; there are PFS, OS, DOR, TTR, TTBR"):
         result.survival("EFS", arm="150e6")
@@ -70,6 +70,8 @@ def test_the_contract_of_results(result, tmp_path: Path):
     assert names == {"patients.parquet", "visits.parquet", "summary.json"} | tables
     assert json.loads((tmp_path / "summary.json").read_text())["made_by"]["seed"] == 2021
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "patients.parquet"), result.patients)
+    for arm, steps in pd.read_csv(tmp_path / "pfs.csv", dtype={"arm": str}).groupby("arm"):
+        assert steps["time_months"].max() == pytest.approx(result.arm(str(arm))["pfs_day"].max() / cs.schedule.MONTH)
 
 
 def test_judging_needs_the_measurements_and_rules():
@@ -98,7 +100,7 @@ def test_ema_sees_progression_through_a_new_therapy():
     without = cs.Trial(population, [150e6], 200, cs.Protocol(rules=cs.Rules(censoring="ema"))).run().patients
     for ema in (ran["ema"], ran["fda"].judge(cs.Rules(censoring="ema"))):
         assert ema.patients["pfs_event"].sum() > 3 * ran["fda"].patients["pfs_event"].sum()
-        for name in ("pfs_time", "pfs_event", "progression_day"):
+        for name in ("pfs_day", "pfs_event", "progression_day"):
             pd.testing.assert_series_equal(ema.patients[name], without[name])
         pd.testing.assert_series_equal(ema.patients["best"], ran["fda"].patients["best"])
 

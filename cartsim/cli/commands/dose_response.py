@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cartsim.cli.options import Dose, Name, Out, Pictures, Plan, Steps, Who, Work
+from cartsim.cli import replicated
+from cartsim.cli.options import Dose, Name, Often, Out, Pictures, Plan, Steps, Who, Work
 from cartsim.cli.output import interruptible, new_table, note_failures, show_tables, write_table
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
@@ -16,7 +17,7 @@ from cartsim.errors import InputError
 if TYPE_CHECKING:
     from cartsim.experiments.dose_response import DoseResponse
 
-_TABLES = ("responses.csv", "differences.csv", "exposure.csv", "slopes.csv", "plateaus.csv")
+_TABLES = ("responses.csv", "differences.csv", "exposure.csv", "slopes.csv", "plateaus.csv", "plateau_replicates.csv")
 _OTHERS = ("dose_response.json", "dose_response.png", "exposure.png")
 
 
@@ -25,6 +26,7 @@ def dose_response(
     plan: Plan,
     steps: Steps,
     work: Work,
+    often: Often,
     model: Name = "bb2121_clinical",
     dose: Dose = "10e6,20e6,50e6,100e6,150e6,200e6,300e6,450e6,600e6,800e6,1000e6",
     pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
@@ -34,7 +36,8 @@ def dose_response(
 
     Prints the share of patients in response with Monte Carlo limits and what the doses say of a plateau; writes
     tables, with a column for the burden, and pictures. Several burdens may be given with commas between, as --burden
-    fixed,uniform, which is the default.
+    fixed,uniform, which is the default. With --replicates or --uncertainty all is repeated, as in cartsim trial, and so
+    is where a plateau begins.
     """
     from cartsim.cli import design
     from cartsim.experiments import dose_response as analysis
@@ -45,9 +48,14 @@ def dose_response(
         raise InputError(f"--burden {who.burden}: give each once")
     patients = {name: (who if who.patients else replace(who, burden=name)).of(model) for name in names}
     treat = partial(
-        analysis.dose_response, doses=design.doses(dose), n=who.n, protocol=plan.protocol(), solver=steps.solver()
+        analysis.dose_response,
+        doses=design.doses(dose),
+        n=who.n,
+        protocol=plan.protocol(),
+        solver=steps.solver(),
+        **often.settings(),
     )
-    with filled(out, (*_TABLES, *_OTHERS)) as stage:
+    with filled(out, (*_TABLES, *_OTHERS, *replicated.FILES)) as stage:
         found = {
             name: interruptible(partial(treat, group, **work.settings(name.replace(":", "-"))))
             for name, group in patients.items()
@@ -56,6 +64,8 @@ def dose_response(
             show_tables(
                 _table(name, result), *(f"{said}." for said in (result.plateau_text(), result.threshold()) if said)
             )
+            if result.replicates is not None:
+                show_tables(replicated.tables(result.replicates)[0], f"{result.replicates_text()}.")
             note_failures(result.failures, int(result.responses.groupby("dose")["n"].first().sum()))
         _write(found, stage)
         if pictures:
@@ -86,8 +96,9 @@ def _write(found: dict[str, DoseResponse], stage: Path) -> None:
     """The tables of all burdens together, with a column that says which."""
     import pandas as pd
 
-    for file in _TABLES:
-        parts = [result.tables()[file].assign(burden=name) for name, result in found.items()]
+    tables = {name: result.tables() for name, result in found.items()}
+    for file in next(iter(tables.values())):
+        parts = [own[file].assign(burden=name) for name, own in tables.items()]
         table = pd.concat(parts, ignore_index=True)
         write_table(table[["burden", *table.columns.drop("burden")]], stage / file)
     about = {name: result.about() for name, result in found.items()}
@@ -96,13 +107,19 @@ def _write(found: dict[str, DoseResponse], stage: Path) -> None:
 
 def _draw(found: dict[str, DoseResponse], stage: Path, pictures: Pictures) -> None:
     from cartsim import plots
+    from cartsim.plots.replicates import by_dose
+
+    again = {f"Burden {name}": result.replicates for name, result in found.items() if result.replicates is not None}
+    if again:
+        pictures.save(by_dose(again), stage / "replicates_by_dose.png")
 
     said = "Bands: 95 % Wilson limits. " + " ".join(
-        f"Burden {name}, {', '.join(f'month {month:g}: plateau {p.verdict}' for month, p in result.plateaus.items())}."
+        f"Burden {name}, {', '.join(f'month {month:g}: plateau {p.text()}' for month, p in result.plateaus.items())}."
         for name, result in found.items()
     )
     responses = {f"Burden {name}": result.responses for name, result in found.items()}
-    pictures.save(plots.response_by_dose(responses, note=said), stage / "dose_response.png")
+    claimed = next(iter(found.values())).claimed
+    pictures.save(plots.response_by_dose(responses, claimed=claimed, note=said), stage / "dose_response.png")
     slopes = " ".join(
         f"Burden {name}: {', '.join(f'{row.measure} ~ dose^{row.exponent:.3f}' for row in result.slopes.itertuples())}."
         for name, result in found.items()

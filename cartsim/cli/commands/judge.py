@@ -66,7 +66,7 @@ def _each_once(name: str, text: str) -> list[str]:
 
 def _combinations(name: str, texts: list[str], censoring: str) -> Iterator[tuple[str, Rules]]:
     """What was set, and the rules with it, for every combination of the values that were given."""
-    from cartsim.cli.design import check_censoring, settings_of
+    from cartsim.cli.design import check_censoring, further_of, settings_of
     from cartsim.endpoints.rules import IMWG2016, rules_from
     from cartsim.trial.protocol import Rules
 
@@ -75,12 +75,13 @@ def _combinations(name: str, texts: list[str], censoring: str) -> Iterator[tuple
         check_censoring(rule)
         for values in product(*tried.values()):
             settings = dict(zip(tried, values, strict=True))
-            chosen = rules_from(name, settings)
+            further = further_of(settings)
+            chosen = rules_from(name, {each: value for each, value in settings.items() if each not in further})
             said = [f"{setting}={value}" for setting, value in settings.items()]
             if rule != "fda":
                 said.append(f"censoring={rule}")
             if isinstance(chosen, IMWG2016):
-                judged_by = Rules(response=chosen, censoring=rule)
+                judged_by = Rules(response=chosen, censoring=rule, **further)
             else:
-                judged_by = Rules(landmark=chosen, censoring=rule)
+                judged_by = Rules(landmark=chosen, censoring=rule, **further)
             yield " ".join(said) or "default", judged_by

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cartsim.cli.options import Dose, Name, Out, Pictures, Plan, Steps, Who, Work
+from cartsim.cli import replicated
+from cartsim.cli.options import Dose, Name, Often, Out, Pictures, Plan, Steps, Who, Work
 from cartsim.cli.output import interruptible, new_table, note_failures, show_tables
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
@@ -27,6 +28,7 @@ def regimens(
     plan: Plan,
     steps: Steps,
     work: Work,
+    often: Often,
     model: Name = "bb2121_clinical",
     dose: Dose = "450e6",
     give: Annotated[
@@ -49,7 +51,8 @@ def regimens(
     """Compare regimens with a single infusion in the same patients.
 
     Paired differences with 95 % limits. Retreatment: whoever progresses is infused again, and judged by the same
-    rules with M-protein at retreatment as the new baseline (dose 0: not retreated).
+    rules with M-protein at retreatment as the new baseline (dose 0: not retreated). With --replicates or --uncertainty
+    the comparison, without retreatment, is repeated, as in cartsim trial.
     """
     from cartsim.cli import design
     from cartsim.cli.grammar import parse_doses
@@ -65,9 +68,11 @@ def regimens(
         check_retreatment(single, second, delay)
     trial = Trial(population, compared, who.n, plan.protocol(), steps.solver())
     how = work.settings()
-    with filled(out, _FILES) as stage:
-        found = interruptible(lambda: analysis.compare(trial, **how))
+    with filled(out, (*_FILES, *replicated.FILES)) as stage:
+        found = interruptible(lambda: analysis.compare(trial, **often.settings(), **how))
         show_tables(_differences(found))
+        if found.replicates is not None:
+            show_tables(*replicated.tables(found.replicates, found.reference))
         note_failures(found.failures, len(found.outcome.patients))
         found.save(stage)
         if retreat:
@@ -78,6 +83,8 @@ def regimens(
             note_failures(again.failures, len(again.patients))
             again.save(stage)
         if pictures:
+            if found.replicates is not None:
+                pictures.save(found.replicates.plot.distributions(), stage / "replicates.png")
             pictures.save(found.plot.differences(), stage / "differences.png")
 
 

@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from cartsim.population.patients import Patients
     from cartsim.population.population import Population
     from cartsim.sensitivity.endpoint import Function
+    from cartsim.sensitivity.indices import Indices
     from cartsim.sensitivity.ranges import Range
 
 _UNITS = {"day": "days", "h": "hours"}
-METHODS = ("sobol", "efast", "local", "responders")
-_TABLES = ("indices.csv", "convergence.csv", "phases.csv", "elasticities.csv", "tornado.csv", "responders.csv",
-           "failures.csv")  # fmt: skip
-_FILES = (*_TABLES, "sensitivity.json", "indices.png", "convergence.png", "tornado.png", "elasticities.png",
-          "responders.png")  # fmt: skip
+METHODS = ("sobol", "efast", "prcc", "local", "responders")
+_TABLES = ("indices.csv", "correlations.csv", "convergence.csv", "phases.csv", "elasticities.csv", "tornado.csv",
+           "responders.csv", "failures.csv")  # fmt: skip
+_FILES = (*_TABLES, "sensitivity.json", "indices.png", "correlations.png", "convergence.png", "tornado.png",
+          "elasticities.png", "responders.png")  # fmt: skip
 
 
 def sensitivity(
@@ -51,8 +52,11 @@ def sensitivity(
     method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "sobol",
     samples: Annotated[
         int | None,
-        typer.Option(min=1, help="Base samples of sobol (a power of two), runs a parameter of efast, or sets."),
+        typer.Option(min=1, help="Base samples of sobol (a power of two), runs a curve of efast, or sets."),
     ] = None,
+    curves: Annotated[
+        int, typer.Option(min=1, help="With efast: search curves of each parameter; from two on there are limits.")
+    ] = 1,
     range_: Annotated[
         str, typer.Option("--range", help="Of parameters without their own: iiv, rse, or factor:2 around typical.")
     ] = "iiv",
@@ -71,7 +75,8 @@ def sensitivity(
     """Say which parameters decide an endpoint: table, files, pictures.
 
     sobol and efast divide the endpoint's variance over the ranges among the parameters (they need the extra
-    cartsim[sensitivity]); local gives elasticities at the typical values and a tornado over the ranges;
+    cartsim[sensitivity]); prcc says by partial rank correlations how steadily it rises or falls with each; local gives
+    elasticities at the typical values, also of parameters without a range, and a tornado over the ranges;
     responders compares sets at or above --threshold with the others, or patients: those of --patients, or --n virtual
     ones, with all that varies. --omega and --burden change the variability that --range iiv reads. --times are those of
     a curve.
@@ -79,9 +84,12 @@ def sensitivity(
     from cartsim.cli.design import one_dose
     from cartsim.cli.grammar import parse_times
     from cartsim.sensitivity.endpoint import endpoint as endpoint_of
+    from cartsim.sensitivity.indices import efast, sobol
 
     if method not in METHODS:
         raise InputError(f"--method {method!r} is not known; it is one of {', '.join(METHODS)}")
+    if method != "efast" and curves != 1:
+        raise InputError(f"--curves {curves}: search curves are those of --method efast; leave it out")
     if method == "responders" and threshold is None:
         raise InputError("--method responders needs --threshold, the endpoint from which on a set responds")
     compared = _compared(who, method, samples)
@@ -90,7 +98,9 @@ def sensitivity(
     names, own = _named(parameters)
     if compared and own:
         raise InputError(f"--parameters {next(iter(own))}: patients have their own values; give the name alone")
-    box = {} if compared else _ranges(patients, names, own, range_)
+    without = _without(patients, names, own, range_) if method == "local" else []
+    ranged = [name for name in names if name not in without]
+    box = _ranges(patients, ranged, own, range_) if ranged and not compared else {}
     among = {"among": patients, "n": who.n, "names": names} if compared else {"among": box, "n": samples, "seed": seed}
     function = endpoint_of(
         chosen,
@@ -103,15 +113,21 @@ def sensitivity(
         n_jobs=jobs,
     )
     if samples is not None:
-        sets, width = samples * (len(box) + 2), 4 * len(box) + (1 if function.times is None else len(function.times))
+        sets = samples * (len(box) + 2) * curves
+        width = 4 * len(box) + (1 if function.times is None else len(function.times))
         memory.require(8 * sets * width, f"--samples {samples:,}: {sets:,} sets of parameters", "give fewer")
     if who.n is not None:
         memory.require(8 * who.n * 4 * len(patients.held), f"--n {who.n:,} patients", "give fewer")
+
+    def show(found: Indices) -> dict[str, Any]:
+        return _indices(found, chosen, cells, stage, pictures)
+
     with filled(out, _FILES) as stage:
         work: dict[str, Callable[[], Any]] = {
-            "sobol": lambda: _indices(chosen, function, box, "sobol", samples, seed, failed, cells, stage, pictures),
-            "efast": lambda: _indices(chosen, function, box, "efast", samples, seed, failed, cells, stage, pictures),
-            "local": lambda: _local(chosen, function, box, cells, stage, pictures),
+            "sobol": lambda: show(sobol(function, box, samples or 1024, seed=seed, failed=failed)),
+            "efast": lambda: show(efast(function, box, samples or 1025, curves=curves, seed=seed)),
+            "prcc": lambda: _ranks(function, box, samples or 500, seed, stage, pictures),
+            "local": lambda: _local(function, box, without, cells, stage, pictures),
             "responders": lambda: _responders(function, among, threshold, stage, pictures),
         }
         settings = interruptible(work[method])
@@ -145,6 +161,17 @@ def _named(parameters: str) -> tuple[list[str], dict[str, tuple[float, float]]]:
                 raise InputError(f"--parameters {piece.strip()}: write NAME=LOW:HIGH, such as burden=5:95") from None
             own[name] = (low, high)
     return names, own
+
+
+def _without(
+    patients: Population | Patients, names: list[str], own: dict[str, tuple[float, float]], by: str
+) -> list[str]:
+    """Names of the parameters that have no range, neither their own nor one of the kind asked for."""
+    from cartsim.sensitivity.ranges import has_range
+
+    kind = by.partition(":")[0]
+    asked = getattr(patients, "variability", None) or {} if kind == "iiv" else {}
+    return [name for name in names if name not in {*own, *asked} and not has_range(patients.model, name, kind)]
 
 
 def _ranges(
@@ -190,31 +217,37 @@ def _course(model: Model, dose: float | None, function: Function) -> tuple[Any, 
     return times, curve, marked
 
 
-def _indices(
-    model: Model,
-    function: Function,
-    box: dict[str, Range],
-    method: str,
-    n: int | None,
-    seed: int,
-    failed: str,
-    dose: float | None,
-    stage: Path,
-    pictures: Pictures,
+def _ranks(
+    function: Function, box: dict[str, Range], n: int, seed: int, stage: Path, pictures: Pictures
 ) -> dict[str, Any]:
+    from cartsim.sensitivity.ranks import prcc
+
+    found = prcc(function, box, n, seed=seed)
+    write_table(found.frame, stage / "correlations.csv")
+    curve = function.times is not None
+    heads = ("parameter", *(["at"] if curve else []), "partial rank correlation", "p")
+    view = new_table(f"{_label(function)}, n = {len(found.samples):,}, with 95 % limits", *heads, right=heads[1:])
+    for row in found.summary.to_dict("records"):
+        at = [f"{row['time']:g}"] if curve else []
+        value = f"{row['prcc']:z.3f} ({row['low']:z.3f} to {row['high']:z.3f})"
+        view.add_row(row["parameter"], *at, value, f"{row['pvalue']:.2g}")
+    show_tables(view)
+    if pictures:
+        pictures.save(found.plot(), stage / "correlations.png")
+    return found.made_by
+
+
+def _indices(found: Indices, model: Model, dose: float | None, stage: Path, pictures: Pictures) -> dict[str, Any]:
     from cartsim.plots import sensitivity as draw
-    from cartsim.sensitivity.indices import efast, sobol
     from cartsim.sensitivity.phases import by_phase
 
-    if method == "sobol":
-        found = sobol(function, box, 1024 if n is None else n, seed=seed, failed=failed)
-    else:
-        found = efast(function, box, 1025 if n is None else n, seed=seed)
+    function, method = found.function, found.method
     if found.dropped:
         note(f"{found.dropped} of {found.n} Saltelli blocks were left out: {len(found.failures)} runs failed")
         write_table(found.failures, stage / "failures.csv")
     write_table(found.table, stage / "indices.csv")
-    limits = ", with 95 % bootstrap limits" if method == "sobol" else ""
+    limited = {"sobol": ", with 95 % bootstrap limits", "efast": ", with 95 % limits of repeated search curves"}
+    limits = limited[method] if found.level == found.level else ""
     said = (
         f"{'Sobol' if method == 'sobol' else 'eFAST'}, n = {found.n:,}, {len(found.samples):,} runs, variance of the "
         f"{'logarithm' if function.scale == 'log' else 'value itself'}{limits}"
@@ -257,26 +290,35 @@ def _index_table(table: pd.DataFrame, title: str) -> Any:
 
 
 def _local(
-    model: Model, function: Function, box: dict[str, Range], dose: float | None, stage: Path, pictures: Pictures
+    function: Function,
+    box: dict[str, Range],
+    without: list[str],
+    dose: float | None,
+    stage: Path,
+    pictures: Pictures,
 ) -> dict[str, Any]:
     from cartsim.plots import sensitivity as draw
     from cartsim.sensitivity.local import local, tornado
+    from cartsim.sensitivity.ranges import typical_value
 
-    table = local(function, {name: each.typical for name, each in box.items()}).frame
+    typical = {name: each.typical for name, each in box.items()}
+    assert function.model is not None  # it is of the command's model
+    table = local(function, typical | {name: typical_value(function.model, name) for name in without}).frame
     write_table(table, stage / "elasticities.csv")
     settings = {"method": "local", "endpoint": function.name, "unit": function.unit, **function.made_by}
     if function.times is not None:
-        _, _, marked = _course(model, dose, function)
+        _, _, marked = _course(function.model, dose, function)
         if pictures:
             # An output that is not on a log scale, such as a change from baseline, may pass through 0.
             slopes = function.scale == "linear"
             figure = draw.elasticity_map(
-                table, endpoint=_label(function), unit=_time(model), slopes=slopes, phases=marked
+                table, endpoint=_label(function), unit=_time(function.model), slopes=slopes, phases=marked
             )
             pictures.save(figure, stage / "elasticities.png")
         return settings | {"phases": marked}
-    swings = tornado(function, box).frame
-    write_table(swings, stage / "tornado.csv")
+    swings = tornado(function, box).frame if box else table[:0]
+    if box:
+        write_table(swings, stage / "tornado.csv")
     heads = ("parameter", "elasticity", "range, 5 to 95 %", "endpoint there")
     view = new_table(_label(function), *heads, right=heads[1:])
     slopes = table.set_index("parameter")["elasticity"]
@@ -287,8 +329,12 @@ def _local(
             f"{row.low:.4g} to {row.high:.4g}",
             f"{row.at_low:.4g} to {row.at_high:.4g}",
         )
+    for name in without:
+        view.add_row(name, f"{slopes[name]:z.3f}", "none", "")
     show_tables(view)
-    if pictures:
+    if pictures and without:
+        pictures.save(draw.elasticity_bars(table, endpoint=_label(function)), stage / "elasticities.png")
+    if pictures and box:
         said = "Ends: 5th and 95th percentile of each range (in brackets); the others at their typical values"
         figure = draw.tornado(swings, endpoint=_label(function), log=function.scale == "log", note=said)
         pictures.save(figure, stage / "tornado.png")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cartsim.cli import complete
-from cartsim.cli.options import Dose, Horizon, Name, Out, Pictures, Plan, Steps, Who, Work, given
+from cartsim.cli.options import Dose, Horizon, Name, Often, Out, Pictures, Plan, Steps, Who, Work, given
 from cartsim.cli.output import interruptible, new_table, show_tables
 from cartsim.cli.process import note
 from cartsim.cli.run import filled
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cartsim.population.population import Population
     from cartsim.trial.trial import Arm
 
-_FILES = ("grid.csv", "grid.json", "contours.png", "rate.png")
+_FILES = ("grid.csv", "grid.json", "contours.png", "rate.png", "limits.png")
 _DEFAULT = ["dose=50e6:800e6:24", "burden=5:95:24"]
 
 
@@ -33,6 +33,7 @@ def sweep(
     plan: Plan,
     steps: Steps,
     work: Work,
+    often: Often,
     model: Name = "bb2121_clinical",
     over: Annotated[
         list[str] | None,
@@ -59,12 +60,14 @@ def sweep(
 
     By default --over dose=50e6:800e6:24 --over burden=5:95:24 for the typical patient: peak and time of peak of the
     transgene, its area to day 28, fall of sBCMA, M-protein and tumor, days with little M-protein, in half a year or
-    until --horizon. With --rate a trial of virtual patients in each cell.
+    until --horizon. With --rate a trial of virtual patients in each cell. With --uncertainty limits of each number,
+    of --replicates draws of the estimates; with --rate and --replicates limits from trial to trial.
     """
     from cartsim.cli import design
     from cartsim.experiments import sweep as analysis
     from cartsim.experiments.measures import Reading, default_measures
     from cartsim.files import writable_folder
+    from cartsim.population.population import Population
     from cartsim.trial.trial import Trial
 
     for option in given(who) + given(plan):
@@ -78,23 +81,25 @@ def sweep(
     chosen = patients.model
     if not rate and who.burden and "burden" in patients.held:
         raise InputError(f"--burden {who.burden}: give one percentage, or --rate, a trial in each cell")
+    if often.replicates is not None and not (rate or often.uncertainty):
+        raise InputError("--replicates goes with --rate, a trial in each cell, or with --uncertainty; give one of them")
     if work.checkpoint is not None:
         writable_folder(work.checkpoint)
-    solver, how = steps.solver(), work.settings()
+    solver, how = steps.solver(), often.settings() | work.settings()
     with filled(out, _FILES) as stage:
         if rate:
             n = who.n or (None if who.patients else 500)
             trial = Trial(patients, [_arm(patients, fixed_dose)], n, plan.protocol(), solver)
             found = interruptible(lambda: analysis.sweep_trials(trial, axes, **how))
         else:
+            typical = patients if isinstance(patients, Population) else chosen
             reading = Reading(default_measures(chosen, day=day, level=below), horizon)
             found = interruptible(
-                lambda: analysis.sweep(chosen, axes, dose=fixed_dose, reading=reading, solver=solver, **how)
+                lambda: analysis.sweep(typical, axes, dose=fixed_dose, reading=reading, solver=solver, **how)
             )
         show_tables(_ranges(found, rate))
-        if len(found.failures):
-            what = "patients failed" if rate else "no complete result"
-            note(f"{len(found.failures)} cells: {what}; see the column {'failed' if rate else 'status'}")
+        for warning in found.warnings:
+            note(warning)
         found.save(stage)
         if pictures:
             _draw(chosen, found, rate, fixed_dose, stage, pictures)
@@ -136,7 +141,7 @@ def _ranges(found: Sweep, rate: bool) -> object:
     import numpy as np
 
     names = ["ORR", "CR", "PFS", "Cmax", "AUC0-28"] if rate else list(found.table.columns[2:])
-    names = [name for name in names if found.table[name].dtype.kind == "f"]
+    names = [name for name in names if found.table[name].dtype.kind == "f" and not name.endswith(("_low", "_high"))]
     first, second = found.axes
     view = new_table(
         f"{len(found.table)} cells: lowest and highest",
@@ -155,7 +160,9 @@ def _ranges(found: Sweep, rate: bool) -> object:
         cells = []
         for k in (int(np.nanargmin(values)), int(np.nanargmax(values))):
             row = found.table.iloc[k]
-            cells += [f"{values[k]:.4g}", f"{first} {row[first]:.3g}, {second} {row[second]:.3g}"]
+            limits = [row[name + end] for end in ("_low", "_high") if name + end in row]
+            shown = f"{values[k]:.4g}" + (f" ({limits[0]:.3g} to {limits[1]:.3g})" if limits else "")
+            cells += [shown, f"{first} {row[first]:.3g}, {second} {row[second]:.3g}"]
         view.add_row(name, *cells)
     return view
 
@@ -166,8 +173,10 @@ def _draw(model: Model, found: Sweep, rate: bool, dose: float | None, stage: Pat
 
     x, y = found.axes
     labels = {name: f"{name} ({model.parameters[name].unit})" for name in found.axes if name not in ("dose", "burden")}
+    if "replicates" in found.made_by:
+        pictures.save(found.plot.limits(labels=labels), stage / "limits.png")
     if rate:
-        pictures.save(draw.rate_contour(found.table, x, y, labels=labels), stage / "rate.png")
+        pictures.save(found.plot.contours(labels=labels), stage / "rate.png")
         return
     said = ""
     if (x, y) == ("dose", "burden") and "transgene" in model.outputs:

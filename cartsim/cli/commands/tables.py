@@ -36,6 +36,12 @@ def nca(
     lloq: Lloq = 50.0,
     trapezoids: Annotated[str, typer.Option(help="Of the area under the curve: linear-log or linear.")] = "linear-log",
     horizon: Horizon = 28.0,
+    after_blq: Annotated[
+        str,
+        typer.Option(
+            help="After a last sample below --lloq the area takes the regression (lambda_z) or nothing (zero)."
+        ),
+    ] = "lambda_z",
     out: Out = None,
 ) -> None:
     """Noncompartmental analysis of your own data.
@@ -52,5 +58,6 @@ def nca(
         lloq=lloq,
         method=trapezoids,
         horizon=28.0 if horizon is None else horizon,
+        after_blq=after_blq,
     )
     write_table(found, out)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cartsim.cli import replicated
 from cartsim.cli.commands.survival import comparisons
-from cartsim.cli.options import Dose, Name, Out, Pictures, Plan, Steps, Who, Work
+from cartsim.cli.options import Dose, Name, Often, Out, Pictures, Plan, Steps, Who, Work
 from cartsim.cli.output import interruptible, new_table, note_failures, show_tables
 from cartsim.cli.run import filled
 
@@ -36,9 +37,13 @@ def trial(
     plan: Plan,
     steps: Steps,
     work: Work,
+    often: Often,
     model: Name = "bb2121_clinical",
     dose: Dose = "50e6,150e6,450e6,800e6",
     chunk: Annotated[int, typer.Option(min=1, help="Patients simulated at a time.")] = 2000,
+    independent: Annotated[
+        bool, typer.Option("--independent", help="Other patients in each arm, as where patients are randomised.")
+    ] = False,
     pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     visits: Annotated[
         bool, typer.Option("--visits/--no-visits", help="Write visits.parquet, which cartsim judge reads.")
@@ -52,19 +57,29 @@ def trial(
     the 5th to the 95th percentile, median progression-free survival (PFS) with its 95 % confidence limits, NE where
     not reached. Categories at the months are as observed; responses.csv has the true states of all patients beside
     them. More of its survival: cartsim survival.
+
+    With --replicates or --uncertainty the trial is repeated: how ORR, CR and median PFS scatter from trial to trial,
+    how often an arm beats another, and the power to show it, in replicates.csv and so on.
     """
     from cartsim.cli import design
+    from cartsim.experiments.replicates import replicated as repeat
     from cartsim.trial.trial import Trial
 
-    planned = Trial(who.of(model), design.doses(dose), who.n, plan.protocol(), steps.solver())
-    with filled(out, (*_TABLES, *PICTURES)) as stage:
+    planned = Trial(who.of(model), design.doses(dose), who.n, plan.protocol(), steps.solver(), independent=independent)
+    with filled(out, (*_TABLES, *PICTURES, *replicated.FILES)) as stage:
+        again = interruptible(lambda: repeat(planned, **often.settings(), **work.settings()))
         result = interruptible(lambda: planned.run(chunk=chunk, keep_visits=visits, **work.settings()))
         show_tables(_summary(result.summary, planned.protocol.visits.landmarks))
         if len(result.arms) > 1:
             show_tables(comparisons(result.compare()))
         note_failures(result.failures, len(result.patients))
         result.save(stage)
+        if again is not None:
+            show_tables(*replicated.tables(again))
+            again.save(stage)
         if pictures:
+            if again is not None:
+                replicated.draw(again, stage, pictures)
             for name, draw in PICTURES.items():
                 pictures.save(draw(result), stage / name)
 
