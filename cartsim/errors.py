@@ -18,6 +18,26 @@ class InputError(ValueError):
     """
 
 
+def brief(value: Any) -> str:
+    """A value for a message: on one line, short, numpy's scalars as plain numbers."""
+    shape = getattr(value, "shape", None)
+    if shape == () and hasattr(value, "item"):
+        value = value.item()
+    elif isinstance(shape, tuple):
+        return f"{type(value).__name__} of shape {shape}"
+    elif isinstance(value, (list, tuple)) and len(value) <= 8:
+        inner = ", ".join(brief(each) for each in value)
+        return f"[{inner}]" if isinstance(value, list) else f"({inner})"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 100 else type(value).__name__
+
+
+def check_kind(what: str, value: Any, kinds: type | tuple[type, ...], give: str) -> None:
+    """Raise `InputError` unless the value is of one of these kinds."""
+    if not isinstance(value, kinds):
+        raise InputError(f"{what} is {brief(value)}; give {give}")
+
+
 def choices(name: str, known: Iterable[str]) -> str:
     """The end of an error message: the known names that come closest, or all of them."""
     spelled = {each.lower(): each for each in known}

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, check_kind
 
 try:
     import fcntl
@@ -115,6 +115,7 @@ def save_tables(
 
     Raises `InputError` where nothing can be written.
     """
+    check_kind("the folder", folder, (str, Path), "a path")
     folder = writable_folder(folder)
     written = [write_whole(folder / name, partial(_write_csv, table)) for name, table in tables.items()]
     name, facts = about

@@ -7,12 +7,12 @@ None means the patient's own dose: the `dose` column of the patients, or the dos
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief, check_kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +77,10 @@ class Regimen:
     retreatment: Retreatment | None = None
 
     def __post_init__(self) -> None:
+        check_kind("the doses of a regimen", self.doses, Iterable, "a list of Infusion(time, amount)")
         object.__setattr__(self, "doses", tuple(self.doses))
+        for each in self.doses:
+            check_kind("a dose of a regimen", each, Infusion, "Infusion(time, amount)")
         for earlier, later in pairwise(self.doses):
             if later.time == earlier.time:
                 raise InputError(f"two infusions at time {later.time:g}; give their sum as one dose")
@@ -186,4 +189,4 @@ def _check_number(what: str, value: float) -> None:
     except TypeError:
         good = False
     if not good:
-        raise InputError(f"{what} is {value!r}; give a finite number, 0 or more")
+        raise InputError(f"{what} is {brief(value)}; give a finite number, 0 or more")

@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar
 
 from cartsim import memory
-from cartsim.errors import InputError, say
+from cartsim.errors import InputError, brief, say
 from cartsim.files import tidy, write_whole
 from cartsim.version import __version__
 
@@ -120,8 +120,7 @@ def run_pieces(
     Pieces are made when a thread is free for them: there may be any number. Raises `InputError`, before any work, for a
     chunk below 1, n_jobs of 0, inputs that cannot be described and a folder that cannot be written.
     """
-    if chunk < 1 or n_jobs == 0:
-        raise InputError(f"chunks of {chunk}, {n_jobs} jobs; give 1 or more of both, or -1 jobs for all cores")
+    check_work(chunk, n_jobs)
     parts = None if kept is None else _open(kept, chunk, sum(blocks))
     return _results(work, blocks, chunk, what, n_jobs, progress, parts)
 
@@ -160,6 +159,15 @@ class Trail:
             return []
         names = [path.stem.removeprefix("part_0_") for path in self._parts.folder.glob("part_0_*.npz")]
         return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
+
+def check_work(chunk: Any, n_jobs: Any) -> None:
+    """Raise `InputError` unless both are whole numbers that a run can have."""
+    whole = hasattr(chunk, "__index__") and hasattr(n_jobs, "__index__")
+    if not whole or chunk < 1 or n_jobs == 0:
+        raise InputError(
+            f"chunks of {brief(chunk)}, {brief(n_jobs)} jobs; give 1 or more of both, or -1 jobs for all cores"
+        )
 
 
 def pieces(blocks: Sequence[int], chunk: int) -> Iterator[tuple[int, int]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim import memory
-from cartsim.errors import InputError, elsewhere, say
+from cartsim.errors import InputError, brief, check_kind, elsewhere, say
 from cartsim.model.model import Dosing, Model, choices
 from cartsim.model.reader import load
 from cartsim.population.patients import Patients
@@ -159,8 +160,9 @@ class Simulation(Result):
         """
         import pandas as pd
 
-        if not len(levels) or not all(0 <= level <= 1 for level in levels):
-            raise InputError(f"levels {tuple(levels)}: give numbers from 0 to 1, such as 0.05, 0.5 and 0.95")
+        check_kind("levels", levels, (Sequence, np.ndarray), "a list of numbers from 0 to 1")
+        if not len(levels) or not all(isinstance(level, Real) and 0 <= level <= 1 for level in levels):
+            raise InputError(f"levels {brief(tuple(levels))}: give numbers from 0 to 1, such as 0.05, 0.5 and 0.95")
         names = [f"q{100 * level:04.1f}".replace(".0", "") for level in levels]
         if by is None:
             groups: dict[Any, NDArray[Any]] = {None: np.arange(len(self))}
@@ -244,7 +246,7 @@ def simulate(
     """
     times = checked_times(times)
     if not isinstance(solver, Solver):
-        raise InputError(f"solver is {solver!r}; give a Solver, such as Solver(rtol=1e-8)")
+        raise InputError(f"solver is {brief(solver)}; give a Solver, such as Solver(rtol=1e-8)")
     if isinstance(who, (Population, Patients)):  # before they are drawn
         many = len(who) if n is None and isinstance(who, Patients) else n
         if isinstance(many, (int, np.integer)):
@@ -340,7 +342,7 @@ def checked_times(times: Any) -> NDArray[np.float64]:
     try:
         values = np.atleast_1d(np.asarray(times, float))
     except (TypeError, ValueError):
-        raise InputError(f"times are {times!r}; give numbers, increasing, from 0") from None
+        raise InputError(f"times are {brief(times)}; give numbers, increasing, from 0") from None
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all() or np.ma.is_masked(times):
         raise InputError("times must be a list of finite numbers, increasing, from 0")
     if values[0] < 0 or (np.diff(values) <= 0).any():
@@ -353,10 +355,11 @@ def _outputs(model: Model, outputs: Sequence[str] | None) -> list[str]:
     known = [*model.outputs, *model.states]
     if outputs is None:
         return list(model.outputs) or known
+    check_kind("outputs", outputs, Iterable, "a list of names")
     names = [outputs] if isinstance(outputs, str) else list(outputs)
     for name in names:
         if name not in known:
-            raise InputError(f"model {model.name!r} has no output {name!r}; it has {', '.join(known)}")
+            raise InputError(f"model {model.name!r} has no output {brief(name)}; it has {', '.join(known)}")
     if len(set(names)) < len(names) or not names:
         raise InputError(f"outputs {', '.join(names) or '(none)'}: name at least one, each once")
     return names
@@ -372,7 +375,7 @@ def _regimen(model: Model, dose: Any, own_dose: Any) -> Regimen:
     try:
         cells = float(dose)
     except (TypeError, ValueError):
-        raise InputError(f"the dose is {dose!r}; give cells or a Regimen") from None
+        raise InputError(f"the dose is {brief(dose)}; give cells or a Regimen") from None
     return Regimen.single(cells)
 
 

@@ -16,7 +16,7 @@ from cartsim.endpoints.response import Judgement
 from cartsim.endpoints.rules import Response
 from cartsim.endpoints.survival import KaplanMeier, kaplan_meier
 from cartsim.endpoints.times import ENDPOINTS, READ, time_to_event
-from cartsim.errors import InputError, choices
+from cartsim.errors import InputError, brief, choices
 from cartsim.results import Result
 from cartsim.schedule import MONTH
 
@@ -233,7 +233,7 @@ class Judged(Result):
 
     def _in(self, arm: str) -> pd.Series:
         if arm not in self.arms:
-            raise InputError(f"no arm {arm!r} here{choices(arm, self.arms)}")
+            raise InputError(f"no arm {brief(arm)} here{choices(arm, self.arms)}")
         return self.patients["arm"] == arm
 
     def _read(self, arm: str) -> pd.DataFrame:

@@ -7,13 +7,14 @@ computation rules (lambda_z, partial areas).
 
 from __future__ import annotations
 
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief
 from cartsim.observations import Observations, padded, read_observations
 from cartsim.schedule import MONTH
 
@@ -95,8 +96,8 @@ def noncompartmental(
         raise InputError(f"after_blq is {after_blq!r}; allowed are 'lambda_z' and 'zero'")
     if not 0 < horizon < np.inf:
         raise InputError(f"horizon is {horizon}; give a day after 0")
-    if not 0 <= lloq < np.inf:
-        raise InputError(f"lloq is {lloq}; give 0 or more")
+    if not (isinstance(lloq, Real) and 0 <= lloq < np.inf):
+        raise InputError(f"lloq is {brief(lloq)}; give 0 or more")
     wrong = (values < 0) | np.isinf(values) | (np.isnan(times) & ~np.isnan(values))
     if wrong.any():
         i, j = np.argwhere(wrong)[0]

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.endpoints.rules import IMWG2016, Response, SinghLandmark, label
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +139,7 @@ def judge(
     increase, or a baseline of 0 or less.
     """
     if not isinstance(rules, IMWG2016):
-        raise InputError(f"judging needs {IMWG2016.name} rules, not {rules!r}; `landmark` takes those")
+        raise InputError(f"judging needs {IMWG2016.name} rules, not {brief(rules)}; give IMWG2016(...)")
     values = _numbers("mprotein", mprotein)
     if values.ndim != 2:
         raise InputError(f"mprotein has shape {values.shape}; it must be (patients, visits)")

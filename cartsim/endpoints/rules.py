@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief
 
 
 class Response(IntEnum):
@@ -178,7 +178,7 @@ def _parsed(what: str, value: Any, default: Any) -> Any:
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"{what} is {value!r}; write a number") from None
+        raise InputError(f"{what} is {brief(value)}; write a number") from None
 
 
 def _check_settings(rules: Rules) -> None:
@@ -186,8 +186,8 @@ def _check_settings(rules: Rules) -> None:
         value = getattr(rules, field.name)
         if isinstance(field.default, bool):
             if not isinstance(value, bool | np.bool_):
-                raise InputError(f"{rules.name}: {field.name} is {value!r}; it must be True or False")
+                raise InputError(f"{rules.name}: {field.name} is {brief(value)}; it must be True or False")
         elif not (value is None and field.default is None):
             number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
             if not number or not math.isfinite(value):
-                raise InputError(f"{rules.name}: {field.name} is {value!r}; it must be a finite number")
+                raise InputError(f"{rules.name}: {field.name} is {brief(value)}; it must be a finite number")

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from cartsim.endpoints.paired import bootstrap, difference_of_means, difference_of_rates
 from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.survival import Estimate
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief, elsewhere
 from cartsim.experiments.replicates import Replicates, ends, replicated
 from cartsim.model.model import Model, Variability
 from cartsim.model.reader import load
@@ -252,6 +252,7 @@ class DoseResponse(Result):
         return about
 
 
+@elsewhere(seed="a seed belongs to the patients: Population(model, seed=...)")
 def dose_response(
     population: Population | Patients,
     doses: Sequence[float] = DOSES,
@@ -392,7 +393,7 @@ def _doses(doses: ArrayLike) -> NDArray[np.float64]:
     try:
         given = np.asarray(doses, float)
     except (TypeError, ValueError):
-        raise InputError(f"doses are {doses!r}; give numbers of cells") from None
+        raise InputError(f"doses are {brief(doses)}; give numbers of cells") from None
     if given.ndim != 1 or given.size < 2 or not np.isfinite(given).all() or given[0] < 0:
         raise InputError(f"doses are {given.tolist()}; give two or more finite numbers of cells, none negative")
     if (np.diff(given) <= 0).any():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from cartsim.endpoints.comparison import Sample, restricted_mean_difference
 from cartsim.endpoints.paired import difference_of_means, difference_of_rates, ratio_of_means
 from cartsim.endpoints.survival import Estimate
-from cartsim.errors import InputError
+from cartsim.errors import InputError, check_kind
 from cartsim.experiments.replicates import Replicates, replicated
 from cartsim.regimen import Regimen
 from cartsim.results import Result
@@ -125,6 +125,7 @@ def compare(
     """
     import pandas as pd
 
+    check_kind("the trial", trial, Trial, "Trial(population, arms)")
     names = [arm.name for arm in trial.arms]
     if len(names) < 2:
         raise InputError(f"{len(names)} regimens; give two or more to compare")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.response import Response
 from cartsim.endpoints.survival import kaplan_meier, log_rank
-from cartsim.errors import InputError, say
+from cartsim.errors import InputError, brief, check_kind, say
 from cartsim.population.patients import Patients
 from cartsim.population.population import APART, Population
 from cartsim.population.uncertainty import uncertain
@@ -217,6 +217,7 @@ def replicate(
 
     from cartsim.engine import kernel
 
+    check_kind("the trial", trial, Trial, "Trial(population, arms)")
     width = max(arm.n or 0 for arm in trial.arms)
     patients = replicable(trial.population, times, width)
     if uncertainty is not False:
@@ -346,7 +347,7 @@ def asked(replicates: int | None, uncertainty: bool | pd.DataFrame) -> int | Non
 def replicable(population: Population | Patients, replicates: int, n: int = 1) -> Population:
     """The population itself; refused for a number of replicates that cannot be, or where no other patients are."""
     if isinstance(replicates, bool) or not isinstance(replicates, (int, np.integer)) or replicates < 1:
-        raise InputError(f"{replicates!r} replicates; give a whole number, 1 or more")
+        raise InputError(f"{brief(replicates)} replicates; give a whole number, 1 or more")
     if not isinstance(population, Population) or population.sampler != "random" or hasattr(population, "__len__"):
         raise InputError("replicates need other patients each time; give a Population whose sampler is 'random'")
     if replicates * n > APART:

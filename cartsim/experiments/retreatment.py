@@ -15,7 +15,7 @@ from cartsim.endpoints.paired import difference_of_rates
 from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.response import judge
 from cartsim.endpoints.survival import kaplan_meier
-from cartsim.errors import InputError
+from cartsim.errors import InputError, check_kind
 from cartsim.model.model import Model
 from cartsim.population.patients import Patients
 from cartsim.regimen import Infusion, Regimen
@@ -138,6 +138,7 @@ def retreat(
     """
     import pandas as pd
 
+    check_kind("the trial", trial, Trial, "Trial(population, arms)")
     dose = trial.arms[0].dose
     if len(trial.arms) != 1 or dose is None:
         raise InputError("retreatment follows one dose; give a trial with one arm, such as arms=[450e6]")

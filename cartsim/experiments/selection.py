@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief
 from cartsim.experiments.measures import Measure, Reading, read, reading_times
 from cartsim.population.draws import uniforms
 from cartsim.population.population import Population
@@ -168,7 +168,7 @@ def select(
     model = population.model
     measures, horizon = reading.of(model)
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise InputError(f"select among {n!r} patients; give a whole number, 1 or more")
+        raise InputError(f"select among {brief(n)} patients; give a whole number, 1 or more")
     if not constraints and weight is None:
         raise InputError("select: no constraints and no weight; give at least one")
     for name, ends in constraints.items():
@@ -234,11 +234,13 @@ def _check_range(name: str, ends: Any, measures: Mapping[str, Measure]) -> None:
     try:
         low, high = (None if end is None else float(end) for end in ends)
     except (TypeError, ValueError):
-        raise InputError(f"select: the range of {name} is {ends!r}; give (low, high), None for an open end") from None
+        raise InputError(
+            f"select: the range of {name} is {brief(ends)}; give (low, high), None for open ends"
+        ) from None
     if any(end is not None and math.isnan(end) for end in (low, high)) or (
         low is not None and high is not None and low > high
     ):
-        raise InputError(f"select: the range of {name} is {ends!r}; low must not be above high")
+        raise InputError(f"select: the range of {name} is {brief(ends)}; low must not be above high")
 
 
 def _weights(weight: Callable[[pd.DataFrame], ArrayLike], candidates: pd.DataFrame) -> NDArray[np.float64]:

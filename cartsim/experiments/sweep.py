@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim import memory
 from cartsim.endpoints.rates import wilson
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief, check_kind, elsewhere
 from cartsim.experiments.measures import HALF_YEAR, Measure, Reading, peak, read, reading_times
 from cartsim.experiments.replicates import asked, drawn, ends, limits_of, replicable
 from cartsim.model.model import Model
@@ -115,6 +115,10 @@ class Sweep(Result):
         return self.table[name].to_numpy().reshape([len(values) for values in self.axes.values()])
 
 
+@elsewhere(
+    n="a sweep is of the typical patient; sweep_trials is of patients",
+    seed="nothing is drawn; sweep_trials is of patients",
+)
 def sweep(
     model: str | Path | Model | Population,
     axes: Mapping[str, ArrayLike],
@@ -171,6 +175,7 @@ def sweep(
     who = model if isinstance(model, Population) else Population(load(model))
     model = who.model
     values = check_axes(model, axes, dose)
+    check_kind("reading", reading, Reading, "Reading(measures, horizon)")
     measures, horizon = reading.of(model)
     cells = _cells(values)
     estimates, often = None, asked(replicates, uncertainty)
@@ -244,6 +249,7 @@ def sweep_trials(
     """
     import pandas as pd
 
+    check_kind("the trial", trial, Trial, "Trial(population, arms)")
     if len(trial.arms) != 1:
         raise InputError(f"a sweep of a trial with {len(trial.arms)} arms; give one, of which the dose may be an axis")
     n, often = trial.n or 0, asked(replicates, uncertainty)
@@ -303,6 +309,7 @@ def check_axes(
     model: Model, axes: Mapping[str, ArrayLike], dose: float | None = None
 ) -> dict[str, NDArray[np.float64]]:
     """The two axes as increasing arrays within what the model allows; InputError for all else."""
+    check_kind("axes", axes, Mapping, 'a mapping, such as {"dose": [1e6, 2e6], "burden": [5, 50]}')
     if len(axes) != 2:
         names = ", ".join(axes) or "nothing"
         raise InputError(f"a sweep over {names}; give two quantities, such as dose and burden")
@@ -320,7 +327,7 @@ def check_axes(
         try:
             numbers = np.asarray(given, float)
         except (TypeError, ValueError):
-            raise InputError(f"sweep: {name} is {given!r}; give a list of numbers") from None
+            raise InputError(f"sweep: {name} is {brief(given)}; give a list of numbers") from None
         if numbers.ndim != 1 or len(numbers) < 2:
             raise InputError(f"sweep: {name} has {numbers.size} values; give two or more, increasing")
         wrong = outside(numbers, low, high)

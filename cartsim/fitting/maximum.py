@@ -10,6 +10,11 @@ density in that parameter tells: by the covariance of draw and slope, the deriva
 not change the integral, but without this one its derivatives drown in noise: given a patient's volume, data leave the
 exponent of a covariate that the volume depends on no room.
 
+Where the data tell little of a direction of phi, its posterior is nearly the prior, and derivatives by mean and Omega
+are small differences of large numbers, which draws that are held drown in noise too. Then the draws move along with
+everything, fewer of them: each patient's by the affine map between the normal approximations of its posterior here and
+there, whose likelihood is what takes the prior to the posterior here.
+
 What is at its limit is held there: a partial correlation near -1 or 1 (unless the likelihood rises inward), and an
 omega near 0, whose parameter then counts as one without variability.
 """
@@ -32,6 +37,7 @@ DRAWS = 1600  # of each patient's posterior, for -2LL
 HELD = 800  # of these, for the derivatives of the likelihood
 STEPS = 10  # Newton steps, at most
 CLOSE, LONGEST = 0.1, 1.5  # of a Newton step, in standard errors: what is not worth taking, what is not exceeded
+LITTLE, FEW = 0.8, 50  # share of the prior's variance that is left where data tell little; draws that move along
 SHORTER = (1.0, 0.5, 0.25, 0.1)  # of a step, until the likelihood rises
 PROBE, WIDEST = 0.005, 0.1  # of a parameter without variability, in its size, for slopes and, at most, for curvature
 
@@ -171,9 +177,13 @@ class _Surface:
         self.sizes[list(coordinates.same)] = self.now.sizes(self.same)
         self.steps = np.full(len(self.center), 0.02)
         self.steps[: coordinates.free.sum()] = 0.05 * self.now.sd[coordinates.free]
+        self.precision: Floats | None = None  # (n, q, q) of the normal that stands for a patient's likelihood
         self._forget()
         if len(self.same):
             self._follow()
+        spread = sample.covariance()
+        if np.linalg.eigvalsh(spread.mean(axis=0))[-1] > LITTLE:
+            self._let_go(sample, spread)
         self.here = self._heights(coordinates.back(self.center))
 
     def _forget(self) -> None:
@@ -196,17 +206,56 @@ class _Surface:
             self.drift[:, varied, k] = np.einsum("nsd,ns->nd", off[..., varied], slope) / self.shape[1]
         self._forget()
 
+    def _let_go(self, sample: Sample, spread: Floats) -> None:
+        """Let few draws move along with everything."""
+        now, varied = self.now, self.now.varied
+        root = now.root[varied]
+        back = np.linalg.inv(root)
+        told, ways = np.linalg.eigh(spread)
+        told = 1 / np.clip(told, 1e-6, 0.99) - 1  # precisions of the likelihood, in those of the prior
+        self.precision = back.T @ (ways * told[:, None]) @ np.swapaxes(ways, 1, 2) @ back
+        mean = now.mu[varied] + sample.mean() @ root.T
+        whole = self.precision + np.linalg.inv(now.block)
+        self.pull = np.einsum("nij,nj->ni", whole, mean) - np.linalg.inv(now.block) @ now.mu[varied]
+        eta = sample.resampled(FEW)
+        self.shape = eta.shape[:2]
+        self.who = np.repeat(np.arange(self.shape[0]), self.shape[1])
+        self.phi = now.mu + eta @ now.root.T
+        self.root = np.linalg.cholesky(np.linalg.inv(whole))
+        self.white = np.einsum("nij,nsj->nsi", np.linalg.inv(self.root), self.phi[..., varied] - mean[:, None])
+        count = int(self.coordinates.free.sum())
+        step = np.maximum(0.2 * now.sd[self.coordinates.free], 0.05)
+        kept = np.isin(np.arange(count), list(self.coordinates.same))
+        self.steps[:count] = np.where(kept, self.steps[:count], step)
+        self.steps[count : len(self.steps) - len(now.sigma)] = 0.15
+
+    def _there(self, p: PopulationEstimate) -> tuple[Floats, Floats]:
+        """The draws (n, s, d) moved along to an estimate, and the logs (n, 1) of how the map stretches."""
+        shift = (self.drift @ (p.mu[self.same] - self.now.mu[self.same]))[:, None]
+        if self.precision is None:
+            return (self.phi + shift if shift.any() else self.phi), np.zeros((len(shift), 1))
+        varied, prior = self.now.varied, np.linalg.inv(p.block)
+        spread = np.linalg.inv(self.precision + prior)
+        mean = np.einsum("nij,nj->ni", spread, self.pull + prior @ p.mu[varied])
+        root = np.linalg.cholesky(spread)
+        phi = self.phi + shift
+        phi[..., varied] = mean[:, None] + shift[..., varied] + np.einsum("nij,nsj->nsi", root, self.white)
+        stretch = np.diagonal(root, axis1=1, axis2=2) / np.diagonal(self.root, axis1=1, axis2=2)
+        return phi, np.log(stretch).sum(axis=1, keepdims=True)
+
     def _heights(self, p: PopulationEstimate) -> Floats:
         """Log density (n, s) of data and draws."""
-        now, varied = self.now, self.now.varied
-        moved = p.mu[self.same] - now.mu[self.same]
-        phi = self.phi + (self.drift @ moved)[:, None] if moved.any() else self.phi
+        varied = self.now.varied
+        phi, stretch = self._there(p)
         off = (phi - p.mu)[..., varied].reshape(-1, len(varied))
         square = ((off @ np.linalg.inv(np.linalg.cholesky(p.block)).T) ** 2).sum(axis=1).reshape(self.shape)
-        return self._data(p, phi) - 0.5 * (square + np.linalg.slogdet(p.block)[1])
+        return self._data(p, phi) - 0.5 * (square + np.linalg.slogdet(p.block)[1]) + stretch
 
     def _data(self, p: PopulationEstimate, phi: Floats) -> Floats:
         """Log likelihood (n, s) of the data; 0 where nothing that it depends on is estimated."""
+        if self.precision is not None:
+            predicted = self.likelihood.predict(self.now.values(phi.reshape(-1, phi.shape[2])), self.who)
+            return self.likelihood.log_likelihood(predicted, self.who, p.sigmas).reshape(self.shape)
         if not p.sigma and not len(self.same):
             return np.zeros(self.shape)
         moved = tuple(p.mu[self.same].tolist())

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cartsim.errors import InputError, choices
+from cartsim.errors import InputError, check_kind, choices
 from cartsim.model.expression import Expression
 
 DISTRIBUTIONS = ("lognormal", "normal", "logitnormal", "uniform")
@@ -167,6 +167,7 @@ class Model:
         values: {name of a parameter, covariate or constant: number}.
         Raises InputError for an unknown name or a value outside the parameter's limits.
         """
+        check_kind("new values", values, Mapping, 'a mapping, such as {"Kg": 0.01}')
         return self._changed({name: {"value": value} for name, value in values.items()})
 
     def _changed(self, fields: Mapping[str, Mapping[str, Any]]) -> Model:

@@ -39,7 +39,7 @@ def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = 
 
     t, values = style.matrices("transgene", times, arms)
     per, unit = style.time_unit(t[-1])
-    colors, dashes = style.arm_colors(values), style.arm_dashes(values)
+    colors, dashes, widths = style.arm_colors(values), style.arm_dashes(values), style.arm_widths(values)
     bands = {arm: style.percentiles(rows, style.LEVELS) for arm, rows in values.items()}
     several = len(values) > 1
     if ax is not None:
@@ -61,7 +61,7 @@ def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = 
         for arm, band in bands.items():
             if several:
                 label = f"{style.arm_title(arm)}, {style.count(values[arm])}"
-                axis.plot(t / days_per, band[2], color=colors[arm], ls=dashes[arm], lw=1.8, label=label)
+                axis.plot(t / days_per, band[2], color=colors[arm], ls=dashes[arm], lw=widths[arm], label=label)
             else:
                 style.draw_bands(axis, t / days_per, band, colors[arm])
         highest = [band[2] if several else band[4] for band in bands.values()]
@@ -292,12 +292,12 @@ def _in_one(
     bands: Mapping[str, NDArray[np.float64]],
 ) -> None:
     """All arms in one panel: their medians, or the bands of a single one."""
-    colors, dashes = style.arm_colors(bands), style.arm_dashes(bands)
+    colors, dashes, widths = style.arm_colors(bands), style.arm_dashes(bands), style.arm_widths(bands)
     for arm, band in bands.items():
         if len(bands) == 1:
             style.draw_bands(axis, t, band, colors[arm])
         label = f"{style.arm_title(arm)}, {style.count(values[arm])}"
-        axis.plot(t, band[2], color=colors[arm], ls=dashes[arm], lw=1.8, label=label)
+        axis.plot(t, band[2], color=colors[arm], ls=dashes[arm], lw=widths[arm], label=label)
     axis.legend(frameon=False, fontsize=8)
 
 

@@ -55,7 +55,7 @@ class SimulationPictures(Pictures):
         per, shown = style.time_unit(t[-1]) if days else (1.0, style.times_called(run.model.time))
         root = shown == "months"
         colors = dict.fromkeys(members, style.COLORS[0]) if len(members) == 1 else style.arm_colors(members)
-        dashes = style.arm_dashes(members)
+        dashes, widths = style.arm_dashes(members), style.arm_widths(members)
         figure, axes = style.panels(len(values), ax=ax, width=3.9, height=2.9, columns=3, sharex=True)
         for axis, (output, rows) in zip(axes, values.items(), strict=True):
             drawn = []
@@ -65,7 +65,7 @@ class SimulationPictures(Pictures):
                     style.draw_bands(axis, t / per, band, style.COLORS[0])
                 else:
                     band = band[2:3]
-                    axis.plot(t / per, band[0], color=colors[name], ls=dashes[name], lw=1.6)
+                    axis.plot(t / per, band[0], color=colors[name], ls=dashes[name], lw=widths[name])
                 drawn.append(band.ravel())
             _value_axis(axis, np.concatenate(drawn))
             if days:
@@ -77,7 +77,8 @@ class SimulationPictures(Pictures):
         handles = style.band_handles() if len(members) == 1 and len(run) > 1 else []
         for name, own in members.items() if len(members) > 1 else ():
             n = "" if len(own) == 1 else f", {style.count(values[names[0]][own])}"
-            handles.append(style.line(f"{style.arm_title(name)}{n}", color=colors[name], ls=dashes[name], lw=1.6))
+            pen = {"color": colors[name], "ls": dashes[name], "lw": widths[name]}
+            handles.append(style.line(f"{style.arm_title(name)}{n}", **pen))
         who = "typical patient" if len(run) == 1 else f"{len(run):,} patients"
         return style.finish(figure, f"{run.model.name}: {who}", handles, ax=ax)
 

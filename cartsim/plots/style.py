@@ -89,6 +89,14 @@ def arm_dashes(names: Iterable[str]) -> dict[str, str]:
     return {name: "--" if len(names) > 4 and i % 2 else "-" for i, name in enumerate(names)}
 
 
+def arm_widths(names: Iterable[str]) -> dict[str, float]:
+    """A width for each arm's line, the first broadest: where curves coincide, all can be seen, one upon the other."""
+    names = list(names)
+    if len(names) < 2:
+        return dict.fromkeys(names, 1.8)
+    return dict(zip(names, np.linspace(min(1.2 + len(names), 4.8), 1.2, len(names)).tolist(), strict=True))
+
+
 def arm_title(name: str) -> str:
     """Title of an arm: "450e6" as "450 × 10⁶ cells"; any other name as it is."""
     try:

@@ -54,7 +54,7 @@ def kaplan_meier(
         raise InputError("kaplan_meier: no curves are given; give at least one arm")
     named = {str(arm): curve for arm, curve in curves.items()}
     colors = LEVEL_COLORS if set(named) <= set(LEVEL_COLORS) else style.arm_colors(named)
-    dashes = style.arm_dashes(named)
+    dashes, widths = style.arm_dashes(named), style.arm_widths(named)
     end = last if last is not None else max(float(curve.times[-1]) for curve in named.values()) or 1.0
     figure, axis, risk = above_numbers(len(named), 5.0, 4.6, ax=ax)
     for arm, curve in named.items():
@@ -63,7 +63,8 @@ def kaplan_meier(
         axis.fill_between(curve.times, low, high, step="post", color=color, alpha=0.12, lw=0)
         median = f"{curve.median:.1f}".replace(", ", "–")
         label = f"{style.arm_title(arm)}: {median}, {curve.events}/{curve.n}"
-        axis.step(curve.times, curve.survival, where="post", color=color, ls=dashes[arm], lw=1.8, label=label)
+        pen: dict[str, Any] = {"color": color, "ls": dashes[arm], "lw": widths[arm], "label": label}
+        axis.step(curve.times, curve.survival, where="post", **pen)
         marked = curve.n_censored > 0
         axis.plot(curve.times[marked], curve.survival[marked], ls="", marker="|", ms=7, mew=1.2, color=color)
     axis.axhline(0.5, color=style.FAINT, lw=0.8, ls=":")

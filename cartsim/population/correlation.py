@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,9 +24,14 @@ def correlation_pairs(
     if isinstance(correlation, Mapping):
         pairs = dict(correlation)
     else:
+        if not hasattr(correlation, "columns"):
+            raise InputError(f'correlation is {brief(correlation)}; give a mapping, such as {{("K12", "K21"): 0.5}}')
         names, matrix = symmetric(correlation, "correlation")
         pairs = {(a, b): float(matrix[i, j]) for i, a in enumerate(names) for j, b in enumerate(names)}
     # Correlations that were computed miss 1 and symmetry by rounding; hence the small tolerance.
+    for pair, rho in pairs.items():
+        if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(rho, Real)):
+            raise InputError(f'correlation: {brief(pair)}: {brief(rho)}; write pairs of names, ("K12", "K21"): 0.5')
     for (a, b), rho in pairs.items():
         if a == b and not abs(rho - 1) < 1e-8:
             raise InputError(f"correlation: {a} with itself is {rho:g}; the diagonal must be 1")

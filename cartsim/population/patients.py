@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cartsim.errors import InputError, elsewhere
+from cartsim.errors import InputError, brief, check_kind, elsewhere
 from cartsim.model.model import Model
 from cartsim.model.reader import load
 from cartsim.tables import WHOLE, read_table
@@ -121,7 +121,7 @@ def patients_from_table(model: Model, source: pd.DataFrame | str | Path) -> pd.D
         if wrong.any():
             row = wrong.argmax()
             raise InputError(
-                f"{where}: {name} in row {row + 1} (id {ids[row]}) is {table[name].iloc[row]!r}; "
+                f"{where}: {name} in row {row + 1} (id {ids[row]}) is {brief(table[name].iloc[row])}; "
                 f"it must be {allowed(low, high)}"
             )
         columns[name] = values
@@ -176,6 +176,7 @@ def _read(source: pd.DataFrame | str | Path) -> tuple[str, pd.DataFrame]:
 
     if isinstance(source, pd.DataFrame):
         return "patients", source.reset_index() if source.index.name == "id" else source.copy()
+    check_kind("the table of patients", source, (str, Path), "a data frame, a mapping of columns, or a CSV file")
     return f"patients file {source}", read_table(source, missing=False)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError, elsewhere
+from cartsim.errors import InputError, brief, check_kind, elsewhere
 from cartsim.model.model import Model, Variability
 from cartsim.model.reader import load
 from cartsim.population.correlation import correlation_pairs, symmetric_root
@@ -51,13 +51,16 @@ class Population:
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", load(self.model))
         if isinstance(self.seed, bool) or not isinstance(self.seed, (int, np.integer)):
-            raise InputError(f"seed is {self.seed!r}; give a whole number")
-        for name in self.variability or {}:
+            raise InputError(f"seed is {brief(self.seed)}; give a whole number")
+        if self.variability is not None:
+            check_kind("variability", self.variability, Mapping, 'a mapping, such as {"burden": uniform(5, 95)}')
+        for name, given in (self.variability or {}).items():
             check_name(self.model, name, "variability")
+            check_kind(f"variability of {name}", given, Variability, "a distribution, such as lognormal(0.3)")
         for name, variability in self.varied.items():
             check_variability(self.model, name, variability)
         if self.sampler not in ("random", "sobol"):
-            raise InputError(f"sampler {self.sampler!r} is not known; it is 'random' or 'sobol'")
+            raise InputError(f"sampler {brief(self.sampler)} is not known; it is 'random' or 'sobol'")
         _ = self._mixing  # checks the correlations
 
     def __repr__(self) -> str:

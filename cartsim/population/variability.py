@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief
 from cartsim.model.model import DISTRIBUTIONS, Model, Variability
 from cartsim.population.patients import allowed, outside
 
@@ -67,8 +68,8 @@ def check_variability(model: Model, name: str, variability: Variability) -> None
     kind, omega, low, high = variability.distribution, variability.omega, variability.low, variability.high
     if kind not in DISTRIBUTIONS:
         raise InputError(f"{where}: {kind!r} is not known; it is one of {', '.join(DISTRIBUTIONS)}")
-    if not (math.isfinite(omega) and omega >= 0):
-        raise InputError(f"{where}: omega is {omega:g}; a standard deviation is a finite number, 0 or more")
+    if not (isinstance(omega, Real) and math.isfinite(omega) and omega >= 0):
+        raise InputError(f"{where}: omega is {brief(omega)}; a standard deviation is a finite number, 0 or more")
     if kind in ("logitnormal", "uniform"):
         if low is None or high is None or not -math.inf < low < high < math.inf:
             raise InputError(f"{where}: {kind} needs finite low and high, low below high")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, check_kind
 from cartsim.experiments.measures import (
     KINDS,
     Measure,
@@ -20,7 +20,7 @@ from cartsim.experiments.measures import (
     read,
     reading_times,
 )
-from cartsim.model.model import Model
+from cartsim.model.model import Model, finite_number
 from cartsim.model.reader import load
 from cartsim.population.patients import Patients
 from cartsim.provenance import made_by
@@ -119,6 +119,9 @@ def endpoint(
     'copies/ug'
     """
     model = load(model)
+    check_kind("endpoint", what, (str, Measure), 'a name, such as "Cmax" or "mprotein_gL@90", or a Measure')
+    if horizon is not None:
+        horizon = finite_number(horizon, "horizon")
     measure = _measure(model, what)
     output = str(what) if measure is None else measure.output
     if measure is None:

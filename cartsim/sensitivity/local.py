@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, check_kind
+from cartsim.model.model import finite_number
 from cartsim.results import Result
 from cartsim.sensitivity.endpoint import Function, along, as_function, refuse_failed, scaled, varied_names
 from cartsim.sensitivity.ranges import Range, resolved
@@ -128,8 +129,9 @@ def tornado(
 
 
 def _typical(function: Function, given: Mapping[str, float] | Sequence[str]) -> dict[str, float]:
+    check_kind("parameters", given, Iterable, 'a list of names, such as ["Kel_e"]')
     if isinstance(given, Mapping):
-        return dict(given)
+        return {name: finite_number(value, name) for name, value in given.items()}
     if function.model is None:
         raise InputError(f"{function.name} is of no model, so its parameters need their values: give a mapping")
     values = dict(zip(function.model.parameters, function.model.values({}, 1)[0].tolist(), strict=True))

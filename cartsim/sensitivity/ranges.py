@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError
-from cartsim.model.reader import Model, Parameter, Variability
+from cartsim.errors import InputError, check_kind
+from cartsim.model.model import Model, Parameter, Variability, finite_number
+from cartsim.model.reader import load
 from cartsim.population.patients import allowed, check_name, outside
 from cartsim.population.variability import spread
 from cartsim.sensitivity.endpoint import Function
@@ -83,8 +84,8 @@ def ranges(
     Raises `InputError` for no or unknown names, a parameter that has no such range, and ranges that are empty
     or leave the limits of the model.
     """
-    given = dict(given or {})
-    asked = [*names]
+    model, given, factor = load(model), dict(given or {}), finite_number(factor, "factor")
+    asked = [names] if isinstance(names, str) else [*names]
     for name in asked:
         if asked.count(name) > 1:
             raise InputError(f"parameter {name} is named twice; name each once")
@@ -127,9 +128,12 @@ def _varies(iiv: Variability | None) -> bool:
 def resolved(function: Function, given: Mapping[str, Range] | Sequence[str]) -> dict[str, Range]:
     """Ranges as they are given, or those of the model's own variability for a list of names."""
     if isinstance(given, Mapping):
+        for name, each in given.items():
+            check_kind(f"the range of {name}", each, Range, "Range(...), such as those of cartsim.ranges")
         return dict(given)
     if isinstance(given, str):
         raise InputError(f"parameters are {given!r}; give a list, such as [{given!r}]")
+    check_kind("parameters", given, Iterable, 'a list of names, such as ["Kel_e"]')
     if function.model is None:
         raise InputError(f"{function.name} is of no model, so its parameters need their ranges: give a mapping")
     return ranges(function.model, given)

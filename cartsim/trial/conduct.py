@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief
 from cartsim.model.model import finite_number
 from cartsim.population.draws import uniforms
 from cartsim.schedule import MONTH
@@ -74,7 +74,7 @@ class Conduct:
             if value < 0:
                 raise InputError(f"conduct {name} is {value:g}; a hazard (a month) is 0 or more")
         if not (self.followup is None or isinstance(self.followup, Followup)):
-            raise InputError(f"conduct followup is {self.followup!r}; give a Followup, or None for no cut-off")
+            raise InputError(f"conduct followup is {brief(self.followup)}; give a Followup, or None for no cut-off")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ def draw(conduct: Conduct, seed: int, start: int, stop: int, days: ArrayLike) ->
     """
     visits = np.asarray(days)
     if visits.ndim != 1 or visits.dtype.kind not in "iuf" or not np.isfinite(visits).all():
-        raise InputError(f"visit days are {days!r}; give a list of finite numbers")
+        raise InputError(f"visit days are {brief(days)}; give a list of finite numbers")
     if not 0 <= start <= stop:
         raise InputError(f"patients {start} to {stop}: patients are numbered from 0, and start <= stop")
     never = np.full(stop - start, np.nan)

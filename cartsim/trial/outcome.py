@@ -20,7 +20,7 @@ from cartsim.endpoints.rates import clopper_pearson, wilson
 from cartsim.endpoints.residual import ResidualDisease, residual_disease
 from cartsim.endpoints.response import Judgement, Response, judge, landmark
 from cartsim.endpoints.times import READ
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief, check_kind
 from cartsim.files import writable_folder, write_whole
 from cartsim.runs import as_bytes, from_bytes, pack_frame, unpack_frame
 from cartsim.schedule import MONTH
@@ -78,7 +78,7 @@ class TrialResult(Judged):
     def judge(self, rules: Rules) -> TrialResult:
         """The same measurements judged by other rules, without simulating. Raises `InputError` if none were kept."""
         if not isinstance(rules, Rules):
-            raise InputError(f"rules are {rules!r}; give Rules(...), such as Rules(censoring='ema')")
+            raise InputError(f"rules are {brief(rules)}; give Rules(...), such as Rules(censoring='ema')")
         readout = Readout(rules, keep_visits=False)
         patients = _stacked([readout(seen).patients for seen in self.measurements()], self.arms)
         return replace(self, protocol=replace(self.protocol, rules=rules), patients=patients)
@@ -178,6 +178,7 @@ class TrialResult(Judged):
 
         And comparisons.csv where there are two arms or more.
         """
+        check_kind("the folder", folder, (str, Path), "a path")
         folder = writable_folder(folder)
         writers: dict[str, Callable[[Path], Any]] = {
             "patients.parquet": lambda path: self.patients.to_parquet(path, index=False),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Real
 from typing import Any
 
 from cartsim.endpoints.kinetics import AFTER_BLQ, LLOQ
 from cartsim.endpoints.rules import IMWG2016, SinghLandmark
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief, check_kind
 from cartsim.schedule import KARMMA_KINETICS, KARMMA_RESPONSE
 from cartsim.trial.assay import Assay
 from cartsim.trial.conduct import Conduct
@@ -35,7 +36,7 @@ class Visits:
             try:
                 values = [float(day) for day in getattr(self, what)]
             except (TypeError, ValueError):
-                raise InputError(f"{what} visits {getattr(self, what)!r}: give a list of times after 0") from None
+                raise InputError(f"{what} visits {brief(getattr(self, what))}: give a list of times after 0") from None
             if not values or not all(0 < day < math.inf for day in values) or sorted(set(values)) != values:
                 raise InputError(f"{what} visits {values}: give increasing times after 0, at least one")
             object.__setattr__(self, what, tuple(values))
@@ -70,8 +71,12 @@ class Rules:
     after_blq: str = AFTER_BLQ[0]
 
     def __post_init__(self) -> None:
+        check_kind("response", self.response, IMWG2016, "IMWG2016(...)")
+        check_kind("landmark", self.landmark, SinghLandmark, "SinghLandmark(...)")
+        if not (isinstance(self.lloq, Real) and 0 <= self.lloq < math.inf):
+            raise InputError(f"lloq is {brief(self.lloq)}; give copies/µg, 0 or more")
         if self.censoring not in CENSORING:
-            raise InputError(f"censoring {self.censoring!r} is not known; it is {' or '.join(CENSORING)}")
+            raise InputError(f"censoring {brief(self.censoring)} is not known; it is {' or '.join(CENSORING)}")
         if self.censor_no_baseline not in (None, True, False):
             raise InputError(f"censor_no_baseline is {self.censor_no_baseline!r}; give True, False or None")
         if self.after_blq not in AFTER_BLQ:
@@ -129,7 +134,9 @@ class Protocol:
     def __post_init__(self) -> None:
         for name, kind in (("visits", Visits), ("conduct", Conduct), ("rules", Rules)):
             if not isinstance(getattr(self, name), kind):
-                raise InputError(f"protocol {name} is {getattr(self, name)!r}; give {kind.__name__}(...)")
-        for name in self.assays:
+                raise InputError(f"protocol {name} is {brief(getattr(self, name))}; give {kind.__name__}(...)")
+        check_kind("protocol assays", self.assays, Mapping, 'a mapping, such as {"transgene": Assay(cv=0.3)}')
+        for name, assay in self.assays.items():
             if name not in ASSAYED:
                 raise InputError(f"an assay of {name!r}; assays are of mprotein, sbcma or transgene")
+            check_kind(f"the assay of {name}", assay, Assay, "Assay(...), such as Assay(cv=0.3)")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cartsim import memory
 from cartsim.endpoints.rules import IMWG2016, SinghLandmark
-from cartsim.errors import InputError
+from cartsim.errors import InputError, check_kind
 from cartsim.tables import regular_file
 from cartsim.trial.measurements import Visited
 from cartsim.trial.outcome import Readout, TrialResult, gathered
@@ -39,6 +39,7 @@ def read_trial(folder: str | Path) -> TrialResult:
     """
     import pandas as pd
 
+    check_kind("a stored trial", folder, (str, Path), "the folder that it was saved in")
     folder = Path(folder)
     patients, visits = _table(folder, "patients.parquet"), _table(folder, "visits.parquet")
     protocol, made = _planned(_file(folder, "summary.json"))

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.endpoints.markers import mrd_per_1e5
-from cartsim.errors import InputError, elsewhere, say
+from cartsim.errors import InputError, brief, check_kind, elsewhere, say
 from cartsim.model.model import Model
 from cartsim.population.patients import Patients
 from cartsim.population.population import APART, Population
 from cartsim.provenance import made_by
 from cartsim.regimen import Regimen
-from cartsim.runs import Kept, check_size, run_pieces
+from cartsim.runs import Kept, check_size, check_work, run_pieces
 from cartsim.schedule import MONTH
 from cartsim.simulation import simulate_rows
 from cartsim.solver import Solver
@@ -40,6 +40,7 @@ MEASURED = ("transgene", "mprotein_gL", "mprotein_change", "sbcma_change", "tumo
 PATIENTS = 1000  # of a population in each arm, if nothing is said
 
 
+@elsewhere(seed="a seed belongs to the patients: Population(model, seed=...)")
 @dataclass(frozen=True)
 class Arm:
     """Patients under one dose (cells) or one regimen.
@@ -59,6 +60,8 @@ class Arm:
             raise InputError("an arm has either a dose or a regimen; give one of the two")
         if self.regimen is None:
             object.__setattr__(self, "regimen", Regimen.single(self.dose))
+        check_kind("the regimen of an arm", self.regimen, Regimen, "Regimen(...), such as Regimen.single(450e6)")
+        check_kind("the name of an arm", self.name, str, "a text")
         if not self.name:
             object.__setattr__(self, "name", f"{self.dose / 1e6:g}e6" if self.dose is not None else "regimen")
 
@@ -117,7 +120,7 @@ class Trial:
             )
         for name, kind in (("protocol", Protocol), ("solver", Solver)):
             if not isinstance(getattr(self, name), kind):
-                raise InputError(f"{name} is {getattr(self, name)!r}; give {kind.__name__}(...)")
+                raise InputError(f"{name} is {brief(getattr(self, name))}; give {kind.__name__}(...)")
         limit = len(self.population) if hasattr(self.population, "__len__") else None
         if self.independent and (limit is not None or getattr(self.population, "sampler", "") != "random"):
             raise InputError("independent arms need patients without end; give a Population whose sampler is 'random'")
@@ -147,6 +150,11 @@ class Trial:
         """The model of the patients."""
         return self.population.model
 
+    @elsewhere(
+        n="it belongs to the trial: Trial(population, arms, n=...)",
+        arms="they belong to the trial: Trial(population, arms)",
+        seed="a seed belongs to the patients: Population(model, seed=...)",
+    )
     def run(
         self,
         *,
@@ -179,6 +187,7 @@ class Trial:
             Before any work, for a trial that memory cannot hold or that would not end within a year, and for a
             checkpoint folder that cannot be written.
         """
+        check_work(chunk, n_jobs)
         readout = Readout(self.protocol.rules, keep_visits, None if columns is None else tuple(columns))
         sizes = [arm.n or 0 for arm in self.arms]
         visits = self.protocol.visits
@@ -356,7 +365,7 @@ def _arms(given: Any, n: int) -> list[Arm]:
             for name, what in given.items()
         ]
     elif isinstance(given, (Arm, Regimen, str)) or not isinstance(given, Sequence | np.ndarray):
-        raise InputError(f"arms are {given!r}; give a list, such as [150e6, 450e6], or a mapping of names to regimens")
+        raise InputError(f"arms are {brief(given)}; give a list, such as [150e6, 450e6], or a mapping by name")
     arms = [arm if isinstance(arm, Arm) else Arm(_dose(arm)) for arm in given]
     if not arms:
         raise InputError("a trial without arms; give at least one dose")
@@ -370,12 +379,12 @@ def _dose(given: Any) -> float:
     try:
         return float(given)
     except (TypeError, ValueError):
-        raise InputError(f"an arm is {given!r}; give a dose in cells, or Arm(regimen=...)") from None
+        raise InputError(f"an arm is {brief(given)}; give a dose in cells, or Arm(regimen=...)") from None
 
 
 def _number_of_patients(n: Any, what: str) -> int:
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise InputError(f"{what} of {n!r} patients; give a whole number, 1 or more")
+        raise InputError(f"{what} of {brief(n)} patients; give a whole number, 1 or more")
     return int(n)
 
 

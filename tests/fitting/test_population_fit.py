@@ -179,6 +179,48 @@ def test_covariate_effect_against_nlme() -> None:
         assert found.loc[("typical", name), "value"] == pytest.approx(value, rel=0.02)
 
 
+def test_a_nearly_singular_omega_against_quadrature() -> None:
+    """Theophylline, all correlations: what adaptive quadrature (seven points in each of three dimensions) gives.
+
+    The correlation of CL and V is 0.93 there, which the data hardly tell from 1.
+    """
+    error = {"concentration": ErrorModel("combined")}
+    saem = Saem(explore=100, smooth=30, full=True)
+    path = TESTS / "models/theophylline.toml"
+    fit = fit_population(path, TESTS / "theophylline.csv", ["ka", "CL", "V"], errors=error, saem=saem)
+    assert fit.converged
+    assert fit.warnings == ()
+    assert fit.minus_2LL == pytest.approx(336.776, abs=4 * fit.minus_2LL_se)
+    known = {
+        "ka": (1.511, 0.2014), "CL": (2.773, 0.0753), "V": (31.85, 0.0449), "omega ka": (0.6615, 0.2376),
+        "omega CL": (0.2471, 0.2247), "omega V": (0.1224, 0.3326), "concentration add": (0.2653, 0.2629),
+        "concentration prop": (0.1351, 0.1248),
+    }  # fmt: skip
+    for row in fit.estimates.itertuples():
+        name = f"omega {row.name}" if row.kind == "omega" else row.name
+        if row.kind != "correlation":
+            value, error = known[name]
+            assert np.log(row.value / value) == pytest.approx(0, abs=0.25 * error)
+            assert row.rse == pytest.approx(error, rel=0.1)
+    last = fit.estimates.set_index(["kind", "name"]).loc[("correlation", "CL, V")]
+    assert last["value"] == pytest.approx(0.935, abs=0.03)
+    assert last["high"] > 0.99
+    assert last["low"] < 0.5
+
+
+def test_an_omega_that_vanishes_does_not_hold_the_mean() -> None:
+    """A slope that is the same in all, begun with a little variability: its mean moves, and its limits are not narrow."""
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    data = Linear([0.5, -0.3], [[0.09, 0], [0, 1e-12]], 0.2)
+    first = PopulationEstimate(np.array([0.0, 0.5]), np.diag([1.0, 0.03**2]), {("y", "add"): 1.0})
+    fit = estimate_by_saem(data, first, settings=Saem(explore=60, smooth=30))
+    known = MixedLM.from_formula("y ~ t", data.frame(), groups="id").fit(reml=False)
+    found = fit.estimates.set_index(["kind", "name"])
+    assert found.loc[("typical", "b"), "rse"] == pytest.approx(known.bse_fe["t"], rel=0.15)
+    assert np.log(found.loc[("typical", "b"), "value"]) == pytest.approx(known.fe_params["t"], abs=0.3 * known.bse_fe["t"])
+
+
 def test_censored_values_against_quadrature() -> None:
     """A third of the values known only to lie below or above a limit: maximum likelihood by Gauss-Hermite."""
     data = Linear([0.2], [[0.25]], 0.3, n=80, limits=(-0.2, 0.7))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError, choices
+from cartsim.errors import InputError, check_kind, choices
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.pooled.axes import Prior
 from cartsim.fitting.pooled.evaluation import SOLVER, Evaluator
@@ -359,6 +359,7 @@ def fit(
     chosen = load(model)
     if isinstance(estimate, str):
         estimate = [estimate]
+    check_kind("estimate", estimate, Sequence, 'a list of names, such as ["Kexp_max"]')
     data = DataSet(chosen.name.replace(".", "_"), chosen, observations, errors, dose)
     return fit_problem(Problem([data], estimate, priors or {}), starts=starts, n_jobs=n_jobs)
 
