@@ -209,7 +209,7 @@ def test_a_nearly_singular_omega_against_quadrature() -> None:
 
 
 def test_an_omega_that_vanishes_does_not_hold_the_mean() -> None:
-    """A slope that is the same in all, begun with a little variability: its mean moves, and its limits are not narrow."""
+    """A slope that is the same in all, begun with a little variability: its mean moves, its limits are not narrow."""
     from statsmodels.regression.mixed_linear_model import MixedLM
 
     data = Linear([0.5, -0.3], [[0.09, 0], [0, 1e-12]], 0.2)
@@ -218,7 +218,9 @@ def test_an_omega_that_vanishes_does_not_hold_the_mean() -> None:
     known = MixedLM.from_formula("y ~ t", data.frame(), groups="id").fit(reml=False)
     found = fit.estimates.set_index(["kind", "name"])
     assert found.loc[("typical", "b"), "rse"] == pytest.approx(known.bse_fe["t"], rel=0.15)
-    assert np.log(found.loc[("typical", "b"), "value"]) == pytest.approx(known.fe_params["t"], abs=0.3 * known.bse_fe["t"])
+    assert np.log(found.loc[("typical", "b"), "value"]) == pytest.approx(
+        known.fe_params["t"], abs=0.3 * known.bse_fe["t"]
+    )
 
 
 def test_censored_values_against_quadrature() -> None:
