@@ -10,6 +10,8 @@ folder that may serve many runs, each run has its own folder ``KIND-KEY`` there:
 The key is the SHA-256 of all that the results depend on, as canonical JSON: format, kind, versions, the package's
 code, chunk, total and the inputs (see `describe`). Another model, seed or version is another key and another folder.
 
+Work of steps that each go on from the last keeps its state in the same way (see `Trail`).
+
 A part is an npz archive, not compressed, of plain arrays (``allow_pickle=False``): ``about``, UTF-8 JSON as bytes with
 ``key``, ``start``, ``stop``, the ``names`` of the arrays and ``checksum``; then ``array_0``, ``array_1``, ... in the
 order of the names. The checksum is the SHA-256 of key, start, stop and of name, type, shape and bytes of each array.
@@ -121,6 +123,42 @@ def run_pieces(
     check_work(chunk, n_jobs)
     parts = None if kept is None else _open(kept, chunk, sum(blocks))
     return _results(work, blocks, chunk, what, n_jobs, progress, parts)
+
+
+class Trail:
+    """The latest state of work whose steps each go on from what the one before left.
+
+    The state after ``done`` steps is the part 0 to ``done``, and takes the place of that before. Without ``kept``
+    nothing is kept. Raises `InputError` as `run_pieces`.
+    """
+
+    def __init__(self, kept: Kept | None) -> None:
+        self._parts = None if kept is None else _open(kept, 1, 0)
+
+    def latest(self, unpack: Callable[[Arrays], T]) -> tuple[int, T | None]:
+        """How many steps are done, and the state after them as ``unpack`` gives it; 0 and None to begin with."""
+        for stop in self._stops():
+            found = None if self._parts is None else self._parts.of(lambda arrays, _: unpack(arrays), 0, stop)
+            if self._parts is not None and found is not None:
+                say(f"{stop} steps taken from {self._parts.folder}")
+                return stop, found[0]
+        return 0, None
+
+    def keep(self, done: int, pack: Callable[[], Arrays]) -> None:
+        """Keep the state after ``done`` steps, and no other."""
+        if self._parts is None:
+            return
+        earlier = [stop for stop in self._stops() if stop != done]
+        self._parts.write(pack(), 0, done)
+        for stop in earlier:
+            self._parts.path(0, stop).unlink(missing_ok=True)
+
+    def _stops(self) -> list[int]:
+        """After how many steps there is a state, the latest first."""
+        if self._parts is None:
+            return []
+        names = [path.stem.removeprefix("part_0_") for path in self._parts.folder.glob("part_0_*.npz")]
+        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
 
 def check_work(chunk: Any, n_jobs: Any) -> None:
@@ -250,11 +288,15 @@ class _Parts:
 
     def read(self, work: Work[T], start: int, stop: int) -> tuple[T] | None:
         """The result of a piece, or None if it is not there or not right, which is said."""
+        return self.of(work.unpack, start, stop)
+
+    def of(self, unpack: Callable[[Arrays, int], T], start: int, stop: int) -> tuple[T] | None:
+        """What ``unpack`` makes of a part and its number of items, or None if it is not there or not right."""
         path = self.path(start, stop)
         if not os.path.lexists(path):
             return None
         try:
-            return (work.unpack(self._arrays(path, start, stop), stop - start),)
+            return (unpack(self._arrays(path, start, stop), stop - start),)
         except Exception as error:  # whatever is wrong with a file, the piece can be computed again
             say(f"{path}: {' '.join(str(error).split()) or type(error).__name__}; it is computed again")
             return None

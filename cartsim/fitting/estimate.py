@@ -12,6 +12,7 @@ doi:10.1016/j.jmva.2009.04.008), which is not so of the correlations themselves.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -92,6 +93,23 @@ class PopulationEstimate:
         omega = self.omega.copy()
         omega[columns] = omega[:, columns] = 0.0
         return replace(self, omega=omega)
+
+
+def pack_estimates(passed: Sequence[PopulationEstimate]) -> dict[str, Floats]:
+    """Estimates, one or more of the same model, as arrays by name."""
+    return {
+        "mu": np.stack([each.mu for each in passed]),
+        "omega": np.stack([each.omega for each in passed]),
+        "sigma": np.array([list(each.sigma.values()) for each in passed]),
+    }
+
+
+def unpack_estimates(arrays: Mapping[str, Floats], like: PopulationEstimate) -> list[PopulationEstimate]:
+    """What `pack_estimates` was given, of the model of ``like``."""
+    return [
+        replace(like, mu=mu, omega=omega, sigma=dict(zip(like.sigma, sigma.tolist(), strict=True)))
+        for mu, omega, sigma in zip(*(arrays[name] for name in ("mu", "omega", "sigma")), strict=True)
+    ]
 
 
 @dataclass(frozen=True)

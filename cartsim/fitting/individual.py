@@ -37,6 +37,7 @@ from cartsim.provenance import made_by
 from cartsim.results import Result
 from cartsim.schedule import MONTH
 from cartsim.simulation import Simulation, simulate
+from cartsim.solver import Solver
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -193,7 +194,8 @@ class IndividualFits(Result):
         fitted = self.values(self.modes.eta)
         table = self.data.table.assign(**dict(zip(self.likelihood.parameters, fitted.T, strict=True)))
         names = list(dict.fromkeys(series.output for series in self.data.series)) if outputs is None else outputs
-        return simulate(Patients(self.likelihood.model, table.assign(id=self.data.ids)), None, times, names)
+        patients = Patients(self.likelihood.model, table.assign(id=self.data.ids))
+        return simulate(patients, None, times, names, solver=self.likelihood.solver)
 
     @cached_property
     def categories(self) -> pd.DataFrame:
@@ -310,6 +312,7 @@ def fit_individuals(
     rules: CategoryRules = CategoryRules(),  # noqa: B008 (frozen)
     draws: int = 1000,
     seed: int = 2021,
+    solver: Solver = Solver(),  # noqa: B008 (frozen)
     n_jobs: int = 1,
 ) -> IndividualFits:
     """Fit every patient by itself, the population's variability as prior.
@@ -333,6 +336,8 @@ def fit_individuals(
         Of each patient's posterior; about half of them are effective.
     seed
         Of the draws.
+    solver
+        How exactly the equations are solved.
     n_jobs
         Threads.
 
@@ -359,7 +364,7 @@ def fit_individuals(
             raise InputError(f"the error model of {name} leaves an SD open; individual fits need its number")
     if not draws >= FEW_DRAWS:
         raise InputError(f"{draws} draws; give {FEW_DRAWS} or more")
-    likelihood = PatientLikelihood(data, chosen, names, models, n_jobs=n_jobs)
+    likelihood = PatientLikelihood(data, chosen, names, models, solver, n_jobs)
 
     def target(eta: Floats, who: Ints) -> Floats:
         return likelihood(typical * np.exp(sd * eta), who) + log_normal(eta)
@@ -368,7 +373,7 @@ def fit_individuals(
     refuse_impossible(data, np.isfinite(target(modes.eta, np.arange(likelihood.n))))
     sample = sample_posteriors(target, modes.eta, modes.covariance, seed, draws=draws)
     settings = {"seed": seed, "parameters": ", ".join(names), "draws": draws}
-    made = made_by(chosen, **settings, errors=str(models), rules=repr(rules))
+    made = made_by(chosen, **settings, errors=str(models), rules=repr(rules), solver=repr(solver))
     return IndividualFits(likelihood, typical, sd, modes, sample, made)
 
 

@@ -22,7 +22,7 @@ omega near 0, whose parameter then counts as one without variability.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -78,22 +78,24 @@ class Maximum:
 
 def find_maximum(
     likelihood: Likelihood,
-    start: PopulationEstimate,
+    passed: Sequence[PopulationEstimate],
     moments: tuple[Floats, Floats],
     *,
     free: NDArray[np.bool_],
     full: bool,
     least: Mapping[tuple[str, str], float],
     seed: int,
+    keep: Callable[[Sequence[PopulationEstimate], tuple[Floats, Floats]], None] = lambda passed, moments: None,
 ) -> Maximum:
-    """Climb from ``start`` by Newton steps.
+    """Climb by Newton steps from the last estimate that was ``passed``, the first being where the climb began.
 
     moments: means (n, d) and covariances (n, d, d) of the patients' phi, where sampling begins; free (d,): which means
-    are estimated; full: whether correlations are; least: what SDs of errors may fall to.
+    are estimated; full: whether correlations are; least: what SDs of errors may fall to; keep: is
+    given the estimates passed and the moments after each step, from which the climb can go on.
     """
-    now, (mean, spread) = start, moments
-    omegas, path = now.varied, []
-    for left in reversed(range(STEPS + 1)):
+    now, (mean, spread) = passed[-1], moments
+    omegas, path = passed[0].varied, list(passed[1:])
+    for left in reversed(range(STEPS + 1 - len(path))):
         now = _without_vanished(now)
         sample, mean, spread = _posteriors(likelihood, now, mean, spread, seed)
         coordinates = Coordinates(likelihood.parameters, free, full, now)
@@ -123,6 +125,7 @@ def find_maximum(
         now = coordinates.back(moved)
         now = replace(now, sigma={key: max(value, least[key]) for key, value in now.sigma.items()})
         path.append(now)
+        keep([passed[0], *path], (mean, spread))
     limits = [key for key, at in zip(coordinates.keys, held, strict=True) if at]
     limits += [("omega", likelihood.parameters[k]) for k in omegas if not now.omega[k, k]]
     slopes = coordinates.slopes(now)

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,16 @@ from numpy.typing import NDArray
 from cartsim.errors import InputError
 from cartsim.fitting.data import CategoryRules, patient_data
 from cartsim.fitting.errors import ErrorModel
-from cartsim.fitting.estimate import SMALL, Coordinates, Floats, Ints, Key, PopulationEstimate
+from cartsim.fitting.estimate import (
+    SMALL,
+    Coordinates,
+    Floats,
+    Ints,
+    Key,
+    PopulationEstimate,
+    pack_estimates,
+    unpack_estimates,
+)
 from cartsim.fitting.individual import ERRORS, chosen_parameters, lognormal_prior, refuse_impossible, typical_value
 from cartsim.fitting.likelihood import PatientLikelihood, error_models
 from cartsim.fitting.maximum import Likelihood, find_maximum
@@ -55,6 +64,8 @@ from cartsim.observations import Observations
 from cartsim.population.patients import check_name
 from cartsim.provenance import made_by
 from cartsim.results import Result
+from cartsim.runs import Kept, Trail, as_bytes, from_bytes
+from cartsim.solver import Solver
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,12 +92,19 @@ class Saem:
         Estimate correlations too, for which no mean may be held.
     seed
         Of chains and draws.
+    fixed_means
+        Parameters whose typical value is held at the model's, as Singh 2021 holds all of them.
+    checkpoint
+        Folder where the state is kept after each iteration. The same fit goes on from there after an interruption, and
+        comes to the same estimates to the last bit.
     """
 
     explore: int = 150
     smooth: int = 100
     full: bool = False
     seed: int = 2021
+    fixed_means: Sequence[str] = ()
+    checkpoint: str | Path | None = None
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -292,10 +310,10 @@ def fit_population(
     observations: Observations | pd.DataFrame | str | Path,
     estimate: Sequence[str] | Mapping[str, float | None] | None = None,
     *,
-    fixed_means: Sequence[str] = (),
     errors: Mapping[str, ErrorModel] | None = None,
     rules: CategoryRules = CategoryRules(),  # noqa: B008 (frozen)
     saem: Saem = Saem(),
+    solver: Solver = Solver(),  # noqa: B008 (frozen)
     n_jobs: int = 1,
 ) -> PopulationFit:
     """Typical values and variability of parameters from individual patients, by SAEM.
@@ -312,15 +330,15 @@ def fit_population(
         mapping nor the model's file gives variability, or to which the mapping gives 0, has none: it is estimated as
         the same in all patients, such as the exponent of a covariate in a formula; its logarithm where its lower
         limit in the model's file is 0 or more, else the parameter itself, which may be 0 or less.
-    fixed_means
-        Parameters whose typical value is held at the model's, as Singh 2021 holds all of them.
     errors
         Error models by output; an SD that is None is estimated. By default log-normal for measured outputs, with an SD
         that is estimated; that of M-protein behind the categories ("category") is 0.05 and held.
     rules
         Which change of M-protein each category stands for.
     saem
-        Iterations, correlations and seed.
+        Iterations, what is held, correlations, seed and checkpoint.
+    solver
+        How exactly the equations are solved.
     n_jobs
         Threads.
 
@@ -352,14 +370,14 @@ def fit_population(
             low = chosen.parameters[name].low
             linear += [name] if low is None or low < 0 else []
             typical[name] = typical_value(chosen, name, data, positive=name not in linear)
-    for name in fixed_means:
+    for name in saem.fixed_means:
         if name not in names:
             raise InputError(f"the mean of {name} is to be fixed, but it is not among {', '.join(names)}")
         if name not in varied:
             raise InputError(f"{name} does not vary, and its mean is to be fixed; nothing is left to estimate of it")
     defaults = {"category": ERRORS["category"], "": ErrorModel("lognormal")}
     models = error_models(data, chosen, errors, defaults)
-    likelihood = PatientLikelihood(data, chosen, names, models, n_jobs=n_jobs)
+    likelihood = PatientLikelihood(data, chosen, names, models, solver, n_jobs)
     sigma = {}
     for series_name, error in models.items():
         for name in error.sigmas:
@@ -368,7 +386,7 @@ def fit_population(
     mu = np.array([typical[name] if name in linear else math.log(typical[name]) for name in names])
     sd = np.array([omega[name] for name in names])
     first = PopulationEstimate(mu, np.diag(sd**2), sigma, frozenset(map(names.index, linear)))
-    free = np.array([name not in fixed_means for name in names])
+    free = np.array([name not in saem.fixed_means for name in names])
     return estimate_by_saem(likelihood, first, free, saem)
 
 
@@ -401,15 +419,15 @@ def estimate_by_saem(
         raise InputError(f"{explore} exploring and {smooth} smoothing iterations; give 10 or more of each")
     if full and not free.all():
         raise InputError("correlations are estimated only together with all means; leave fixed_means out, or full")
-    rng = np.random.default_rng(seed)
+    trail = Trail(_kept(likelihood, first, free, settings))
+    done, kept = trail.latest(lambda arrays: _State.unpack(arrays, first))
     n, d = likelihood.n, len(first.mu)
     chains = math.ceil(CHAINS / n)
-    now = _lent(first, first, 0.0)
-    walk = _Chains(likelihood, now, np.repeat(np.arange(n), chains), rng)
-    mean, square = np.zeros((n, d)), np.zeros((n, d, d))
-    information = dict.fromkeys(first.sigma, 0.0)
-    rows: list[dict[str, Any]] = []
-    for k in range(explore + smooth):
+    state = kept or _State([_lent(first, first, 0.0)], np.zeros((n, d)), np.zeros((n, d, d)))
+    now, mean, square, rows = state.passed[0], state.mean, state.square, state.rows
+    walk = _Chains(likelihood, now, np.repeat(np.arange(n), chains), np.random.default_rng(seed), state.walk)
+    information = state.information or dict.fromkeys(first.sigma, 0.0)
+    for k in range(done, explore + smooth):
         gamma = 1.0 if k < explore else 1 / (k - explore + 1)
         accepted = walk.move(now)
         phi = walk.phi.reshape(n, chains, d)
@@ -422,16 +440,25 @@ def estimate_by_saem(
         phase = "explore" if k < explore else "smooth"
         rows.append({"phase": phase, **_row(likelihood, now, first, full), **accepted})
         walk.refresh(now)
+        trail.keep(k + 1, _State([now], mean, square, information, rows, walk.state()).pack)
     if isinstance(likelihood, PatientLikelihood):
         refuse_impossible(likelihood.data, np.asarray(np.isfinite(walk.height).reshape(n, chains).any(axis=1)))
+    if done <= explore + smooth:
+        state = _State([now.without(first.same)], mean, square - mean[:, :, None] * mean[:, None, :])
+
+    def keep(passed: Sequence[PopulationEstimate], moments: tuple[Floats, Floats]) -> None:
+        climbed = _State(list(passed), *moments, information, rows, walk.state())
+        trail.keep(explore + smooth + len(passed) - 1, climbed.pack)
+
     found = find_maximum(
         likelihood,
-        now.without(first.same),
-        (mean, square - mean[:, :, None] * mean[:, None, :]),
+        state.passed,
+        (state.mean, state.square),
         free=free,
         full=full,
         least=_least(first),
         seed=seed,
+        keep=keep,
     )
     now = found.population
     rows += [{"phase": "newton", **_row(likelihood, passed, first, full)} for passed in found.path]
@@ -442,7 +469,11 @@ def estimate_by_saem(
     vanished = [key for key, value in now.sigma.items() if value <= 1.01 * _least(first)[key]]
     made: dict[str, Any] = {"seed": seed, "parameters": ", ".join(likelihood.parameters), "iterations": len(trace)}
     if isinstance(likelihood, PatientLikelihood):
-        own = {"errors": str(likelihood.errors), "rules": repr(likelihood.data.rules)}
+        own = {
+            "errors": str(likelihood.errors),
+            "rules": repr(likelihood.data.rules),
+            "solver": repr(likelihood.solver),
+        }
         made = made_by(likelihood.model, **made, **own)
     return PopulationFit(
         likelihood,
@@ -458,6 +489,48 @@ def estimate_by_saem(
         vanished,
         made,
     )
+
+
+@dataclass
+class _State:
+    """What the algorithm goes on from: the estimates passed (while it iterates the one it is at), the moments, what is
+    known of the error models' SDs, the rows of the trace, and the chains.
+    """
+
+    passed: list[PopulationEstimate]
+    mean: Floats
+    square: Floats
+    information: dict[tuple[str, str], float] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    walk: tuple[dict[str, Any], dict[str, Floats]] | None = None
+
+    def pack(self) -> dict[str, NDArray[Any]]:
+        """As arrays; numbers in JSON keep all their bits."""
+        said, arrays = self.walk or ({}, {})
+        rest = as_bytes([list(self.information.values()), self.rows, said])
+        moments: dict[str, NDArray[Any]] = {"mean": self.mean, "square": self.square, "rest": rest}
+        return pack_estimates(self.passed) | moments | {f"walk {name}": each for name, each in arrays.items()}
+
+    @classmethod
+    def unpack(cls, arrays: dict[str, NDArray[Any]], first: PopulationEstimate) -> _State:
+        """The state that `pack` was called of."""
+        information, rows, said = from_bytes(arrays["rest"])
+        chains = {name.removeprefix("walk "): each for name, each in arrays.items() if name.startswith("walk ")}
+        known = dict(zip(first.sigma, information, strict=True))
+        passed = unpack_estimates(arrays, first)
+        return cls(passed, arrays["mean"], arrays["square"], known, rows, (said, chains))
+
+
+def _kept(likelihood: Likelihood, first: PopulationEstimate, free: NDArray[np.bool_], settings: Saem) -> Kept | None:
+    """Where the state is kept, by all that the fit depends on."""
+    if settings.checkpoint is None:
+        return None
+    if not isinstance(likelihood, PatientLikelihood):
+        raise InputError("a checkpoint is of a fit to patients' data; leave it out")
+    inputs = {name: getattr(likelihood, name) for name in ("model", "data", "parameters", "errors", "solver")}
+    begun = {"mu": first.mu, "omega": first.omega, "sigma": list(first.sigma.items()), "linear": sorted(first.linear)}
+    own = {name: getattr(settings, name) for name in ("explore", "smooth", "full", "seed")}
+    return Kept(settings.checkpoint, "population", inputs | {"first": begun, "free": free, "saem": own})
 
 
 def _kept_up(now: PopulationEstimate, first: PopulationEstimate) -> PopulationEstimate:
@@ -488,13 +561,32 @@ def _at_limit(kind: str, name: str) -> str:
 class _Chains:
     """Markov chains over the patients' log parameters, one row each: phi (m, d), who (m,), log likelihood (m,)."""
 
-    def __init__(self, likelihood: Likelihood, first: PopulationEstimate, who: Ints, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        likelihood: Likelihood,
+        first: PopulationEstimate,
+        who: Ints,
+        rng: np.random.Generator,
+        state: tuple[dict[str, Any], dict[str, Floats]] | None = None,
+    ) -> None:
         self.likelihood, self.who, self.rng = likelihood, who, rng
         d = len(first.mu)
+        if state is not None:
+            said, arrays = state
+            rng.bit_generator.state, self.scale_all = said["generator"], said["scale_all"]
+            self.phi, self.height, self.scale_one = (arrays[name] for name in ("phi", "height", "scale_one"))
+            self.predicted = [arrays[f"predicted {k}"] for k in range(said["series"])]
+            return
         self.phi = first.mu + rng.standard_normal((len(who), d)) @ np.linalg.cholesky(first.omega).T
         self.scale_all, self.scale_one = 0.5, np.ones(d)
         self.predicted = likelihood.predict(first.values(self.phi), who)
         self.refresh(first)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Floats]]:
+        """What the chains go on from: what JSON can say, and arrays."""
+        said = {"generator": self.rng.bit_generator.state, "scale_all": self.scale_all, "series": len(self.predicted)}
+        arrays = {"phi": self.phi, "height": self.height, "scale_one": self.scale_one}
+        return said, arrays | {f"predicted {k}": each for k, each in enumerate(self.predicted)}
 
     def refresh(self, now: PopulationEstimate) -> None:
         """The log likelihood under new error models; predictions stay."""

@@ -24,6 +24,7 @@ from cartsim.fitting.posterior import find_modes, log_normal, sample_posteriors
 from cartsim.fitting.synthetic import CRB401_DOSES, Sampled, synthetic_patients
 from cartsim.observations import example
 from cartsim.schedule import MONTH
+from cartsim.solver import Solver
 
 MODEL = load("bb2121_clinical")
 NADIR = CategoryRules()
@@ -283,6 +284,21 @@ def test_intervals_cover_the_truth_in_simulated_data_sets() -> None:
     assert (chosen.sum(axis=0) >= 16).all(), chosen.sum(axis=0)
     assert (covered.mean(axis=(0, 1)) >= 0.90).all()
     assert (covered.mean(axis=(0, 1)) <= 0.99).all()
+
+
+def test_a_solver_is_used_as_asked() -> None:
+    """The likelihood comes nearer to that of the least tolerance."""
+    data, _ = synthetic_patients((150e6, 450e6), seed=5)
+    exact, rough = (fit_individuals(MODEL, data, draws=100, solver=Solver(rtol)) for rtol in (1e-10, 1e-4))
+    usual = fit_individuals(MODEL, data, draws=100)
+    assert exact.likelihood.solver == Solver(1e-10)
+    assert "rtol=1e-10" in exact.made_by["solver"]
+    everyone = np.arange(2)
+    values = exact.values(exact.modes.eta)
+    off = [
+        np.abs(fits.likelihood(values, everyone) - exact.likelihood(values, everyone)).max() for fits in (rough, usual)
+    ]
+    assert off[0] > off[1] > 0
 
 
 def test_a_patient_whose_search_did_not_converge_has_no_limits() -> None:

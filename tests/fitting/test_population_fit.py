@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,8 @@ from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.individual import PARAMETERS
 from cartsim.fitting.population import PopulationEstimate, PopulationFit, Saem, estimate_by_saem, fit_population
 from cartsim.fitting.synthetic import Sampled, synthetic_patients
+from cartsim.observations import read_observations
+from cartsim.runs import Trail
 
 MODEL = "bb2121_clinical"
 TESTS = Path(__file__).parents[1]
@@ -202,7 +209,7 @@ def test_a_nearly_singular_omega_against_quadrature() -> None:
 
 
 def test_an_omega_that_vanishes_does_not_hold_the_mean() -> None:
-    """A slope that is the same in all, begun with a little variability: its mean moves, its limits are wide."""
+    """A slope that is the same in all, begun with a little variability: its mean moves, its limits are not narrow."""
     from statsmodels.regression.mixed_linear_model import MixedLM
 
     data = Linear([0.5, -0.3], [[0.09, 0], [0, 1e-12]], 0.2)
@@ -298,8 +305,10 @@ def test_fixed_means_and_the_same_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HELD", 200)
     days = {"transgene": Sampled((7, 14, 28, 61), 0.3, 50.0), "sbcma": Sampled()}
     data, _ = synthetic_patients((450e6,) * 4, parameters=PARAMETERS, seed=1, **days)
-    saem = Saem(explore=10, smooth=10, seed=5)  # what is asked here does not depend on how well it fits
-    first, again = (fit_population(MODEL, data, fixed_means=["gamma_m"], saem=saem) for _ in range(2))
+    saem = Saem(
+        explore=10, smooth=10, seed=5, fixed_means=["gamma_m"]
+    )  # what is asked here does not depend on how well it fits
+    first, again = (fit_population(MODEL, data, saem=saem) for _ in range(2))
     pd.testing.assert_frame_equal(first.trace, again.trace)
     pd.testing.assert_frame_equal(first.estimates, again.estimates)
     held = first.estimates.set_index("name").loc["gamma_m"].iloc[0]
@@ -308,6 +317,74 @@ def test_fixed_means_and_the_same_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ("typical", "gamma_m") not in first.names
     assert ("omega", "gamma_m") in first.names
     assert first.made_by["seed"] == 5
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_a_fit_goes_on_from_any_step_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cartsim.fitting.maximum.DRAWS", 200)
+    monkeypatch.setattr("cartsim.fitting.maximum.HELD", 100)
+    data = read_observations("crb401_synthetic").of("sbcma_change")
+
+    def fit(checkpoint: Path | None = None) -> PopulationFit:
+        return fit_population(MODEL, data, ["gamma_b"], saem=Saem(10, 10, checkpoint=checkpoint))
+
+    whole, keep = fit(), Trail.keep
+    steps = len(whole.trace)
+    assert steps > 20  # a Newton step too
+    for last in (1, 13, 20, 21):
+        # As if the process was killed after so many steps.
+        def stop(self: Trail, done: int, pack: Any, last: int = last) -> None:
+            keep(self, done, pack)
+            if done == last:
+                raise Stopped
+
+        monkeypatch.setattr(Trail, "keep", stop)
+        with pytest.raises(Stopped):
+            fit(tmp_path)
+        (folder,) = tmp_path.iterdir()
+        assert [path.name for path in folder.glob("*.npz")] == [f"part_0_{last}.npz"]
+    monkeypatch.setattr(Trail, "keep", keep)
+    for damaged in (False, True):
+        if damaged:
+            (part,) = folder.glob("*.npz")
+            part.write_bytes(part.read_bytes()[:-100])
+        again = fit(tmp_path)
+        pd.testing.assert_frame_equal(again.trace, whole.trace, check_exact=True)
+        pd.testing.assert_frame_equal(again.estimates, whole.estimates, check_exact=True)
+        assert np.array_equal(again.sample.eta, whole.sample.eta)
+    assert len(list(tmp_path.iterdir())) == 1
+    other = fit_population(MODEL, data, ["gamma_b"], saem=Saem(10, 11, checkpoint=tmp_path))
+    assert len(other.trace) >= 21
+    assert len(list(tmp_path.iterdir())) == 2  # another fit has a folder of its own
+
+
+def test_a_killed_command_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    data = tmp_path / "data.csv"
+    read_observations("crb401_synthetic").of("sbcma_change").given.to_csv(data, index=False)
+    words = [sys.executable, "-m", "cartsim.cli", "population", str(data), "--estimate", "gamma_b", "--explore", "30",
+             "--smooth", "10", "--rtol", "1e-5", "--no-pictures", "--jobs", "1"]  # fmt: skip
+    subprocess.run([*words, "--out", tmp_path / "whole"], capture_output=True)
+    going = [*words, "--checkpoint", tmp_path / "kept", "--out", tmp_path / "again"]
+    for sent, says in ((signal.SIGKILL, ""), (signal.SIGINT, "kept; the same command goes on from there")):
+        before = {path.name for path in (tmp_path / "kept").glob("*/part_0_*.npz")}
+        process = subprocess.Popen(going, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + 120
+        while {path.name for path in (tmp_path / "kept").glob("*/part_0_*.npz")} <= before:
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        process.send_signal(sent)
+        assert says in process.communicate()[1]
+        assert process.returncode != 0
+        assert not (tmp_path / "again" / "estimates.csv").exists()
+    ended = subprocess.run(going, capture_output=True, text=True)
+    assert "steps taken from" in ended.stderr
+    for name in ("estimates.csv", "trace.csv", "individuals.csv", "population.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert json.loads((tmp_path / "again" / "population.json").read_text())["solver"].startswith("Solver(rtol=1e-05")
 
 
 def test_what_the_data_do_not_show_is_said() -> None:
@@ -363,12 +440,12 @@ def test_an_error_that_vanishes_is_said() -> None:
     [
         ({"estimate": ["Kexp"]}, "no parameter or covariate 'Kexp'"),
         ({"estimate": []}, "name at least one"),
-        ({"fixed_means": ["Kg"]}, "mean of Kg is to be fixed, but it is not among"),
-        ({"fixed_means": ["gamma_m"], "saem": Saem(full=True)}, "leave fixed_means out"),
+        ({"saem": Saem(fixed_means=["Kg"])}, "mean of Kg is to be fixed, but it is not among"),
+        ({"saem": Saem(full=True, fixed_means=["gamma_m"])}, "leave fixed_means out"),
         ({"estimate": {"Kg": -0.1}}, "Kg has no log-normal variability above 0; give its omega"),
         ({"estimate": ["EC50_exp"]}, "none varies between patients"),
         ({"estimate": {"Kg": None, "gamma_m": 0}}, "none varies between patients"),
-        ({"estimate": ["Kg", "gamma_m"], "fixed_means": ["Kg"]}, "Kg does not vary"),
+        ({"estimate": ["Kg", "gamma_m"], "saem": Saem(fixed_means=["Kg"])}, "Kg does not vary"),
         ({"saem": Saem(explore=5)}, "give 10 or more"),
         ({"errors": {"transgene": ErrorModel("additive")}}, "'transgene', which is not in the data"),
     ],

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from cartsim.cli.grammar import parse_assignments
-from cartsim.cli.options import Criteria, Errors, Estimate, Jobs, Omegas, Out, Pictures, Seed
+from cartsim.cli.options import Criteria, Errors, Estimate, Jobs, Omegas, Out, Pictures, Seed, Steps
 from cartsim.cli.output import interruptible, new_table, show_tables
 from cartsim.cli.process import note
 from cartsim.cli.run import filled
@@ -39,6 +39,7 @@ PdAbsolute = Annotated[float, typer.Option(help="Least rise in g/L of PD from th
 
 def fit_responses(
     data: Data,
+    steps: Steps,
     model: ModelOption = "bb2121_clinical",
     estimate: Estimate = None,
     omega: Omegas = None,
@@ -61,11 +62,11 @@ def fit_responses(
     from cartsim.fitting.individual import fit_individuals
 
     rules, errors = category_rules(criteria, progression, pd_absolute), of_outputs(error)
-    chosen = estimated(estimate, omega, data, model, rules)
+    chosen, solver = estimated(estimate, omega, data, model, rules), steps.solver()
     with filled(out, _FILES) as stage:
         fits = interruptible(
             lambda: fit_individuals(
-                model, data, chosen, rules=rules, errors=errors, draws=draws, seed=seed, n_jobs=jobs
+                model, data, chosen, rules=rules, errors=errors, draws=draws, seed=seed, solver=solver, n_jobs=jobs
             )
         )
         show_tables(_summary(fits))

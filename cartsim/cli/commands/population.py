@@ -18,7 +18,7 @@ from cartsim.cli.commands.fit_responses import (
     of_outputs,
 )
 from cartsim.cli.design import names
-from cartsim.cli.options import Criteria, Errors, Estimate, Jobs, Omegas, Out, Pictures, Seed
+from cartsim.cli.options import Criteria, Errors, Estimate, Omegas, Out, Pictures, Seed, Steps, Work
 from cartsim.cli.output import interruptible, new_table, show_tables
 from cartsim.cli.process import note
 from cartsim.cli.run import filled
@@ -34,6 +34,8 @@ _FILES = ("estimates.csv", "trace.csv", "individuals.csv", "population.json", "c
 
 def population(
     data: Data,
+    steps: Steps,
+    work: Work,
     model: ModelOption = "bb2121_clinical",
     estimate: Estimate = None,
     fix_mean: Annotated[
@@ -48,7 +50,6 @@ def population(
     explore: Annotated[int, typer.Option(max=1_000_000, help="Iterations with step 1.")] = 150,
     smooth: Annotated[int, typer.Option(max=1_000_000, help="Iterations that average.")] = 100,
     seed: Seed = 2021,
-    jobs: Jobs = 1,
     pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     out: Out = Path("population"),
 ) -> None:
@@ -62,11 +63,13 @@ def population(
     from cartsim.fitting.population import Saem, fit_population
 
     rules, errors = category_rules(criteria, progression, pd_absolute), of_outputs(error)
-    chosen, saem = estimated(estimate, omega, data, model, rules), Saem(explore, smooth, full, seed)
+    chosen = estimated(estimate, omega, data, model, rules)
+    saem = Saem(explore, smooth, full, seed, names(fix_mean), work.checkpoint)
+    solver, jobs = steps.solver(), work.jobs
     with filled(out, _FILES) as stage:
         fit = interruptible(
             lambda: fit_population(
-                model, data, chosen, fixed_means=names(fix_mean), rules=rules, errors=errors, saem=saem, n_jobs=jobs
+                model, data, chosen, rules=rules, errors=errors, saem=saem, solver=solver, n_jobs=jobs
             )
         )
         show_tables(_estimates(fit))
