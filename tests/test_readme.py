@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cartsim.fitting import population
+from cartsim.fitting import maximum, population
 from cartsim.observations import example
 
 README = Path(__file__).parents[1] / "README.md"
@@ -58,8 +58,8 @@ def test_every_line_runs_and_reads_well(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(
         population, "estimate_by_saem", lambda likelihood, first, free, _: original(likelihood, first, free, quick)
     )
-    monkeypatch.setattr(population, "DRAWS", 400)
-    monkeypatch.setattr(population, "HELD", 200)
+    monkeypatch.setattr(maximum, "DRAWS", 400)
+    monkeypatch.setattr(maximum, "HELD", 200)
     shown = run(BLOCKS[1], names)
     assert all(readable(value) for value in shown), [len(repr(value)) for value in shown]
     assert len(names["mine"]) == 2

@@ -198,7 +198,9 @@ def _variants(found: Observations, model: Model) -> dict[str, Floats]:
     wrong = ~np.isin(found.frame["variant"].to_numpy(), list(model.variants))
     found.refuse(wrong, "variant", f"is none of {model.name}; it has {', '.join(model.variants) or 'no variants'}")
     varied = [
-        name for name, own in model.variants.items() if any(fields.keys() & {"iiv", "rse"} for fields in own.values())
+        name
+        for name, own in model.variants.items()
+        if any(isinstance(each, dict) and each.keys() & {"iiv", "rse"} for each in own.values())
     ]
     found.refuse(
         np.isin(found.frame["variant"].to_numpy(), varied),

@@ -114,8 +114,9 @@ class Model:
     """A checked model. Treat its dictionaries as read-only; `override` and `variant` make new models.
 
     parameters: constants, parameters and covariates in file order; definitions: each after those it uses;
-    unused: published values that do not enter the equations; variants: by name of variant and parameter, the fields
-    of `Parameter` that are otherwise there (value, iiv, rse, source, doc); path: the file it was read from.
+    unused: published values that do not enter the equations; variants: by name of variant and parameter, a value or a
+    mapping of the fields of `Parameter` that are otherwise there (value, iiv, rse, source, doc); path: the file it was
+    read from.
     """
 
     name: str
@@ -127,7 +128,7 @@ class Model:
     definitions: dict[str, Expression]
     outputs: dict[str, Output]
     dosing: Dosing | None
-    variants: dict[str, dict[str, dict[str, Any]]]
+    variants: dict[str, dict[str, Any]]
     path: str
     unused: dict[str, Parameter] = field(default_factory=dict)
 
@@ -200,7 +201,8 @@ class Model:
         """
         if name not in self.variants:
             raise InputError(f"model {self.name!r} has no variant {name!r}{choices(name, self.variants)}")
-        return replace(self._changed(self.variants[name]), name=f"{self.name}:{name}")
+        fields = {each: own if isinstance(own, dict) else {"value": own} for each, own in self.variants[name].items()}
+        return replace(self._changed(fields), name=f"{self.name}:{name}")
 
     def values(self, table: Mapping[str, Any], n: int) -> np.ndarray:
         """Every parameter of every patient.

@@ -224,10 +224,10 @@ def _parameter(name: str, entry: Any, where: str, role: str) -> Parameter:
     )
 
 
-def _change(entry: Any, where: str) -> dict[str, Any]:
-    """The fields of a parameter that a variant has otherwise: a value, or a table with a source."""
+def _change(entry: Any, where: str) -> float | dict[str, Any]:
+    """What a variant has otherwise of a parameter: a value, or fields from a table with a source."""
     if not isinstance(entry, dict):
-        return {"value": finite_number(entry, where)}
+        return finite_number(entry, where)
     _fields(entry, where, ("source",), ("value", "rse", "iiv", "doc"))
     readers: dict[str, Callable[[], Any]] = {
         "value": lambda: finite_number(entry["value"], f"{where}.value"),

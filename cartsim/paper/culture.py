@@ -38,7 +38,7 @@ def figure_2a(data: str | Path | None = None) -> Drawn:
     lines = model.variants
     seen = None if data is None else observations(data, {"line": tuple(lines)}, ("ET", "viability"))
     table = _simulated()
-    figure = _picture(table, seen, {line: fields["Ag_tumor"]["value"] for line, fields in lines.items()})
+    figure = _picture(table, seen, {line: values["Ag_tumor"] for line, values in lines.items()})
     iiv = model.parameters["Kkill_max"].iiv
     assert iiv is not None  # the model file has it
     caption = _caption(table, iiv.omega)
@@ -61,14 +61,8 @@ def _simulated() -> pd.DataFrame:
     # Viability only falls with Kkill_max, so its percentiles are those at the percentiles of Kkill_max.
     curves = [(volume, 50) for volume in WELLS] + [(own, level) for level in LEVELS if level != 50]
     rows = [
-        {
-            "line": line,
-            "MV": volume,
-            "percentile": level,
-            "ET": ratio,
-            **{name: own["value"] for name, own in changed.items()},
-        }
-        for line, changed in model.variants.items()
+        {"line": line, **values, "MV": volume, "percentile": level, "ET": ratio}
+        for line, values in model.variants.items()
         for volume, level in curves
         for ratio in RATIOS
     ]

@@ -149,8 +149,8 @@ def test_everything_in_the_file_is_in_the_model(small):
     assert (n.scale, n.seed, n.negligible, n.ceiling, n.volume) == ("linear", None, 1e-3, 1e9, None)
     assert small.outputs["double"].value.text == "2*A"
     assert (small.dosing.state, small.dosing.dose, small.dosing.unit) == ("A", 100.0, "cell")
-    assert small.variants["fast"] == {"k": {"value": 2.0}}
-    assert small.variants["big"] == {"V": {"value": 10.0}, "burden": {"value": 60.0}}
+    assert small.variants["fast"] == {"k": 2.0}
+    assert small.variants["big"] == {"V": 10.0, "burden": 60.0}
     wide = small.variants["wide"]["k"]
     assert wide == {"iiv": Variability("lognormal", 1.2), "rse": 0.5, "source": "Table 2"}
     assert (small.unused["Pm"].value, small.unused["Pm"].role) == (12.1, "unused")

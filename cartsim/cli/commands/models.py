@@ -66,9 +66,7 @@ def _tables(model: Model) -> list[Any]:
         )
     if model.variants:
         names = list(dict.fromkeys(name for changes in model.variants.values() for name in changes))
-        words = {
-            name for changes in model.variants.values() for name, own in changes.items() if own.keys() != {"value"}
-        }
+        words = {n for changes in model.variants.values() for n, own in changes.items() if isinstance(own, dict)}
         numbers = [name for name in names if name not in words]
         variants = new_table(f"Variants, as {model.name.partition(':')[0]}:NAME", "name", *names, right=numbers)
         for name, changes in model.variants.items():
@@ -134,8 +132,9 @@ def _variability(iiv: Variability | None) -> str:
     return "uniform" if iiv.distribution == "uniform" else f"{iiv.distribution} {iiv.omega:.4g}"
 
 
-def _change(fields: dict[str, Any]) -> Any:
+def _change(own: float | dict[str, Any]) -> Any:
     """What a variant has otherwise of one parameter, with where it comes from."""
+    fields: dict[str, Any] = own if isinstance(own, dict) else {"value": own}
     value = f"{fields['value']:g}" if "value" in fields else ""
     rse = f"RSE {_percent(fields['rse'])}" if "rse" in fields else ""
     words = (value, rse, _variability(fields.get("iiv")), fields.get("doc", ""))
