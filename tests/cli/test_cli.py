@@ -719,5 +719,5 @@ def test_what_follows_a_last_sample_below_the_limit_and_a_death_without_baseline
         command = ["respond", str(visits), "--events", str(listed), "--criteria", f"censor_no_baseline={choice}"]
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 0, done.stderr
-        times.append(pd.read_csv(StringIO(done.stdout)).set_index("id").loc[2, ["pfs_days", "pfs_event"]].tolist())
+        times.append(pd.read_csv(StringIO(done.stdout)).set_index("id").loc[2, ["pfs_day", "pfs_event"]].tolist())
     assert times == [[0, False], [50, True]]
