@@ -264,6 +264,8 @@ class SweepPictures(Pictures):
         chosen = (
             [names] if isinstance(names, str) else names or [name for name in usual if f"{name}_low" in found.table]
         )
+        if missing := [name for name in chosen or usual if f"{name}_low" not in found.table]:
+            raise InputError(f"limits: none of {', '.join(missing)} here; sweep with uncertainty=True or replicates=N")
         ends = {
             f"{name}_{end}": f"{quantity_title(name, labels)}: {said} limit"
             for name in chosen

@@ -46,6 +46,9 @@ def results(trial) -> dict[str, cs.results.Result]:
         "trial": trial,
         "responses": cs.respond("trial_synthetic", cs.IMWG2016(), patients=listed),
         "sweep": cs.sweep(model, {"dose": [150e6, 450e6], "burden": [20, 50, 80]}),
+        "uncertain sweep": cs.sweep(
+            model, {"dose": [150e6, 450e6], "burden": [20, 50, 80]}, replicates=8, uncertainty=True
+        ),
         "rates": cs.sweep_trials(cs.Trial(population, [450e6], n=20), {"dose": [150e6, 450e6], "burden": [20, 80]}),
         "doses": cs.dose_response(population, [50e6, 150e6, 450e6], n=20),
         "replicates": cs.replicate(cs.Trial(population, [50e6, 450e6], 10, independent=True), 8, uncertainty=True),
@@ -85,8 +88,9 @@ ALL = {
         "exposure": {"measure": "Cmax"},
     },
     "responses": {"survival": {"endpoint": "OS"}, "landmark": {"month": 3}, "incidence": {"arm": "low"}},
-    "sweep": {"contours": {"names": "Tmax"}},
-    "rates": {"contours": {"names": "CR"}},
+    "sweep": {"contours": {"names": "Tmax"}, "limits": None},
+    "uncertain sweep": {"contours": {"names": "Tmax"}, "limits": {"names": "Cmax"}},
+    "rates": {"contours": {"names": "CR"}, "limits": None},
     "doses": {"response": {"landmark": 6}, "exposure": {"measure": "Tmax"}},
     "replicates": {"distributions": {"endpoints": ("CR",)}, "by_dose": {"endpoints": ("CR",)}},
     "ranks": {"bars": {}},
@@ -136,7 +140,7 @@ def test_every_picture_has_a_title_units_and_a_word_of_help(results, of, name):
 def test_a_picture_of_one_panel_is_drawn_in_the_axes_given(results, of, name):
     method = getattr(results[of].plot, name)
     if "ax" not in inspect.signature(method).parameters:
-        assert name in ("overview", "by_response", "convergence", "over_time", "parameters")
+        assert name in ("overview", "by_response", "convergence", "over_time", "parameters", "limits")
         return
     sheet = Figure(figsize=(9, 4), layout="constrained")
     own, other = sheet.subplots(1, 2)
