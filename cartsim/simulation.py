@@ -402,5 +402,5 @@ def _warn_of_dose(name: str, dosing: Dosing, cells: NDArray[np.float64]) -> None
         return
     this = object()
     if _warned.setdefault(name, this) is this:  # whichever thread comes first
-        own = f"{name} is given {dosing.dose:g}"
-        say(f"a dose of {few.min():g} cells is less than a thousandth of what {own}; 450 million cells are 450e6")
+        own = f"the usual dose of {name}, {dosing.dose:g}"
+        say(f"a dose of {few.min():g} cells is less than a thousandth of {own}; 450 million cells are 450e6")

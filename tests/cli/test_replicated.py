@@ -119,7 +119,7 @@ def test_a_dose_of_few_cells_is_told_once(tmp_path, fresh, words):
     result = call(*words, "--out", out)
     assert result.exit_code == 0, result.stderr
     assert result.stderr.count("450 million cells are 450e6") == 1
-    assert "cells is less than a thousandth of what bb2121_clinical is given 4.5e+08" in result.stderr
+    assert "cells is less than a thousandth of the usual dose of bb2121_clinical, 4.5e+08" in result.stderr
 
 
 @pytest.mark.parametrize(
