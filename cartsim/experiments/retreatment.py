@@ -88,7 +88,8 @@ class Retreated(Result):
 
         failed = self.patients[self.patients["status"] != "ok"] if len(self.patients) else self.patients
         rows = failed.reindex(columns=["id", "second_dose", "status"]).rename(columns={"second_dose": "arm"})
-        return pd.concat([self.first.failures, rows], ignore_index=True) if len(rows) else self.first.failures
+        told = [part for part in (self.first.failures, rows) if len(part)]
+        return pd.concat(told, ignore_index=True) if told else self.first.failures
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """retreated.csv (patients), retreatment.csv and retreatment_differences.csv."""
