@@ -6,6 +6,7 @@ import difflib
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
+from numbers import Integral
 from typing import Any, TypeVar
 
 Called = TypeVar("Called", bound=Callable[..., Any])
@@ -36,6 +37,11 @@ def check_kind(what: str, value: Any, kinds: type | tuple[type, ...], give: str)
     """Raise `InputError` unless the value is of one of these kinds."""
     if not isinstance(value, kinds):
         raise InputError(f"{what} is {brief(value)}; give {give}")
+
+
+def whole(value: Any) -> bool:
+    """Whether it is a whole number, Python's or numpy's; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def choices(name: str, known: Iterable[str]) -> str:

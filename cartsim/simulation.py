@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim import memory
-from cartsim.errors import InputError, brief, check_kind, elsewhere, say
+from cartsim.errors import InputError, brief, check_kind, elsewhere, say, whole
 from cartsim.model.model import Dosing, Model, choices
 from cartsim.model.reader import load
 from cartsim.population.patients import Patients
@@ -317,7 +317,7 @@ def simulate_rows(
 def _whom(who: Any, n: Any) -> tuple[Model, Any, NDArray[np.float64] | None, dict[str, Any]]:
     """The model, the patients as a table (index ``id``), their own doses, and what they are made by."""
     if isinstance(who, Population):
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        if not whole(n) or n < 1:
             raise InputError(f"{n} virtual patients; say how many of the population with n, 1 or more")
         return who.model, who.table(0, int(n)), None, who.about()
     if n is not None:

@@ -14,7 +14,7 @@ from cartsim.endpoints.incidence import CumulativeIncidence, cumulative_incidenc
 from cartsim.endpoints.landmarks import Landmark, landmark_analysis
 from cartsim.endpoints.response import Judgement
 from cartsim.endpoints.rules import Response
-from cartsim.endpoints.survival import KaplanMeier, kaplan_meier
+from cartsim.endpoints.survival import KaplanMeier, known_curve
 from cartsim.endpoints.times import ENDPOINTS, READ, time_to_event
 from cartsim.errors import InputError, brief, choices
 from cartsim.results import Result
@@ -85,7 +85,8 @@ class Judged(Result):
             For another endpoint, an unknown arm, and where the arm has nobody to analyse (no responder, for DOR).
         """
         arm = self._one(arm)
-        curve = _curve(self.times(endpoint, arm=arm))
+        time, event, _ = self.times(endpoint, arm=arm)
+        curve = known_curve(time, event)
         if curve is None:
             raise InputError(f"{endpoint} in arm {arm}: nobody to analyse")
         return curve
@@ -154,7 +155,7 @@ class Judged(Result):
         """A table with a row an arm, and columns for the medians of endpoints in months: ``PFS``, ``PFS_low``, ..."""
         read = [self._read(arm) for arm in self.arms]
         for endpoint in endpoints:
-            curves = [_curve(time_to_event(own, endpoint)) for own in read]
+            curves = [known_curve(found.time, found.event) for found in (time_to_event(own, endpoint) for own in read)]
             for name, end in _ENDS:
                 table[endpoint + end] = [getattr(curve.median, name) if curve else np.nan for curve in curves]
         return table
@@ -246,9 +247,8 @@ class Judged(Result):
         return self.arms[0] if arm is None else arm
 
     def _estimate(self, endpoint: str, arm: str) -> dict[str, object]:
-        found = self.times(endpoint, arm=arm)
-        time, event, _ = found
-        curve, n = _curve(found), int((~np.isnan(time)).sum())
+        time, event, _ = self.times(endpoint, arm=arm)
+        curve, n = known_curve(time, event), int((~np.isnan(time)).sum())
         row: dict[str, object] = {"endpoint": endpoint, "arm": arm, "n": n, "events": int(event.sum())}
         median = curve.median if curve else None
         for name, end in _ENDS:
@@ -264,11 +264,6 @@ class Judged(Result):
 
 _ENDS = (("value", ""), ("low", "_low"), ("high", "_high"))
 _OF_RESPONDERS = ("responders_median_months", "responders_shortest_months", "responders_longest_months")
-
-
-def _curve(found: TimeToEvent) -> KaplanMeier | None:
-    """None where nobody is to be analysed."""
-    return None if np.isnan(found.time).all() else kaplan_meier(found.time, found.event)
 
 
 def _median_and_range(values: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -77,7 +77,7 @@ def outcomes(
     therapy, death, end = events
     judged = judge(mprotein, days, baseline, rules, new_therapy_day=therapy, death_day=death, end_day=end)
     evaluable, progression_day = judged.evaluable, judged.progression_day
-    if censoring == "ema":
+    if censoring == "ema" and np.isfinite(therapy).any():
         through = judge(mprotein, days, baseline, rules, death_day=death, end_day=end)
         evaluable, progression_day = through.evaluable, np.fmin(progression_day, through.progression_day)
     pfs = progression_free_survival(

@@ -192,8 +192,7 @@ def _judge_block(
     nadir, previous = baseline, (baseline, np.zeros(n, np.int8))
     for v in range(visits):
         assessed[v] = np.where(evaluable[v], _category(m[v], baseline, nadir, rules), Response.NE)
-        nadir = _lowered(nadir, previous, (m[v], assessed[v]), evaluable[v], rules)
-        previous = _latest(previous, m[v], assessed[v], evaluable[v])
+        nadir, previous = _lowered(nadir, previous, (m[v], assessed[v]), evaluable[v], rules)
 
     # Backwards: each assessment with the next one.
     paired = np.zeros((visits, n), np.int8)
@@ -230,9 +229,7 @@ def _judge_block(
         progressing = ~progressed & (paired[v] == Response.PD)
         np.copyto(progression_day, today, where=progressing)
         progressed |= progressing
-        counts = ok & ~progressed
-        nadir = _lowered(nadir, previous, (m[v], assessed[v]), counts, rules)
-        previous = _latest(previous, m[v], assessed[v], counts)
+        nadir, previous = _lowered(nadir, previous, (m[v], assessed[v]), ok & ~progressed, rules)
 
         better = ~progressed & (paired[v] > best)
         np.copyto(best, paired[v], where=better)
@@ -292,18 +289,14 @@ _Seen = tuple[NDArray[np.float64], NDArray[np.int8]]  # value and category of an
 
 def _lowered(
     nadir: NDArray[np.float64], previous: _Seen, now: _Seen, counts: NDArray[np.bool_], rules: IMWG2016
-) -> NDArray[np.float64]:
-    """The lowest confirmed value, once this visit is seen where it counts."""
+) -> tuple[NDArray[np.float64], _Seen]:
+    """The lowest confirmed value and the last assessment, once this visit is seen where it counts."""
     reached = np.maximum(previous[0], now[0]) if rules.nadir_confirmed else now[0]
     if rules.nadir_confirmed and rules.nadir_lower:
         response = np.minimum(previous[1], now[1]) >= Response.MR
         reached = np.where(response, np.minimum(previous[0], now[0]), reached)
-    return np.where(counts, np.minimum(nadir, reached), nadir)
-
-
-def _latest(previous: _Seen, m: NDArray[np.float64], code: NDArray[np.int8], counts: NDArray[np.bool_]) -> _Seen:
-    """The last assessment, once this visit is seen where it counts."""
-    return np.where(counts, m, previous[0]), np.where(counts, code, previous[1])
+    last = np.where(counts, now[0], previous[0]), np.where(counts, now[1], previous[1])
+    return np.where(counts, np.minimum(nadir, reached), nadir), last
 
 
 def _confirmed(first: NDArray[np.int8], following: NDArray[np.int8]) -> NDArray[np.int8]:

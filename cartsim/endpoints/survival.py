@@ -39,6 +39,7 @@ __all__ = [
     "interval_censored",
     "kaplan_meier",
     "kaplan_meier_by",
+    "known_curve",
     "log_rank",
     "overall_survival",
     "progression_free_survival",
@@ -209,6 +210,11 @@ def kaplan_meier(time: ArrayLike, event: ArrayLike, *, level: float = 0.95) -> K
         low=np.where(undefined, np.nan, low),
         high=np.where(undefined, np.nan, high),
     )
+
+
+def known_curve(time: ArrayLike, event: ArrayLike) -> KaplanMeier | None:
+    """As `kaplan_meier`, None where nobody is to be analysed (all times are NaN)."""
+    return None if np.isnan(np.asarray(time, float)).all() else kaplan_meier(time, event)
 
 
 def kaplan_meier_by(

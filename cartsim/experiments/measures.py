@@ -8,7 +8,7 @@ top, so that it hardly depends on where the points are. (What a trial sees at it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -157,11 +157,20 @@ def read(
     """
     import numpy as np
 
-    found = {}
+    found: dict[str, NDArray[np.float64]] = {}
+    waves: dict[tuple[object, str, float], tuple[NDArray[np.float64], ...]] = {}
     for name, measure in measures.items():
         y = values[measure.output]
         known = np.asarray(np.isfinite(y).all(axis=1))
-        numbers = _READERS[measure.kind](times, np.where(known[:, None], y, 0.0), measure.at)
+        y = np.where(known[:, None], y, 0.0)
+        if measure.kind in _OF_WAVES:
+            look, which = _OF_WAVES[measure.kind]
+            key = look, measure.output, measure.at
+            if key not in waves:
+                waves[key] = look(times, y, measure.at)
+            numbers = waves[key][which]
+        else:
+            numbers = _READERS[measure.kind](times, y, measure.at)
         found[name] = np.where(known, numbers, np.nan)
     return found
 
@@ -262,12 +271,15 @@ def _time_below(times: NDArray[np.float64], y: NDArray[np.float64], level: float
     return share @ np.diff(times)
 
 
+# Several of these are read off one look at the curves: the look, and which of what it finds.
+_OF_WAVES: dict[str, tuple[Callable[..., tuple[NDArray[np.float64], ...]], int]] = {
+    "highest": (peak, 1),
+    "time_of_highest": (peak, 0),
+    "first_peak": (first_wave, 1),
+    "time_of_first_peak": (first_wave, 0),
+    "time_of_second_wave": (first_wave, 2),
+}
 _READERS = {
-    "highest": lambda times, y, at: peak(times, y, at)[1],
-    "time_of_highest": lambda times, y, at: peak(times, y, at)[0],
-    "first_peak": lambda times, y, at: first_wave(times, y, at)[1],
-    "time_of_first_peak": lambda times, y, at: first_wave(times, y, at)[0],
-    "time_of_second_wave": lambda times, y, at: first_wave(times, y, at)[2],
     "area": _area,
     "lowest": _lowest,
     "fall": lambda times, y, at: peak(times, -y)[1],

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.response import Response
-from cartsim.endpoints.survival import kaplan_meier, log_rank
-from cartsim.errors import InputError, brief, check_kind, say
+from cartsim.endpoints.survival import known_curve, log_rank
+from cartsim.errors import InputError, brief, check_kind, say, whole
 from cartsim.population.patients import Patients
-from cartsim.population.population import APART, Population
+from cartsim.population.population import APART, Population, endless
 from cartsim.population.uncertainty import uncertain
 from cartsim.provenance import made_by
 from cartsim.regimen import Regimen
@@ -346,9 +346,9 @@ def asked(replicates: int | None, uncertainty: bool | pd.DataFrame) -> int | Non
 
 def replicable(population: Population | Patients, replicates: int, n: int = 1) -> Population:
     """The population itself; refused for a number of replicates that cannot be, or where no other patients are."""
-    if isinstance(replicates, bool) or not isinstance(replicates, (int, np.integer)) or replicates < 1:
+    if not whole(replicates) or replicates < 1:
         raise InputError(f"{brief(replicates)} replicates; give a whole number, 1 or more")
-    if not isinstance(population, Population) or population.sampler != "random" or hasattr(population, "__len__"):
+    if not (isinstance(population, Population) and endless(population)):
         raise InputError("replicates need other patients each time; give a Population whose sampler is 'random'")
     if replicates * n > APART:
         raise InputError(f"{replicates:,} replicates of {n:,} patients an arm; ask for at most {APART:,} patients")
@@ -366,8 +366,8 @@ def _middle(values: NDArray[np.float64]) -> float:
 
 
 def _median(time: NDArray[np.float64], event: NDArray[np.bool_]) -> float:
-    known = np.isfinite(time)
-    return kaplan_meier(time[known] / MONTH, event[known]).median.value if known.any() else np.nan
+    curve = known_curve(time / MONTH, event)
+    return curve.median.value if curve else np.nan
 
 
 def limits_of(trial: Trial, times: int) -> dict[str, Any]:

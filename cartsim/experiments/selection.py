@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError, brief
+from cartsim.errors import InputError, brief, whole
 from cartsim.experiments.measures import Measure, Reading, read, reading_times
 from cartsim.population.draws import uniforms
 from cartsim.population.population import Population
@@ -167,7 +167,7 @@ def select(
     """
     model = population.model
     measures, horizon = reading.of(model)
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+    if not whole(n) or n < 1:
         raise InputError(f"select among {brief(n)} patients; give a whole number, 1 or more")
     if not constraints and weight is None:
         raise InputError("select: no constraints and no weight; give at least one")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError, brief, check_kind, elsewhere
+from cartsim.errors import InputError, brief, check_kind, elsewhere, whole
 from cartsim.model.model import Model, Variability
 from cartsim.model.reader import load
 from cartsim.population.correlation import correlation_pairs, symmetric_root
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 APART = 10**9  # between the numbers of the first patients of independent arms
+
+
+def endless(who: object) -> bool:
+    """Whether there are always other patients: not of a table, a selection, or Sobol points."""
+    return isinstance(who, Population) and who.sampler == "random" and not hasattr(who, "__len__")
 
 
 @elsewhere(n="say it where they are simulated: simulate(population, n=...) or Trial(population, arms, n=...)")
@@ -50,7 +55,7 @@ class Population:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", load(self.model))
-        if isinstance(self.seed, bool) or not isinstance(self.seed, (int, np.integer)):
+        if not whole(self.seed):
             raise InputError(f"seed is {brief(self.seed)}; give a whole number")
         if self.variability is not None:
             check_kind("variability", self.variability, Mapping, 'a mapping, such as {"burden": uniform(5, 95)}')

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, whole
 from cartsim.results import Result
 from cartsim.sensitivity.endpoint import FailedRuns, Function, along, as_function, refuse_failed, scaled, varied_names
 from cartsim.sensitivity.ranges import Range, resolved
@@ -303,11 +303,6 @@ def _sobol_indices(
             columns[f"{order}_low"][:, k] = found[key] - found[f"{key}_conf"]
             columns[f"{order}_high"][:, k] = found[key] + found[f"{key}_conf"]
     return along(function, names, columns)
-
-
-def whole(n: Any) -> bool:
-    """Whether n is a whole number."""
-    return isinstance(n, int | np.integer) and not isinstance(n, bool)
 
 
 def check_seed_and_level(seed: int, level: float) -> None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, whole
 from cartsim.results import Result
 from cartsim.sensitivity.endpoint import Function, along, as_function, refuse_failed, varied_names
-from cartsim.sensitivity.indices import LEVEL, check_seed_and_level, constant_at, refuse_constant, table_of, whole
+from cartsim.sensitivity.indices import LEVEL, check_seed_and_level, constant_at, refuse_constant, table_of
 from cartsim.sensitivity.ranges import Range, resolved
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cartsim.endpoints.survival import kaplan_meier
+from cartsim.endpoints.survival import known_curve
 from cartsim.schedule import MONTH
 
 if TYPE_CHECKING:
@@ -43,9 +43,8 @@ def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFr
             row[f"ORR{end}"] = 100 * float((those >= "PR").mean())
             row[f"CR{end}"] = 100 * float((those == "CR").mean())
         row["measurable"] = int(measurable.sum())
-        known = group["pfs_day"].notna()
-        times = group["pfs_day"][known].to_numpy() / MONTH
-        median = kaplan_meier(times, group["pfs_event"][known].to_numpy()).median if known.any() else None
+        curve = known_curve(group["pfs_day"].to_numpy() / MONTH, group["pfs_event"].to_numpy())
+        median = curve.median if curve else None
         row |= {
             "PFS": median.value if median else np.nan,
             "PFS_low": median.low if median else np.nan,

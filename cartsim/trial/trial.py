@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.endpoints.markers import mrd_per_1e5
-from cartsim.errors import InputError, brief, check_kind, elsewhere, say
+from cartsim.errors import InputError, brief, check_kind, elsewhere, say, whole
 from cartsim.model.model import Model
 from cartsim.population.patients import Patients
-from cartsim.population.population import APART, Population
+from cartsim.population.population import APART, Population, endless
 from cartsim.provenance import made_by
 from cartsim.regimen import Regimen
 from cartsim.runs import Kept, check_size, check_work, run_pieces
@@ -122,7 +122,7 @@ class Trial:
             if not isinstance(getattr(self, name), kind):
                 raise InputError(f"{name} is {brief(getattr(self, name))}; give {kind.__name__}(...)")
         limit = len(self.population) if hasattr(self.population, "__len__") else None
-        if self.independent and (limit is not None or getattr(self.population, "sampler", "") != "random"):
+        if self.independent and not endless(self.population):
             raise InputError("independent arms need patients without end; give a Population whose sampler is 'random'")
         n = (PATIENTS if limit is None else limit) if self.n is None else _number_of_patients(self.n, "a trial")
         object.__setattr__(self, "n", n)
@@ -383,7 +383,7 @@ def _dose(given: Any) -> float:
 
 
 def _number_of_patients(n: Any, what: str) -> int:
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+    if not whole(n) or n < 1:
         raise InputError(f"{what} of {brief(n)} patients; give a whole number, 1 or more")
     return int(n)
 
