@@ -234,8 +234,14 @@ def test_an_interrupted_run_says_how_it_goes_on(tmp_path, words, kept):
         [sys.executable, "-m", "cartsim.cli", *words, "--jobs", "1", "--out", str(tmp_path / "out"), *more],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), preexec_fn=default,
     )  # fmt: skip
+    def begun() -> bool:
+        try:
+            return any(folder.rglob("*.npz")) if kept else (tmp_path / "out").exists()
+        except FileNotFoundError:  # a stage was renamed while it was being listed
+            return False
+
     deadline = time.monotonic() + 120
-    while not (any(folder.rglob("*.npz")) if kept else (tmp_path / "out").exists()):
+    while not begun():
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
