@@ -32,7 +32,7 @@ def trial(n: int, cores: int) -> dict[str, Any]:
     judged = design.run(n_jobs=cores, keep_visits=False, columns=("best", "pfs_day"))
     seconds = time.perf_counter() - began
     row = judged.summary.iloc[0]
-    pfs = f"{row['PFS']:.2f} months" if row["PFS"] == row["PFS"] else "not reached"
+    pfs = f"{row['PFS_months']:.2f} months" if row["PFS_months"] == row["PFS_months"] else "not reached"
     return {
         "seconds": seconds,
         "failed": int(row["failed"]),

@@ -6,6 +6,7 @@ import difflib
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
+from inspect import signature
 from numbers import Integral
 from typing import Any, TypeVar
 
@@ -53,16 +54,22 @@ def choices(name: str, known: Iterable[str]) -> str:
     return f"; choose from {', '.join(spelled.values())}" if spelled else ""
 
 
-def elsewhere(**places: str) -> Callable[[Called], Called]:
-    """A decorator: keywords that belong elsewhere are refused with the place where they belong."""
+def elsewhere(*more: str, **places: str) -> Callable[[Called], Called]:
+    """A decorator: a keyword that belongs elsewhere is refused with that place, any other unknown one with the nearest.
+
+    ``more``: keywords that the function hands on.
+    """
 
     def decorate(called: Called) -> Called:
         inner: Any = vars(called)["__init__"] if isinstance(called, type) else called
+        known = [name for name in (*signature(inner).parameters, *more) if name not in ("self", "how")]
 
         @wraps(inner)
         def checked(*args: Any, **options: Any) -> Any:
-            for name in options.keys() & places.keys():
-                raise InputError(f"{called.__name__} takes no {name}={options[name]!s}; {places[name]}")
+            for name in options:
+                if name in places or name not in known:
+                    said = f"={options[name]!s}; {places[name]}" if name in places else choices(name, known)
+                    raise InputError(f"{called.__name__} takes no {name}{said}")
             return inner(*args, **options)
 
         if isinstance(called, type):

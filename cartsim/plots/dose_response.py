@@ -130,7 +130,7 @@ def exposure_by_dose(
         population, table = list(exposures.items())[k // len(measures)]
         name = measures[k % len(measures)]
         at = table[(table["measure"] == name) & (table["dose"] > 0)].sort_values("dose")
-        log = name != "Tmax"
+        log = name != "Tmax_day"
         dose = at["dose"] / 1e6
         if log:
             floor = at.loc[at["p5"] > 0, "p5"].min() / 2
@@ -179,7 +179,7 @@ class DoseResponsePictures(Pictures):
         verdicts = ", ".join(
             f"month {month:g}: plateau {p.text()}" for month, p in found.plateaus.items() if landmark in (None, month)
         )
-        note = f"Bands: 95 % Wilson limits. {verdicts[:1].upper()}{verdicts[1:]}."
+        note = f"As observed (NE: no assessment). Bands: 95 % Wilson limits. {verdicts[:1].upper()}{verdicts[1:]}."
         return response_by_dose({"": table}, claimed=claimed or found.claimed, note=note, ax=ax)
 
     def exposure(self, measure: str | None = None, *, ax: Axes | None = None) -> Figure:
@@ -188,7 +188,7 @@ class DoseResponsePictures(Pictures):
         Parameters
         ----------
         measure
-            "Cmax", "Tmax" or "AUC0-28"; by default all.
+            "Cmax", "Tmax_day" or "AUC0-28"; by default all.
         """
         found = self._result
         table = chosen(found.exposure, "measure", measure, "measure")
