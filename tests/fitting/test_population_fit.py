@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from processes import wait_until
 from scipy import stats
 from scipy.optimize import minimize
 
@@ -367,14 +367,14 @@ def test_a_killed_command_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
              "--smooth", "10", "--rtol", "1e-5", "--no-pictures", "--jobs", "1"]  # fmt: skip
     subprocess.run([*words, "--out", tmp_path / "whole"], capture_output=True)
     going = [*words, "--checkpoint", tmp_path / "kept", "--out", tmp_path / "again"]
+
+    def found() -> set[str]:
+        return {path.name for path in (tmp_path / "kept").glob("*/part_0_*.npz")}
+
     for sent, says in ((signal.SIGKILL, ""), (signal.SIGINT, "kept; the same command goes on from there")):
-        before = {path.name for path in (tmp_path / "kept").glob("*/part_0_*.npz")}
+        before = found()
         process = subprocess.Popen(going, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        until = time.monotonic() + 120
-        while {path.name for path in (tmp_path / "kept").glob("*/part_0_*.npz")} <= before:
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        wait_until(lambda: not found() <= before, process)
         process.send_signal(sent)
         assert says in process.communicate()[1]
         assert process.returncode != 0

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import LONGEST
 from typer.testing import CliRunner
 
 from cartsim.cli.app import app
@@ -49,7 +50,7 @@ def write(tmp_path):
 
 def cli(*words: object, **settings: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cartsim.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, **settings)
+    return subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, **settings)
 
 
 def here(*words: object) -> subprocess.CompletedProcess[str]:
