@@ -35,7 +35,9 @@ def python_calls() -> Iterator[Count]:
         sys.setprofile(before)
 
 
-def counted(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, of: Callable[..., int] = lambda *_, **__: 1) -> Count:
+def counted(
+    monkeypatch: pytest.MonkeyPatch, place: Any, name: str, of: Callable[..., int] = lambda *_, **__: 1
+) -> Count:
     """Count what ``of`` finds in the arguments of each call of a function from now on; by default the calls."""
     function, count = getattr(place, name), Count()
 

@@ -90,7 +90,9 @@ def test_what_is_no_trial_is_refused(tmp_path: Path) -> None:
         judge_stored(tmp_path, Rules())
 
 
-def test_two_thousand_patients_are_judged_in_the_calls_of_fifty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_thousand_patients_are_judged_in_the_calls_of_fifty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No patient is simulated again or looked at by itself; how long it takes: ``benchmarks/judging.py``."""
     rules = [Rules(IMWG2016(ife_limit=0.05 * k)) for k in range(1, 4)]
     taken = []
