@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
-from inspect import signature
 from numbers import Integral
 from typing import Any, TypeVar
 
@@ -54,22 +54,25 @@ def choices(name: str, known: Iterable[str]) -> str:
     return f"; choose from {', '.join(spelled.values())}" if spelled else ""
 
 
-def elsewhere(*more: str, **places: str) -> Callable[[Called], Called]:
-    """A decorator: a keyword that belongs elsewhere is refused with that place, any other unknown one with the nearest.
+def elsewhere(*groups: type, **places: str) -> Callable[[Called], Called]:
+    """A decorator: keywords that belong elsewhere are refused with the place where they belong, unknown ones by name.
 
-    ``more``: keywords that the function hands on.
+    groups: typed dictionaries that say which keywords a function takes as ``**keywords``.
     """
 
     def decorate(called: Called) -> Called:
         inner: Any = vars(called)["__init__"] if isinstance(called, type) else called
-        known = [name for name in (*signature(inner).parameters, *more) if name not in ("self", "how")]
+        parameters = inspect.signature(inner).parameters
+        named = [name for name, each in parameters.items() if name != "self" and each.kind is not each.VAR_KEYWORD]
+        known = [*named, *(name for group in groups for name in group.__annotations__)]
+        closed = bool(groups) or all(each.kind is not each.VAR_KEYWORD for each in parameters.values())
 
         @wraps(inner)
         def checked(*args: Any, **options: Any) -> Any:
-            for name in options:
-                if name in places or name not in known:
-                    said = f"={options[name]!s}; {places[name]}" if name in places else choices(name, known)
-                    raise InputError(f"{called.__name__} takes no {name}{said}")
+            for name in options.keys() & places.keys():
+                raise InputError(f"{called.__name__} takes no {name}={options[name]!s}; {places[name]}")
+            for name in options.keys() - known if closed else ():
+                raise InputError(f"{called.__name__} takes no {name}={brief(options[name])}{choices(name, known)}")
             return inner(*args, **options)
 
         if isinstance(called, type):

@@ -101,7 +101,7 @@ def test_a_mistake_is_one_line_that_says_what_to_do(mistake):
 
 
 def test_a_misspelt_keyword_is_told_from_one_that_belongs_elsewhere():
-    with pytest.raises(cs.InputError, match=r"^sweep takes no n_job; did you mean n_jobs\?$"):
+    with pytest.raises(cs.InputError, match=r"^sweep takes no n_job=2; did you mean n_jobs\?$"):
         cs.sweep(MODEL, EVEN, n_job=2)
     with pytest.raises(cs.InputError, match=r"^run takes no seed=3; a seed belongs to the patients"):
         TRIAL.run(seed=3)

@@ -26,7 +26,7 @@ from cartsim.population.patients import Patients
 from cartsim.population.population import Population
 from cartsim.population.variability import fixed, logitnormal, uniform
 from cartsim.results import Result
-from cartsim.runs import HOW, Running
+from cartsim.runs import Running
 from cartsim.solver import Solver
 from cartsim.trial.outcome import GROUPS, STATES
 from cartsim.trial.protocol import Protocol
@@ -248,7 +248,7 @@ class DoseResponse(Result):
         return about
 
 
-@elsewhere(*HOW, seed="a seed belongs to the patients: Population(model, seed=...)")
+@elsewhere(Running, seed="a seed belongs to the patients: Population(model, seed=...)")
 def dose_response(
     population: Population | Patients,
     doses: Sequence[float] = DOSES,

@@ -12,7 +12,7 @@ from cartsim.errors import InputError, check_kind, elsewhere
 from cartsim.experiments.replicates import Replicates, replicated
 from cartsim.regimen import Regimen
 from cartsim.results import Result
-from cartsim.runs import HOW, Running
+from cartsim.runs import Running
 from cartsim.schedule import MONTH
 from cartsim.trial.outcome import STATES, TrialResult
 from cartsim.trial.trial import Trial
@@ -89,7 +89,7 @@ class Comparison(Result):
         return tables if self.replicates is None else tables | self.replicates.tables(self.reference)
 
 
-@elsewhere(*HOW, seed="a seed belongs to the patients: Population(model, seed=...)")
+@elsewhere(Running, seed="a seed belongs to the patients: Population(model, seed=...)")
 def compare(
     trial: Trial,
     *,

@@ -27,7 +27,7 @@ from cartsim.population.uncertainty import uncertain
 from cartsim.population.variability import fixed
 from cartsim.provenance import made_by
 from cartsim.results import Result
-from cartsim.runs import HOW, ArrayWork, Kept, Running, check_size, joined, run_pieces
+from cartsim.runs import ArrayWork, Kept, Running, check_size, joined, run_pieces
 from cartsim.simulation import simulate
 from cartsim.solver import Solver
 from cartsim.trial.outcome import Readout
@@ -116,7 +116,7 @@ class Sweep(Result):
 
 
 @elsewhere(
-    *HOW,
+    Running,
     n="a sweep is of the typical patient; sweep_trials is of patients",
     seed="nothing is drawn; sweep_trials is of patients",
 )
@@ -213,7 +213,7 @@ def sweep(
 
 
 @elsewhere(
-    *HOW,
+    Running,
     n="it belongs to the trial: Trial(population, arms, n=...)",
     seed="a seed belongs to the patients: Population(model, seed=...)",
 )
