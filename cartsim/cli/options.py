@@ -155,8 +155,13 @@ Dose = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is drawn at random.")]
 Jobs = Annotated[int, typer.Option(callback=_jobs, help="Threads; -1 for all cores.")]
-_LLOQ = "Limit of quantification: values below it count as 0."
-Lloq = Annotated[float, typer.Option(min=0, help=_LLOQ)]
+Lloq = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Limit of quantification: values below it count as 0. By default 50, of a trial that of its assay if any.",
+    ),
+]
 Criteria = Annotated[
     Texts,
     typer.Option(
@@ -275,9 +280,7 @@ class Plan:
     landmarks: Annotated[str, typer.Option(help="Months at which patients are judged, with commas between.")] = "6,21"
     criteria: Criteria = None
     censoring: Censoring = "fda"
-    lloq: Annotated[
-        float | None, typer.Option(min=0, help=f"{_LLOQ} By default that of the transgene's assay, else 50.")
-    ] = None
+    lloq: Lloq = None
     assay: Annotated[
         Texts,
         typer.Option(
