@@ -1,7 +1,8 @@
 """Machine code whose loops take the widest registers of the processor.
 
-By itself LLVM takes registers of 256 bits where there are some of 512 (AVX-512), to keep the clock of processors of 2017
-high in programs that hardly calculate. A kernel does nothing else. Where registers are narrower this changes nothing.
+By itself LLVM takes registers of 256 bits where there are some of 512 (AVX-512), to keep the clock of the first such
+processors high in programs that hardly calculate. A kernel does nothing else. Where registers are narrower this changes
+nothing.
 
 Registers kept in memory are put on boundaries of their size: one that lies across two cache lines costs double.
 
