@@ -234,6 +234,7 @@ def test_an_interrupted_run_says_how_it_goes_on(tmp_path, words, kept):
         [sys.executable, "-m", "cartsim.cli", *words, "--jobs", "1", "--out", str(tmp_path / "out"), *more],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), preexec_fn=default,
     )  # fmt: skip
+
     def begun() -> bool:
         try:
             return any(folder.rglob("*.npz")) if kept else (tmp_path / "out").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from types import SimpleNamespace
 
@@ -11,9 +12,10 @@ import pandas as pd
 import pytest
 
 from cartsim.errors import InputError
-from cartsim.fitting import DataSet, ErrorModel, Prior, Problem, fit_problem
+from cartsim.fitting import DataSet, ErrorModel, Prior, Problem, fit, fit_problem
 from cartsim.model.reader import load
 from cartsim.plots.estimation import FitPictures, profiles
+from cartsim.solver import Solver
 
 TOY = """
 [model]
@@ -277,3 +279,30 @@ def test_profiles_show_data_and_priors(found):
     assert not alone.legends
     with pytest.raises(InputError, match="none are given"):
         profiles([])
+
+
+# --- from Python ----------------------------------------------------------------------------------------
+
+
+def test_a_fit_takes_the_settings_of_the_search_and_the_solver(toy):
+    table = pd.read_csv(toy.with_name("data.csv"))
+    found = fit(toy, table, ["k"], starts=2, seed=5, level=0.9, solver=Solver(rtol=1e-6, extinction=1.0))
+    assert (found.level, len(found.starts)) == (0.9, 2)
+    assert (found.made_by["rtol"], found.made_by["extinction"], found.made_by["seed"]) == (1e-6, 1.0, 5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sarts": 1}, "fit takes no sarts=1; did you mean starts?"),
+        ({"erors": None}, "fit takes no erors=None; did you mean errors"),
+        ({"draws": 100}, "fit takes no draws=100; cs.fit_individuals takes it"),
+        ({"solver": 1e-6}, "solver is 1e-06; give Solver"),
+        ({"starts": np.int64(0)}, "starts is 0; give a whole number from 1 to 1000"),
+        ({"seed": np.float64(1.5)}, "seed is 1.5; give a whole number"),
+        ({"level": np.float64(2)}, "level is 2.0; give a fraction"),
+    ],
+)
+def test_bad_settings_of_a_fit_are_said_in_one_sentence(toy, settings, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        fit(toy, pd.read_csv(toy.with_name("data.csv")), ["k"], **settings)

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -445,13 +446,44 @@ def test_an_error_that_vanishes_is_said() -> None:
         ({"estimate": ["EC50_exp"]}, "none varies between patients"),
         ({"estimate": {"Kg": None, "gamma_m": 0}}, "none varies between patients"),
         ({"estimate": ["Kg", "gamma_m"], "saem": Saem(fixed_means=["Kg"])}, "Kg does not vary"),
-        ({"saem": Saem(explore=5)}, "give 10 or more"),
+        ({"saem": 150}, "saem is 150; give Saem"),
+        ({"seed": 3}, r"fit_population takes no seed=3; it is a setting of the algorithm: saem=Saem\(seed="),
+        ({"erors": None}, "fit_population takes no erors=None; did you mean errors?"),
         ({"errors": {"transgene": ErrorModel("additive")}}, "'transgene', which is not in the data"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         fit_population(MODEL, "crb401_synthetic", **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"explore": 5}, "5 exploring and 100 smoothing iterations; give whole numbers, 10 or more of each"),
+        ({"smooth": np.float64(20)}, "150 exploring and 20.0 smoothing iterations"),
+        ({"seed": np.int64(-1)}, "seed is -1; give a whole number"),
+        ({"fixed_means": "Kexp_max"}, "fixed_means is 'Kexp_max'; give a list of names"),
+    ],
+)
+def test_bad_settings_of_the_algorithm_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Saem(**settings)
+
+
+def test_progress_counts_iterations_and_newton_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+
+    @contextmanager
+    def bar(shown: bool, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        assert (shown, what, total) == (True, "iterations", 20 + module.STEPS)
+        yield steps.append
+
+    monkeypatch.setattr("cartsim.fitting.population.bar", bar)
+    fit = estimate_by_saem(
+        Linear([0.5, -0.3], [[0.09, 0], [0, 0.04]], 0.2), start(), settings=Saem(10, 10, progress=True)
+    )
+    assert sum(steps) == len(fit.trace)
 
 
 def test_one_patient_is_no_population() -> None:
