@@ -21,7 +21,6 @@ from cartsim.files import DPI, FORMATS, write_whole
 from cartsim.schedule import MONTH
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, FigureBase
     from matplotlib.lines import Line2D
@@ -393,13 +392,6 @@ def dose_axis(axis: Axes, arms: Sequence[str], n: Sequence[int] | NDArray[np.int
     shown = [title.removesuffix(unit) for title in titles] if doses else titles
     axis.set_xticks(range(len(arms)), [f"{title}\nn = {k}" for title, k in zip(shown, n, strict=True)], fontsize=9)
     axis.set_xlabel(DOSE if doses else "Arm")
-
-
-def need(what: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Raise `InputError` unless the table has these columns."""
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise InputError(f"{what}: the table has no column {', '.join(missing)}; give the table of the result")
 
 
 def times_called(unit: str) -> str:
