@@ -117,7 +117,7 @@ def share(words: list[str]) -> None:
     def look() -> None:
         me.append(threading.get_ident())
         while not ended.wait(EVERY):
-            stacks = [_files(frame) for thread, frame in sys._current_frames().items() if thread not in me]
+            stacks = [_files(frame) for thread, frame in sys._current_frames().items() if thread not in me]  # noqa: SLF001 (a public function)
             seen[min((_kind(stack) for stack in stacks), key=KINDS.index)] += 1
 
     watcher = threading.Thread(target=look, daemon=True)
