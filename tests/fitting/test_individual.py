@@ -410,20 +410,14 @@ def test_bands_hold_what_they_stand_for(fits: IndividualFits) -> None:
 
 
 def test_pictures(fits: IndividualFits) -> None:
-    from cartsim.plots.individual import fitted_survival, response_fits
-
-    times = np.arange(0.0, 400.0, 10.0)
-    curves = fits.curves(times, ["mprotein_change"])["mprotein_change"]
     shown = fits.representatives()
-    figure = response_fits(times, curves, fits.data.ids, fits.categories, doses=fits.data.table["dose"], shown=shown)
+    figure = fits.plot.categories()
     assert [axis.get_title().split(",")[0] for axis in figure.axes[: len(shown)]] == [f"id {i}" for i in shown]
     with pytest.raises(InputError, match="no patient 99"):
-        response_fits(times, curves, fits.data.ids, fits.categories, shown=[99])
-    labels = [text.get_text() for text in fitted_survival(fits.survival()).legends[0].get_texts()]
+        fits.plot.categories([99])
+    labels = [text.get_text() for text in fits.plot.survival().legends[0].get_texts()]
     assert len(labels) == 4
     assert "< 150 × 10⁶ cells, observed" in labels[0]
-    with pytest.raises(InputError, match="no curves"):
-        fitted_survival({})
 
 
 # --- bad input ------------------------------------------------------------------------------------------
