@@ -13,7 +13,6 @@ from cartsim.model.reader import load
 from cartsim.paper.drawn import Drawn, art, observations, paragraphs
 from cartsim.plots import style
 from cartsim.plots.kinetics import TRANSGENE
-from cartsim.plots.patients import spider
 from cartsim.population.patients import Patients
 from cartsim.population.population import Population
 from cartsim.schedule import MONTH
@@ -59,15 +58,14 @@ def figure_3(data: str | Path | None = None) -> Drawn:
 
 
 def _means(path: str | Path) -> pd.DataFrame:
-    seen = observations(path, {"series": ("transgene", *MARKERS)}, ("dose", "day", "value"), ("sd",))
+    series, numbers = ("transgene", *MARKERS), ("dose", "day", "value")
+    seen = observations(path, {"series": series}, numbers, optional=("sd",), until=DAYS[-1])
     wrong = ~seen["dose"].isin(DOSES)
     if wrong.any():
         shown = ", ".join(f"{dose:g}" for dose in DOSES)
         raise InputError(
             f"{path}: dose {seen['dose'][wrong].iloc[0]:g} is not in the figure; give one of {shown} cells"
         )
-    if not seen["day"].between(0, DAYS[-1]).all():
-        raise InputError(f"{path}: days must lie from 0 to {DAYS[-1]:g}, which is what the figure shows")
     if (seen["sd"] < 0).any() or (seen.loc[seen["series"] == "transgene", "value"] <= 0).any():
         raise InputError(f"{path}: an sd is negative, or a transgene not above 0; leave such an sd or row out")
     return seen
@@ -191,24 +189,12 @@ def _spiders(name: str, letters: Sequence[str], shown: int, seed: int) -> Drawn:
     population = Population(load("bb2121_clinical"), seed)
     found = Trial(population, tuple(Arm(dose) for dose in DOSES), PATIENTS).run(keep_visits=False)
     days = found.curves[found.arms[0]].times
-    curves = {arm: kept.values["mprotein_change"] for arm, kept in found.curves.items()}
-    best = {str(arm): rows["best"].to_numpy() for arm, rows in found.patients.groupby("arm", observed=True)}
-    table = pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "dose": dose,
-                    "id": np.repeat(np.arange(shown), len(days)),
-                    "day": np.tile(days, shown),
-                    "mprotein_change": curves[arm][:shown].ravel(),
-                    "best": np.repeat(best[arm][:shown], len(days)),
-                }
-            )
-            for dose, arm in zip(DOSES, curves, strict=True)
-        ],
-        ignore_index=True,
-    )
-    figure = art(spider(days, curves, best, first=shown, columns=2), letters)
+    index = pd.MultiIndex.from_product([DOSES, range(shown), days], names=["dose", "id", "day"])
+    change = [found.curves[arm].values["mprotein_change"][:shown].ravel() for arm in found.arms]
+    best = [found.arm(arm)["best"].to_numpy()[:shown] for arm in found.arms]
+    table = pd.DataFrame({"mprotein_change": np.concatenate(change)}, index).reset_index()
+    table["best"] = np.repeat(np.concatenate(best), len(days))
+    figure = art(found.plot.spider(first=shown, columns=2), letters)
     of = f"all {shown}" if shown == PATIENTS else f"the first {shown} of {PATIENTS}"
     who = f"Figure {name}. Serum M-protein of {of} virtual patients"
     return Drawn(figure, table, _spider_caption(who, letters, found.summary, table["mprotein_change"].max(), seed))

@@ -53,7 +53,7 @@ class PopulationFitPictures(Pictures):
             axis.plot(iterations["iteration"], iterations[row.name], color=style.INK, lw=1.0)
             axis.axvline(changed, color=style.FAINT, lw=0.8, ls=":")
             axis.set_title(row.name, fontsize=9)
-        style.outer_labels(axes, "Iteration", "")
+        style.outer_labels(axes, "Iteration")
         limits = np.isfinite(rows[["low", "high"]].to_numpy(float)).any()
         final = "the final estimate with 95 % limits" if limits else "where it ended, without limits: not converged"
         note = f"Gray: {final}; dotted: averaging begins."

@@ -56,7 +56,7 @@ def negative_over_time(arms: Mapping[str, ResidualDisease], *, limit: float = 1e
     axis.set_ylim(0, min(100.0, 1.08 * highest))
     axis.set_xlabel(style.time_label("months"))
     axis.set_ylabel("MRD-negative in CR (% of those assessed)")
-    axis.legend(frameon=False, fontsize=9 if ax is None else 8, loc="best")
     power = f"10^{{{np.log10(limit):.3g}}}"
     by = f" {style.by_arm(arms)}" if len(arms) > 1 else ""
-    return style.finish(figure, f"Residual disease below ${power}$ in complete response{by}, 95 % limits", ax=ax)
+    title = f"Residual disease below ${power}$ in complete response{by}, 95 % limits"
+    return style.finish(figure, title, axis.get_legend_handles_labels()[0], ax=ax)

@@ -67,12 +67,13 @@ class SelectionPictures(Pictures):
             bins = (np.geomspace if log else np.linspace)(*ends, BINS + 1).tolist()
             if log:
                 axis.set_xscale("log")
+            axis.locator_params("y", integer=True)
             axis.hist(values[known], bins=bins, color=style.FAINT, alpha=0.4, lw=0)
             axis.hist(values[known & kept], bins=bins, histtype="step", color=style.COLORS[0], lw=1.6)
             for end in found.constraints.get(name, ()):
                 if end is not None:
                     axis.axvline(end, color=style.COLORS[1], lw=1, ls="--")
-        style.outer_labels(axes, "", "Patients")
+        style.outer_labels(axes, y="Patients")
         labels = {name: style.label_with_unit(name, parameters[name].unit) for name in varied}
         for axis, name in zip(axes, shown, strict=True):
             axis.set_xlabel(style.quantity_title(name, labels), fontsize=9)

@@ -73,13 +73,13 @@ class SimulationPictures(Pictures):
             else:
                 axis.set_xlim(0, t[-1] or 1.0)
             axis.set_ylabel(style.label_with_unit(output, (run.model.outputs | run.model.states)[output].unit))
-        style.label_below(axes, f"Time ({shown}{', square-root scale' if root else ''})")
+        style.outer_labels(axes, f"Time ({shown}{', square-root scale' if root else ''})")
         handles = style.band_handles() if len(members) == 1 and len(run) > 1 else []
         for name, own in members.items() if len(members) > 1 else ():
             n = "" if len(own) == 1 else f", {style.count(values[names[0]][own])}"
             pen = {"color": colors[name], "ls": dashes[name], "lw": widths[name]}
             handles.append(style.line(f"{style.arm_title(name)}{n}", **pen))
-        who = "typical patient" if len(run) == 1 else f"{len(run):,} patients"
+        who = "typical values" if len(run) == 1 else f"{len(run):,} patients"
         return style.finish(figure, f"{run.model.name}: {who}", handles, ax=ax)
 
 

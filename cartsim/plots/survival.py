@@ -109,7 +109,9 @@ def survival_axes(axis: Axes, what: str, since: str, unit: str) -> None:
 
 def numbers_at_risk(risk: Axes, ticks: ArrayLike, curves: Mapping[str, KaplanMeier], colors: Iterable[Any]) -> None:
     """A row of numbers for each curve, under the ticks of the axes above."""
-    shades = list(colors)
+    from matplotlib.colors import to_rgb
+
+    shades = [(0.7 * r, 0.7 * g, 0.7 * b) for r, g, b in map(to_rgb, colors)]  # dark enough for text
     for row, (curve, color) in enumerate(zip(curves.values(), shades, strict=True)):
         for x, n in zip(np.asarray(ticks), curve.at_risk(ticks), strict=True):
             risk.text(x, row, str(n), ha="center", va="center", fontsize=9, color=color)

@@ -160,7 +160,7 @@ class TrialPictures(JudgedPictures):
             return by_response(times, values, groups, lloq=self._result.protocol.rules.lloq)
         return by_response(times, values, groups, marker=f"{name} (% change from baseline)", log=False)
 
-    def spider(self, arm: str | None = None, *, first: int = 250, ax: Axes | None = None) -> Figure:
+    def spider(self, arm: str | None = None, *, first: int = 250, columns: int = 4, ax: Axes | None = None) -> Figure:
         """True M-protein of each of the first patients, followed or not, colored by best response, a panel an arm.
 
         Parameters
@@ -169,6 +169,8 @@ class TrialPictures(JudgedPictures):
             Its name; by default all.
         first
             Patients drawn of each arm.
+        columns
+            Panels beside each other.
 
         Raises
         ------
@@ -177,7 +179,7 @@ class TrialPictures(JudgedPictures):
         """
         times, curves = self._curves("mprotein_change", arm)
         best = {name: rows.to_numpy()[: len(curves[name])] for name, rows in self._by_arm("best", arm).items()}
-        return spider(times, curves, best, first=first, ax=ax)
+        return spider(times, curves, best, first=first, columns=columns, ax=ax)
 
     def waterfall(self, arm: str | None = None, *, ax: Axes | None = None) -> Figure:
         """Lowest measured M-protein of every patient, in order, colored by best response, a panel an arm.
