@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DOSES = (50e6, 150e6, 450e6, 800e6)  # cells
-WIDTHS = (4.8, 3.4, 2.2, 0.9)  # of their lines
 EXPANSION = 12.0  # days, of the paper's insert
 DAYS = np.unique(np.round(np.concatenate([np.arange(0, 30, 0.1), np.arange(30, 365.5, 1)]), 6))
 MARKERS = {"sbcma_change": "Soluble BCMA", "mprotein_change": "Serum M-protein"}
@@ -72,14 +71,12 @@ def _means(path: str | Path) -> pd.DataFrame:
 
 
 def _courses(days: NDArray[np.float64], values: dict[str, NDArray[np.float64]], seen: pd.DataFrame | None) -> Figure:
-    colors = style.arm_colors([f"{dose / 1e6:g}e6" for dose in DOSES])
-    # Nested, the lowest dose broadest: where curves coincide all can be seen.
-    pens = [{"color": color, "lw": width} for color, width in zip(colors.values(), WIDTHS, strict=True)]
+    pens = style.arm_pens(f"{dose:g}" for dose in DOSES)
     per, unit = style.time_unit(DAYS[-1])
     figure, axes = style.panels(3, width=4.2, height=3.7)
     insert = axes[0].inset_axes((0.62, 0.58, 0.38, 0.36))
     after = days > 0  # on day 0 the whole dose is in blood
-    for k, pen in enumerate(pens):
+    for k, pen in enumerate(pens.values()):
         curve = values["transgene"][k][after]
         axes[0].plot(days[after] / per, curve, **pen)
         insert.plot(days[after], curve, **pen)
@@ -104,16 +101,16 @@ def _courses(days: NDArray[np.float64], values: dict[str, NDArray[np.float64]], 
     for axis in axes:
         style.time_axis(axis, DAYS[-1] / per, unit, root=True)  # else the doses cannot be told apart
         axis.set_xlabel(style.time_label(unit, root=True))
-    handles = [style.line(style.arm_title(name), **pen) for name, pen in zip(colors, pens, strict=True)]
+    handles = [style.line(style.arm_title(name), **pen) for name, pen in pens.items()]
     if seen is not None:
-        _draw_means(dict(zip(("transgene", *MARKERS), axes, strict=True)), insert, seen, per)
+        colors = [pen["color"] for pen in pens.values()]
+        _draw_means(dict(zip(("transgene", *MARKERS), axes, strict=True)), insert, seen, per, colors)
         handles.append(style.line("observed mean, SD where given", color=style.INK, ls="", marker="o", ms=5))
     style.legend_below(figure, handles)
     return art(figure, "abc", axes)
 
 
-def _draw_means(axes: dict[str, Axes], insert: Axes, seen: pd.DataFrame, per: float) -> None:
-    colors = list(style.arm_colors([f"{dose:g}" for dose in DOSES]).values())
+def _draw_means(axes: dict[str, Axes], insert: Axes, seen: pd.DataFrame, per: float, colors: list[Any]) -> None:
     for (name, dose), rows in seen.groupby(["series", "dose"]):
         log = name == "transgene"
         pen: dict[str, Any] = {"fmt": "o", "ms": 5, "mec": "white", "mew": 0.6, "capsize": 2, "lw": 1.0, "zorder": 4}

@@ -168,10 +168,7 @@ def by_response(
     per, unit = style.time_unit(t[-1])
     figure, axes = style.panels(max(len(present), 1), columns=3, width=3.5, height=2.6, sharex=True, sharey=True)
     for i, axis in enumerate(axes):
-        if log:
-            _log_axis(axis, list(bands.values()), lloq, strip=True)
-        else:
-            axis.axhline(0, color=style.FAINT, lw=0.8)
+        _value_axis(axis, list(bands.values()), lloq, log)
         style.time_axis(axis, t[-1] / per, unit, root=True)
         if not present:
             style.say_empty(axis, "nobody has a response category")
@@ -254,10 +251,7 @@ def visual_predictive_check(
         style.time_axis(axis, t[-1] / per, unit, root=True)
         axis.set_title(f"{style.arm_title(arm)}, {style.count(rows)}, {len(replicates)} simulated trials", fontsize=10)
     for axis in axes:
-        if log:
-            _log_axis(axis, highest, lloq, strip=True)
-        else:
-            axis.axhline(0, color=style.FAINT, lw=0.8)
+        _value_axis(axis, highest, lloq, log)
     style.outer_labels(axes, style.time_label(unit, root=True), marker.replace(" (", "\n(", 1))
     shown = "/".join(f"{x:g}" for x in (levels[0], levels[2]))
     handles = [
@@ -281,12 +275,12 @@ def _counted(values: Arms) -> list[str]:
 
 def _curves(axis: Axes, t: NDArray[np.float64], values: Arms, bands: Arms) -> None:
     """All arms in one panel: their medians, or the bands of a single one."""
-    colors, dashes, widths = style.arm_colors(bands), style.arm_dashes(bands), style.arm_widths(bands)
+    pens = style.arm_pens(bands)
     for (arm, band), label in zip(bands.items(), _counted(values), strict=True):
         if len(bands) == 1:
-            style.draw_bands(axis, t, band, colors[arm], label)
+            style.draw_bands(axis, t, band, pens[arm]["color"], label)
         else:
-            axis.plot(t, band[2], color=colors[arm], ls=dashes[arm], lw=widths[arm], label=label)
+            axis.plot(t, band[2], label=label, **pens[arm])
 
 
 def _arm_panels(axes: Sequence[Axes], t: NDArray[np.float64], values: Arms, bands: Arms, *, root: bool = False) -> None:
@@ -317,6 +311,14 @@ def _top(bands: Arms, highest: float) -> float:
 
 def _lloq_handles(lloq: float | None) -> list[Any]:
     return [style.line(f"limit of quantification ({lloq:g})", color=style.FAINT, lw=1, ls=":")] if lloq else []
+
+
+def _value_axis(axis: Axes, drawn: Sequence[NDArray[np.float64]], lloq: float | None, log: bool) -> None:
+    """Logarithmic with a strip below ``lloq``, or linear with a line at 0."""
+    if log:
+        _log_axis(axis, drawn, lloq, strip=True)
+    else:
+        axis.axhline(0, color=style.FAINT, lw=0.8)
 
 
 def _log_axis(axis: Axes, drawn: Sequence[NDArray[np.float64]], lloq: float | None, *, strip: bool = False) -> None:

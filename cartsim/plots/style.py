@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -83,18 +82,16 @@ def arm_colors(names: Iterable[str]) -> dict[str, Any]:
     return dict(zip(names, colormaps["viridis"](np.linspace(0, 0.75, len(names))), strict=True))
 
 
-def arm_dashes(names: Iterable[str]) -> dict[str, str]:
-    """A line for each arm: all solid, or every second one dashed where the colors of many lie close."""
-    names = list(names)
-    return {name: "--" if len(names) > 4 and i % 2 else "-" for i, name in enumerate(names)}
+def arm_pens(names: Iterable[str], colors: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:
+    """Color, dash and width of each arm's line, the first broadest: where curves coincide all can be seen.
 
-
-def arm_widths(names: Iterable[str]) -> dict[str, float]:
-    """A width for each arm's line, the first broadest: where curves coincide, all can be seen, one upon the other."""
+    Every second one is dashed where the colors of many lie close. ``colors`` go before those of `arm_colors`.
+    """
     names = list(names)
-    if len(names) < 2:
-        return dict.fromkeys(names, 1.8)
-    return dict(zip(names, np.linspace(min(1.2 + len(names), 4.8), 1.2, len(names)).tolist(), strict=True))
+    colors = arm_colors(names) if colors is None else colors
+    widths = np.linspace(min(1.2 + len(names), 4.8), 1.2, len(names)).tolist() if len(names) > 1 else [1.8]
+    dashes = ("-", "--") if len(names) > 4 else ("-", "-")
+    return {name: {"color": colors[name], "ls": dashes[i % 2], "lw": widths[i]} for i, name in enumerate(names)}
 
 
 def arm_title(name: str) -> str:
@@ -454,22 +451,15 @@ def save(figure: Figure, path: str | Path, *, dpi: float = 150, title: bool = Tr
     )
     fonts: dict[Any, Any] = {"pdf.fonttype": 42, "svg.hashsalt": "cartsim"}
     options: dict[str, Any] = {"dpi": dpi, "format": suffix[1:], "metadata": metadata}
+    words = figure.get_suptitle()
     try:
         # One at a time: matplotlib knows of fonts by settings of the whole process only.
-        with _WRITING, matplotlib.rc_context(fonts), _titled(figure, title):
+        with _WRITING, matplotlib.rc_context(fonts):
+            if words and not title:
+                heading(figure, "")
             return write_whole(path, lambda beside: figure.savefig(beside, **options))
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from None
-
-
-@contextmanager
-def _titled(figure: Figure, title: bool) -> Iterator[None]:
-    words = figure.get_suptitle()
-    if title or not words:
-        yield
-        return
-    heading(figure, "")
-    try:
-        yield
     finally:
-        heading(figure, words)
+        if words and not title:
+            heading(figure, words)
