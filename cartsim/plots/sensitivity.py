@@ -30,7 +30,7 @@ GRAY = "#C9C9C9"  # bars of what is not clear
 # Okabe and Ito without yellow, which is too pale for lines, each color with a line style of its own.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B")
 STYLES = ("-", "--")
-FEW = 12  # values up to which each has a mark
+FEW = 8  # values below which each has a mark
 SHADES = ("#EEF4FA", "#FFFFFF", "#F5F0E6")
 CELLS = ("transgene", "cart_blood", "cart_marrow")  # outputs whose course has phases
 SMALL = 0.02  # indices below it are one gray group, unless named
