@@ -73,12 +73,11 @@ def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = 
         title += f" {style.by_arm(values)}"
         late.legend(frameon=False, fontsize=9)
         axes = style.grid(below, len(values), sharex=True, sharey=True)
-        _arm_panels(axes, t, values, bands, root=True)
+        _arm_panels(axes, t, values, bands, TRANSGENE)
         for axis, rows in zip(axes, values.values(), strict=True):
             _log_axis(axis, list(bands.values()), lloq)
             if (rows == 0).all():
                 style.say_empty(axis, "0 throughout")
-        style.outer_labels(axes, style.time_label(unit, root=True), TRANSGENE)
     return style.finish(figure, title, [*style.band_handles(), *_lloq_handles(lloq)])
 
 
@@ -124,11 +123,10 @@ def marker_change(
     for part, (marker, values) in zip(parts, checked.items(), strict=True):
         axes = style.grid(part, len(arms), sharex=True, sharey=True)
         bands = _bands(values)
-        _arm_panels(axes, t, values, bands)
+        _arm_panels(axes, t, values, bands, f"{marker}\n(% change from baseline)")
         for axis in axes:
             axis.axhline(0, color=style.FAINT, lw=0.8)
         axes[0].set_ylim(-104, _top(bands, highest))
-        style.outer_labels(axes, style.time_label(style.time_unit(t[-1])[1]), f"{marker}\n(% change from baseline)")
     return style.finish(figure, f"Change from baseline {style.by_arm(arms)}", style.band_handles())
 
 
@@ -283,14 +281,15 @@ def _curves(axis: Axes, t: NDArray[np.float64], values: Arms, bands: Arms) -> No
             axis.plot(t, band[2], label=label, **pens[arm])
 
 
-def _arm_panels(axes: Sequence[Axes], t: NDArray[np.float64], values: Arms, bands: Arms, *, root: bool = False) -> None:
-    """The bands of each arm in a panel of its own."""
+def _arm_panels(axes: Sequence[Axes], t: NDArray[np.float64], values: Arms, bands: Arms, y: str) -> None:
+    """The bands of each arm in a panel of its own, on a square-root scale of months."""
     per, unit = style.time_unit(t[-1])
     colors = style.arm_colors(bands)
     for axis, (arm, band), title in zip(axes, bands.items(), _counted(values), strict=True):
         style.draw_bands(axis, t / per, band, colors[arm])
-        style.time_axis(axis, t[-1] / per, unit, root=root)
+        style.time_axis(axis, t[-1] / per, unit, root=True)
         axis.set_title(title, fontsize=10)
+    style.outer_labels(axes, style.time_label(unit, root=True), y)
 
 
 def _in_one(ax: Axes, t: NDArray[np.float64], values: Arms, bands: Arms, title: str) -> Figure:
