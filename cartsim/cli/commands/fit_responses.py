@@ -131,12 +131,7 @@ def _summary(fits: IndividualFits) -> Table:
 
 
 def _write(fits: IndividualFits, stage: Path, pictures: Pictures) -> None:
-    from cartsim.fitting.data import MPROTEIN
-    from cartsim.plots.individual import fitted_survival, response_fits
-
     save_tables(stage, fits.tables(), ("fits.json", fits.about()))
     if pictures and fits.data.responses is not None:
-        times = np.arange(0.0, fits.data.last_day() + 2, 2.0)
-        curves, doses = fits.curves(times, [MPROTEIN])[MPROTEIN], fits.data.table["dose"]
-        pictures.save(response_fits(times, curves, fits.data.ids, fits.categories, doses=doses), stage / "fits.png")
-        pictures.save(fitted_survival(fits.survival()), stage / "pfs.png")
+        pictures.save(fits.plot.categories(fits.data.ids), stage / "fits.png")
+        pictures.save(fits.plot.survival(), stage / "pfs.png")

@@ -238,7 +238,6 @@ def _ranks(
 
 
 def _indices(found: Indices, model: Model, dose: float | None, stage: Path, pictures: Pictures) -> dict[str, Any]:
-    from cartsim.plots import sensitivity as draw
     from cartsim.sensitivity.phases import by_phase
 
     function, method = found.function, found.method
@@ -255,12 +254,11 @@ def _indices(found: Indices, model: Model, dose: float | None, stage: Path, pict
     if function.times is None:
         show_tables(said, _index_table(found.table, _label(function)))
         if pictures:
-            pictures.save(draw.index_bars(found.table, endpoint=_label(function), note=said), stage / "indices.png")
+            pictures.save(found.plot.bars(note=said), stage / "indices.png")
         if method == "sobol":
-            steps = found.convergence()
-            write_table(steps, stage / "convergence.csv")
+            write_table(found.convergence(), stage / "convergence.csv")
             if pictures:
-                pictures.save(draw.convergence(steps, endpoint=_label(function), note=said), stage / "convergence.png")
+                pictures.save(found.plot.convergence(note=said), stage / "convergence.png")
         return found.made_by
     times, curve, marked = _course(model, dose, function)
     means = by_phase(found.table, marked)
@@ -270,10 +268,7 @@ def _indices(found: Indices, model: Model, dose: float | None, stage: Path, pict
         start, end = marked[str(phase)]
         show_tables(_index_table(own, f"{phase}, {start:g} to {end:g} {_time(model)}"))
     if pictures:
-        figure = draw.indices_over_time(
-            found.table, times, curve, marked, endpoint=_label(function), unit=_time(model), note=said
-        )
-        pictures.save(figure, stage / "indices.png")
+        pictures.save(found.plot.over_time(phases=marked, curve=(times, curve), note=said), stage / "indices.png")
     return found.made_by | {"phases": marked}
 
 
@@ -297,26 +292,22 @@ def _local(
     stage: Path,
     pictures: Pictures,
 ) -> dict[str, Any]:
-    from cartsim.plots import sensitivity as draw
     from cartsim.sensitivity.local import local, tornado
     from cartsim.sensitivity.ranges import typical_value
 
     typical = {name: each.typical for name, each in box.items()}
     assert function.model is not None  # it is of the command's model
-    table = local(function, typical | {name: typical_value(function.model, name) for name in without}).frame
+    found = local(function, typical | {name: typical_value(function.model, name) for name in without})
+    table = found.frame
     write_table(table, stage / "elasticities.csv")
     settings = {"method": "local", "endpoint": function.name, "unit": function.unit, **function.made_by}
     if function.times is not None:
         _, _, marked = _course(function.model, dose, function)
         if pictures:
-            # An output that is not on a log scale, such as a change from baseline, may pass through 0.
-            slopes = function.scale == "linear"
-            figure = draw.elasticity_map(
-                table, endpoint=_label(function), unit=_time(function.model), slopes=slopes, phases=marked
-            )
-            pictures.save(figure, stage / "elasticities.png")
+            pictures.save(found.plot.map(phases=marked), stage / "elasticities.png")
         return settings | {"phases": marked}
-    swings = tornado(function, box).frame if box else table[:0]
+    swung = tornado(function, box) if box else None
+    swings = table[:0] if swung is None else swung.frame
     if box:
         write_table(swings, stage / "tornado.csv")
     heads = ("parameter", "elasticity", "range, 5 to 95 %", "endpoint there")
@@ -333,18 +324,16 @@ def _local(
         view.add_row(name, f"{slopes[name]:z.3f}", "none", "")
     show_tables(view)
     if pictures and without:
-        pictures.save(draw.elasticity_bars(table, endpoint=_label(function)), stage / "elasticities.png")
-    if pictures and box:
+        pictures.save(found.plot.bars(), stage / "elasticities.png")
+    if pictures and swung is not None:
         said = "Ends: 5th and 95th percentile of each range (in brackets); the others at their typical values"
-        figure = draw.tornado(swings, endpoint=_label(function), log=function.scale == "log", note=said)
-        pictures.save(figure, stage / "tornado.png")
+        pictures.save(swung.plot.tornado(note=said), stage / "tornado.png")
     return settings
 
 
 def _responders(
     function: Function, among: dict[str, Any], threshold: float | None, stage: Path, pictures: Pictures
 ) -> dict[str, Any]:
-    from cartsim.plots import sensitivity as draw
     from cartsim.sensitivity.responders import filtered
 
     assert threshold is not None  # sensitivity saw to it
@@ -367,9 +356,7 @@ def _responders(
     if found.note:
         note(found.note)
     if pictures:
-        sizes = (found.n_responders, found.n_others)
-        figure = draw.responders(found.table, response=response, n=sizes, auc=found.auc, note=found.note)
-        pictures.save(figure, stage / "responders.png")
+        pictures.save(found.plot.parameters(response), stage / "responders.png")
     return {
         "method": "responders",
         "endpoint": function.name,

@@ -169,7 +169,6 @@ def _ranges(found: Sweep, rate: bool) -> object:
 
 def _draw(model: Model, found: Sweep, rate: bool, dose: float | None, stage: Path, pictures: Pictures) -> None:
     from cartsim.experiments.sweep import expansion_note
-    from cartsim.plots import sweep as draw
 
     x, y = found.axes
     labels = {name: f"{name} ({model.parameters[name].unit})" for name in found.axes if name not in ("dose", "burden")}
@@ -184,7 +183,4 @@ def _draw(model: Model, found: Sweep, rate: bool, dose: float | None, stage: Pat
             said = expansion_note(model, burden=float(found.axes[y][0]))
         except InputError as problem:  # no reason to lose the sweep
             said = f"{problem}."
-    pictures.save(
-        draw.contours(found.table, x, y, labels=labels, title=f"Typical patient: {x} and {y}", note=said),
-        stage / "contours.png",
-    )
+    pictures.save(found.plot.contours(labels=labels, note=said), stage / "contours.png")
