@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 Called = TypeVar("Called", bound=Callable[..., Any])
@@ -50,6 +50,18 @@ def check_count(value: Any, what: str) -> int:
     if not whole(value) or value < 1:
         raise InputError(f"{what}; give a whole number, 1 or more")
     return int(value)
+
+
+def check_seed(seed: Any) -> None:
+    """Raise `InputError` unless it is a seed: a whole number, 0 or more."""
+    if not whole(seed) or seed < 0:
+        raise InputError(f"the seed is {brief(seed)}; give a whole number, 0 or more")
+
+
+def check_level(level: Any) -> None:
+    """Raise `InputError` unless it is a level of confidence: a share between 0 and 1."""
+    if not isinstance(level, Real) or not 0 < float(level) < 1:
+        raise InputError(f"the level is {brief(level)}; give a share between 0 and 1, such as 0.95")
 
 
 def choices(name: str, known: Iterable[str]) -> str:

@@ -327,7 +327,7 @@ class Trial:
         )
 
     def _check_columns(self, columns: Sequence[str]) -> None:
-        """Raise `InputError` for those that the table of patients does not have, once the trial is known to be small."""
+        """Raise `InputError` for those that the table of patients does not have; it takes one to know them."""
         known = Readout(self.protocol)(self.measure(0, 0, 1)).patients if columns else ()
         for name in columns:
             if name not in known:
