@@ -21,18 +21,15 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from typer.models import ArgumentInfo
 
-from cartsim.cli import complete
+import cartsim as cs
+from cartsim.cli import complete, design
+from cartsim.cli.grammar import parse_assignments
 from cartsim.errors import InputError
 from cartsim.files import DPI, FORMATS
-from cartsim.solver import LOOSEST, RTOL, TIGHTEST, Solver
+from cartsim.solver import LOOSEST, RTOL, TIGHTEST
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from cartsim.model.model import Model
-    from cartsim.population.patients import Patients
-    from cartsim.population.population import Population
-    from cartsim.trial.protocol import Protocol
 
 Texts = list[str] | None
 MOST_JOBS = 1024  # threads; a system refuses some number more, in the middle of the work
@@ -245,18 +242,12 @@ class Who:
         """The options given that only virtual patients have."""
         return [option for option in given(self) if option not in ("--set", "--patients", "--seed")]
 
-    def model(self, name: str) -> Model:
+    def model(self, name: str) -> cs.Model:
         """The model with what is set."""
-        from cartsim.cli.grammar import parse_assignments
-        from cartsim.model.reader import load
+        return cs.load(name).override(parse_assignments(self.set_))
 
-        return load(name).override(parse_assignments(self.set_ or []))
-
-    def of(self, name: str) -> Population | Patients:
+    def of(self, name: str) -> cs.Population | cs.Patients:
         """The patients of this model."""
-        from cartsim.cli import design
-        from cartsim.population.patients import Patients
-
         model = self.model(name)
         if self.patients is None:
             return design.population(
@@ -264,7 +255,7 @@ class Who:
             )
         if self.drawn():
             raise InputError(f"--patients and {self.drawn()[0]} both say who is simulated; give one of the two")
-        return Patients(model, self.patients, self.seed)
+        return cs.Patients(model, self.patients, self.seed)
 
 
 @dataclass(frozen=True)
@@ -290,17 +281,13 @@ class Plan:
         str | None, typer.Option(help="Data cut-off: karmma, or months as MEDIAN:SHORTEST:LONGEST.")
     ] = None
 
-    def protocol(self) -> Protocol:
+    def protocol(self) -> cs.Protocol:
         """The protocol of a trial."""
-        from cartsim.cli import design
-        from cartsim.trial.conduct import Conduct
-        from cartsim.trial.protocol import Protocol, Visits
-
-        return Protocol(
-            Visits(landmarks=design.landmarks(self.landmarks)),
+        return cs.Protocol(
+            cs.Visits(landmarks=design.landmarks(self.landmarks)),
             design.assays(self.assay or []),
-            Conduct(self.missed, self.dropout, self.new_therapy, self.death, design.followup(self.followup)),
-            design.rules(self.criteria or [], self.censoring, self.lloq),
+            cs.Conduct(self.missed, self.dropout, self.new_therapy, self.death, design.followup(self.followup)),
+            design.rules(design.settings_of(self.criteria), self.censoring, lloq=self.lloq),
         )
 
 
@@ -314,9 +301,9 @@ class Steps:
         typer.Option(min=0, help="Cells below which a pool is gone until the next dose; by default none is."),
     ] = None
 
-    def solver(self) -> Solver:
+    def solver(self) -> cs.Solver:
         """The solver."""
-        return Solver(self.rtol, self.extinction)
+        return cs.Solver(self.rtol, self.extinction)
 
 
 @dataclass(frozen=True)

@@ -140,11 +140,13 @@ class DoseResponse(Result):
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row a dose and landmark: the response rate (MR or better), percent, and median Cmax."""
-        rates = self.responses[self.responses["category"].isin(RESPONSE)]
-        rates = rates.groupby(["dose", "landmark"], as_index=False)["percent"].sum()
-        peaks = self.exposure[self.exposure["measure"] == "Cmax"].set_index("dose")["p50"]
-        return rates.assign(Cmax=rates["dose"].map(peaks))
+        """A row a dose and landmark: response (MR or better), percent with Wilson limits, median Cmax and AUC0-28."""
+        rates = self.responses[self.responses["category"].isin(RESPONSE)].groupby(["dose", "landmark"], as_index=False)
+        table = rates.agg(percent=("percent", "sum"), count=("count", "sum"), n=("n", "first"))
+        low, high = wilson(table.pop("count").to_numpy(), table.pop("n").to_numpy())
+        medians = self.exposure.pivot(index="dose", columns="measure", values="p50")
+        shown = {name: table["dose"].map(medians[name]) for name in ("Cmax", "AUC0-28")}
+        return table.assign(low=100 * low, high=100 * high, **shown)
 
     def plateau_table(self) -> pd.DataFrame:
         """A row a landmark: the curve, its rise and where the plateau begins, with limits, and the verdict."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from cartsim.errors import InputError
 from cartsim.plots import style
 from cartsim.plots.pictures import Pictures
-from cartsim.sensitivity.phases import phases as phases_of
+from cartsim.sensitivity.phases import Course, course
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +29,6 @@ LOW, HIGH = "#56B4E9", "#00274D"  # the two ends of a range; first and total ord
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B")
 STYLES = ("-", "--", "-", "--", "-", "--", "-", "--")
 SHADES = ("#EEF4FA", "#FFFFFF", "#F5F0E6")
-CELLS = ("transgene", "cart_blood", "cart_marrow")  # outputs whose course has phases
 SMALL = 0.02  # indices below it are one gray group, unless named
 
 
@@ -373,7 +371,7 @@ class IndicesPictures(_FunctionPictures):
             For a curve; see `over_time`.
         """
         self._refuse_curve()
-        note = _how(self._result) if note is None else note
+        note = self._result.how() if note is None else note
         return index_bars(self._result.table, endpoint=_endpoint(self._result.function), note=note, ax=ax)
 
     def over_time(
@@ -388,8 +386,8 @@ class IndicesPictures(_FunctionPictures):
         Parameters
         ----------
         phases
-            First and last time by name; by default expansion, contraction and persistence of a curve of CAR-T cells,
-            the whole time of any other.
+            First and last time by name; by default expansion, contraction and persistence of the model's CAR-T cells,
+            the whole time where there are none.
         named
             Parameters drawn in color even if their indices stay below 0.02.
         note
@@ -401,19 +399,20 @@ class IndicesPictures(_FunctionPictures):
             For an endpoint that is one number; see `bars`.
         """
         found, function, times = self._result, self._result.function, self._times()
-        curve, whose = _typical_curve(found)
-        if phases is None:
-            phases = _phases(function, curve)
+        if of_model := function.model is not None:
+            own = course(function)
+        else:
+            own = Course(times, np.median(found.values, axis=0), {"whole time": (float(times[0]), float(times[-1]))})
         return indices_over_time(
             found.table,
-            times,
-            curve,
-            phases,
+            own.times,
+            own.curve,
+            own.phases if phases is None else phases,
             endpoint=_endpoint(function),
-            whose=whose,
+            whose="Typical patient" if of_model else "Median of all runs",
             unit=_unit(function),
             named=named,
-            note=_how(found) if note is None else note,
+            note=found.how() if note is None else note,
         )
 
     def convergence(self, time: float | None = None, *, named: Sequence[str] = (), note: str | None = None) -> Figure:
@@ -436,7 +435,7 @@ class IndicesPictures(_FunctionPictures):
         found = self._result
         at = "" if time is None else f" on {time:g}"
         name, bracket, rest = _endpoint(found.function).partition(" (")
-        note = _how(found) if note is None else note
+        note = found.how() if note is None else note
         return convergence(found.convergence(time), endpoint=f"{name}{at}{bracket}{rest}", named=named, note=note)
 
 
@@ -573,35 +572,8 @@ def _name_rows(axis: Axes, rows: NDArray[Any], names: Sequence[str]) -> None:
     axis.set_ylim(-0.6, len(rows) - 0.4)
 
 
-def _how(found: Indices) -> str:
-    method = {"sobol": "Sobol", "efast": "eFAST"}[found.method]
-    scale = "logarithm" if found.function.scale == "log" else "value itself"
-    limits = f", with {100 * found.level:g} % bootstrap limits" if found.method == "sobol" else ""
-    return f"{method}, n = {found.n:,}, {len(found.samples):,} runs, variance of the {scale}{limits}"
-
-
 def _endpoint(function: Function) -> str:
     return style.label_with_unit(function.name, function.unit)
-
-
-def _typical_curve(found: Indices) -> tuple[NDArray[np.float64], str]:
-    """The typical patient's curve at the function's times, or the median of the runs of a function without a model."""
-    import pandas as pd
-
-    function = found.function
-    if function.model is None:
-        return np.median(found.values, axis=0), "Median of all runs"
-    own = dict(zip(function.model.parameters, function.model.values({}, 1)[0], strict=True))
-    names = [name for name in found.samples if name != "dose"]  # the dose is then the function's own
-    return function(pd.DataFrame({name: [own[name]] for name in names}))[0], "Typical patient"
-
-
-def _phases(function: Function, curve: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
-    times = np.asarray(function.times, float)
-    if function.name in CELLS:
-        with suppress(InputError):  # a curve that does not rise or bend has no phases
-            return phases_of(times, curve)
-    return {"whole time": (float(times[0]), float(times[-1]))}
 
 
 def _phase_grid(names: Sequence[str]) -> tuple[Figure, list[list[Axes]]]:

@@ -53,7 +53,7 @@ class Function:
 
     name, unit: of what it returns; scale: "linear" or "log", on which its variance is divided; accuracy:
     relative spread below which its output counts as constant; reached: parameters that can change it (None:
-    any).
+    any). model, dose: of which it is an endpoint, and under what dose.
     """
 
     call: Callable[[pd.DataFrame], ArrayLike]
@@ -65,6 +65,7 @@ class Function:
     reached: frozenset[str] | None = None
     made_by: dict[str, Any] = field(default_factory=dict)
     model: Model | None = None
+    dose: float | Regimen | None = None
 
     def __post_init__(self) -> None:
         if self.scale not in ("linear", "log"):
@@ -164,6 +165,7 @@ def endpoint(
         reached=_reached(model, output, dose),
         made_by=made_by(model, endpoint=str(what), rtol=solver.rtol, extinction=solver.extinction, regimen=dose),
         model=model,
+        dose=dose,
     )
 
 

@@ -92,6 +92,14 @@ class Indices(Result):
             return ()
         return (f"{self.dropped} of {self.n} Saltelli blocks were left out: {len(self.failures)} runs failed",)
 
+    def how(self) -> str:
+        """How they were computed, and of what."""
+        method = {"sobol": "Sobol", "efast": "eFAST"}[self.method]
+        scale = "logarithm" if self.function.scale == "log" else "value itself"
+        by = {"sobol": "bootstrap limits", "efast": "limits of repeated search curves"}[self.method]
+        limits = f", with {100 * self.level:g} % {by}" if self.level == self.level else ""
+        return f"{method}, n = {self.n:,}, {len(self.samples):,} runs, variance of the {scale}{limits}"
+
     def ranking(self, order: str = "total") -> list[str]:
         """Parameters, the most important first, by the mean index over times."""
         means = self.table.groupby("parameter", sort=False)[order].mean()

@@ -8,7 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cartsim as cs
 from cartsim.cli import replicated
+from cartsim.cli.design import doses
 from cartsim.cli.options import Dose, Name, Often, Out, Pictures, Plan, Steps, Who, Work
 from cartsim.cli.output import interruptible, new_table, note_failures, show_tables, write_table
 from cartsim.cli.run import filled
@@ -39,17 +41,14 @@ def dose_response(
     fixed,uniform, which is the default. With --replicates or --uncertainty all is repeated, as in cartsim trial, and so
     is where a plateau begins.
     """
-    from cartsim.cli import design
-    from cartsim.experiments import dose_response as analysis
-
     names = ["of --patients"] if who.patients is not None else (who.burden or "fixed,uniform").split(",")
     names = [name.strip() for name in names]
     if len(set(names)) < len(names):
         raise InputError(f"--burden {who.burden}: give each once")
     patients = {name: (who if who.patients else replace(who, burden=name)).of(model) for name in names}
     treat = partial(
-        analysis.dose_response,
-        doses=design.doses(dose),
+        cs.dose_response,
+        doses=doses(dose),
         n=who.n,
         protocol=plan.protocol(),
         solver=steps.solver(),
@@ -65,7 +64,7 @@ def dose_response(
                 _table(name, result), *(f"{said}." for said in (result.plateau_text(), result.threshold()) if said)
             )
             if result.replicates is not None:
-                show_tables(replicated.tables(result.replicates)[0], f"{result.replicates_text()}.")
+                replicated.show(result.replicates, f"{result.replicates_text()}.", pairs=False)
             note_failures(result.failures, int(result.responses.groupby("dose")["n"].first().sum()))
         _write(found, stage)
         if pictures:
@@ -74,21 +73,12 @@ def dose_response(
 
 def _table(name: str, result: DoseResponse) -> Any:
     """Patients in response (MR or better) by dose, with limits."""
-    from cartsim.endpoints.rates import wilson
-    from cartsim.experiments.dose_response import RESPONSE
-
     heads = ("dose, 1e6 cells", *(f"month {month:g}, %" for month in result.plateaus), "Cmax", "AUC0-28")
     view = new_table(f"Burden {name}: MR or better (95 % limits), median exposure", *heads, right=heads)
-    counts = result.responses[result.responses["category"].isin(RESPONSE)]
-    for dose in result.doses:
-        cells = [f"{dose / 1e6:g}"]
-        for month in result.plateaus:
-            own = counts[(counts["dose"] == dose) & (counts["landmark"] == month)]
-            count, size = own["count"].sum(), own["n"].iloc[:1].to_numpy()
-            low, high = wilson(size * 0 + count, size)
-            cells.append(f"{100 * count / size[0]:.1f} ({100 * low[0]:.1f}-{100 * high[0]:.1f})")
-        medians = result.exposure[result.exposure["dose"] == dose].set_index("measure")["p50"]
-        view.add_row(*cells, f"{medians['Cmax']:,.0f}", f"{medians['AUC0-28']:,.0f}")
+    for dose, rows in result.summary.groupby("dose"):
+        cells = [f"{row.percent:.1f} ({row.low:.1f}-{row.high:.1f})" for row in rows.itertuples()]
+        medians = rows.iloc[0]
+        view.add_row(f"{dose / 1e6:g}", *cells, f"{medians['Cmax']:,.0f}", f"{medians['AUC0-28']:,.0f}")
     return view
 
 

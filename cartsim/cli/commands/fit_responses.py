@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
+import cartsim as cs
+from cartsim.cli.design import error_models, rules, settings_of
 from cartsim.cli.grammar import parse_assignments
 from cartsim.cli.options import Criteria, Errors, Estimate, Jobs, Omegas, Out, Pictures, Seed, Steps
-from cartsim.cli.output import interruptible, new_table, show_tables
-from cartsim.cli.process import note
+from cartsim.cli.output import interruptible, show_result, table_of
 from cartsim.cli.run import filled
 from cartsim.errors import InputError, choices
 from cartsim.files import save_tables
@@ -20,9 +21,7 @@ from cartsim.files import save_tables
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cartsim.fitting.data import CategoryRules
-    from cartsim.fitting.errors import ErrorModel
-    from cartsim.fitting.individual import IndividualFits
+    from cartsim.fitting import CategoryRules, IndividualFits
 
 _FILES = ("parameters.csv", "shrinkage.csv", "patients.csv", "categories.csv", "pfs.csv", "fits.json", "fits.png",
           "pfs.png")  # fmt: skip
@@ -59,38 +58,33 @@ def fit_responses(
     intervals; and progression-free survival of the fits against the observed one. Exits with 1, all files
     written, when a patient's search did not converge.
     """
-    from cartsim.fitting.individual import fit_individuals
-
-    rules, errors = category_rules(criteria, progression, pd_absolute), of_outputs(error)
-    chosen, solver = estimated(estimate, omega, data, model, rules), steps.solver()
+    judged_by, errors = category_rules(criteria, progression, pd_absolute), of_outputs(error)
+    chosen, solver = estimated(estimate, omega, data, model, judged_by), steps.solver()
     with filled(out, _FILES) as stage:
         fits = interruptible(
-            lambda: fit_individuals(
-                model, data, chosen, rules=rules, errors=errors, draws=draws, seed=seed, solver=solver, n_jobs=jobs
+            lambda: cs.fit_individuals(
+                model, data, chosen, rules=judged_by, errors=errors, draws=draws, seed=seed, solver=solver, n_jobs=jobs
             )
         )
-        show_tables(_summary(fits))
-        for warning in fits.warnings:
-            note(warning)
+        show_result(fits, _summary(fits))
         _write(fits, stage, pictures)
     if not fits.modes.converged.all():
         raise typer.Exit(1)
 
 
 def estimated(
-    estimate: str | None, omega: Sequence[str] | None, data: str, model: str, rules: CategoryRules
+    estimate: str | None, omega: Sequence[str] | None, data: str, model: str, judged_by: CategoryRules
 ) -> Sequence[str] | dict[str, float | None] | None:
     """What is estimated, with the SDs that --omega gives; None for the default parameters and SDs."""
-    from cartsim.fitting.data import patient_data
+    from cartsim.fitting import patient_data
     from cartsim.fitting.individual import chosen_parameters
-    from cartsim.model.reader import load
 
     names: Sequence[str] | None = None if estimate is None else [name.strip() for name in estimate.split(",")]
-    given = parse_assignments(omega or [])
+    given = parse_assignments(omega, "--omega")
     if not given:
         return names
     if names is None:
-        names = chosen_parameters(None, patient_data(data, load(model), rules))
+        names = chosen_parameters(None, patient_data(data, cs.load(model), judged_by))
     for name in given:
         if name not in names:
             raise InputError(f"--omega {name}: it is not estimated{choices(name, names)}")
@@ -99,19 +93,14 @@ def estimated(
 
 def category_rules(criteria: Sequence[str] | None, progression: str, pd_absolute: float) -> CategoryRules:
     """The rules of the categories from options."""
-    from cartsim.cli.design import settings_of
-    from cartsim.endpoints.rules import SinghLandmark, rules_from
-    from cartsim.fitting.data import CategoryRules
+    from cartsim.fitting import CategoryRules
 
-    landmark = rules_from("singh_landmark", settings_of(criteria))
-    assert isinstance(landmark, SinghLandmark)
-    return CategoryRules(landmark, progression, pd_absolute)
+    bins = rules(settings_of(criteria), of="singh_landmark", further=()).landmark
+    return CategoryRules(bins, progression, pd_absolute)
 
 
-def of_outputs(texts: Sequence[str] | None) -> dict[str, ErrorModel]:
+def of_outputs(texts: Sequence[str] | None) -> dict[str, cs.ErrorModel]:
     """Error models, each of an output."""
-    from cartsim.cli.design import error_models
-
     found = error_models(texts)
     if "" in found:
         raise InputError(f"--error {found[''].kind}: write OUTPUT=KIND:NAME=SD, such as category=lognormal:log=0.1")
@@ -122,21 +111,14 @@ def _summary(fits: IndividualFits) -> Table:
     agreement = fits.patients["agreement"].mean()
     shown = "" if np.isnan(agreement) else f", {100 * agreement:.0f} % of categories as observed"
     title = f"{len(fits.data.ids)} patients, {fits.data.observations} observations{shown}; -2LL {fits.minus_2LL:.1f}"
-    columns = ("typical", "omega", "mean eta", "SD of eta", "shrinkage")
-    table = new_table(title, "parameter", *columns, right=columns)
-    for row in fits.shrinkage.itertuples():
-        cells = (row.typical, row.omega, row.mean_eta, row.sd_eta)
-        table.add_row(row.parameter, *(f"{cell:.3g}" for cell in cells), f"{100 * row.shrinkage:.0f} %")
-    return table
+    columns = {"parameter": "{parameter}", "typical": "{typical:.3g}", "omega": "{omega:.3g}",
+               "mean eta": "{mean_eta:.3g}", "SD of eta": "{sd_eta:.3g}",
+               "shrinkage": lambda row: f"{100 * row['shrinkage']:.0f} %"}  # fmt: skip
+    return table_of(title, fits.shrinkage, columns)
 
 
 def _write(fits: IndividualFits, stage: Path, pictures: Pictures) -> None:
-    from cartsim.fitting.data import MPROTEIN
-    from cartsim.plots.individual import fitted_survival, response_fits
-
     save_tables(stage, fits.tables(), ("fits.json", fits.about()))
     if pictures and fits.data.responses is not None:
-        times = np.arange(0.0, fits.data.last_day() + 2, 2.0)
-        curves, doses = fits.curves(times, [MPROTEIN])[MPROTEIN], fits.data.table["dose"]
-        pictures.save(response_fits(times, curves, fits.data.ids, fits.categories, doses=doses), stage / "fits.png")
-        pictures.save(fitted_survival(fits.survival()), stage / "pfs.png")
+        pictures.save(fits.plot.categories(list(fits.data.ids)), stage / "fits.png")
+        pictures.save(fits.plot.survival(), stage / "pfs.png")

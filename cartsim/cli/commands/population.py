@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
+import cartsim as cs
 from cartsim.cli.commands.fit_responses import (
     Data,
     ModelOption,
@@ -17,17 +17,16 @@ from cartsim.cli.commands.fit_responses import (
     estimated,
     of_outputs,
 )
-from cartsim.cli.design import names
+from cartsim.cli.grammar import parse_names
 from cartsim.cli.options import Criteria, Errors, Estimate, Omegas, Out, Pictures, Seed, Steps, Work
-from cartsim.cli.output import interruptible, new_table, show_tables
-from cartsim.cli.process import note
+from cartsim.cli.output import interruptible, show_result, table_of
 from cartsim.cli.run import filled
 from cartsim.files import save_tables
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cartsim.fitting.population import PopulationFit
+    from cartsim.fitting import PopulationFit
 
 _FILES = ("estimates.csv", "trace.csv", "individuals.csv", "population.json", "convergence.png")
 
@@ -60,43 +59,40 @@ def population(
     covariate. Error SDs that --error leaves out are estimated, that of categories is held. Exits with 1, all files
     written, when the fit did not converge.
     """
-    from cartsim.fitting.population import Saem, fit_population
+    from cartsim.fitting import Saem
 
     rules, errors = category_rules(criteria, progression, pd_absolute), of_outputs(error)
     chosen = estimated(estimate, omega, data, model, rules)
-    saem = Saem(explore, smooth, full, seed, names(fix_mean), work.checkpoint)
+    saem = Saem(explore, smooth, full, seed, parse_names(fix_mean), work.checkpoint)
     solver, jobs = steps.solver(), work.jobs
     with filled(out, _FILES) as stage:
         fit = interruptible(
-            lambda: fit_population(
+            lambda: cs.fit_population(
                 model, data, chosen, rules=rules, errors=errors, saem=saem, solver=solver, n_jobs=jobs
             )
         )
-        show_tables(_estimates(fit))
-        for warning in fit.warnings:
-            note(warning)
-        _write(fit, stage, pictures)
+        show_result(fit, _estimates(fit))
+        save_tables(stage, fit.tables(), ("population.json", fit.about()))
+        if pictures:
+            pictures.save(fit.plot.trace(), stage / "convergence.png")
     if not fit.converged:
         raise typer.Exit(1)
 
 
 def _estimates(fit: PopulationFit) -> Table:
+    def limits(row: dict[str, Any]) -> str:
+        key = (row["kind"], row["name"])
+        if row["se"] == row["se"]:
+            return f"{row['low']:.4g} to {row['high']:.4g}"
+        if key in fit.limits:
+            return "at its limit"
+        return "held" if key not in fit.names else "not known" if fit.settled else "not converged"
+
     likely = f"-2LL {fit.minus_2LL:.1f} (Monte Carlo SE {fit.minus_2LL_se:.1f}), AIC {fit.aic:.1f}"
-    title = f"{fit.likelihood.n} patients; {likely}"
-    table = new_table(title, "estimate", "value", "RSE", "95 % limits", right=("value", "RSE", "95 % limits"))
-    for row in fit.estimates.itertuples():
-        name = row.name if row.kind == "typical" else f"{row.kind} {row.name}"
-        if np.isnan(row.se):
-            key = (row.kind, row.name)
-            why = "held" if key not in fit.names else "not known" if fit.settled else "not converged"
-            why = "at its limit" if key in fit.limits else why
-            table.add_row(name, f"{row.value:.4g}", "", why)
-        else:
-            table.add_row(name, f"{row.value:.4g}", f"{100 * row.rse:.0f} %", f"{row.low:.4g} to {row.high:.4g}")
-    return table
-
-
-def _write(fit: PopulationFit, stage: Path, pictures: Pictures) -> None:
-    save_tables(stage, fit.tables(), ("population.json", fit.about()))
-    if pictures:
-        pictures.save(fit.plot.trace(), stage / "convergence.png")
+    columns = {
+        "estimate": lambda row: row["name"] if row["kind"] == "typical" else f"{row['kind']} {row['name']}",
+        "value": "{value:.4g}",
+        "RSE": lambda row: f"{100 * row['rse']:.0f} %" if row["se"] == row["se"] else "",
+        "95 % limits": limits,
+    }
+    return table_of(f"{fit.likelihood.n} patients; {likely}", fit.estimates, columns)
