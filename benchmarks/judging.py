@@ -1,4 +1,4 @@
-"""Seconds and peak memory of judging a million patients, and of re-judging a trial under twenty rules.
+"""Seconds and peak memory of judging a million patients, and of re-judging trials under twenty rules.
 
 Run: python benchmarks/judging.py
 """
@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import resource
 import sys
+import tempfile
 import time
 
 import numpy as np
 
 from cartsim.endpoints.response import judge, judge_each
 from cartsim.endpoints.rules import IMWG2016
+from cartsim.population.population import Population
+from cartsim.trial.protocol import Rules
+from cartsim.trial.stored import judge_stored
+from cartsim.trial.trial import Trial
 
 
 def made_up_trial(n: int, visits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -58,6 +63,14 @@ def main() -> None:
     rows = len(judge_each(values[:4000], days, baseline[:4000], rules))
     seconds = time.perf_counter() - start
     print(f"{len(rules)} rules on 4 x 1,000 patients: {seconds:.2f} s (bound 5 s), {rows:,} rows")
+
+    with tempfile.TemporaryDirectory() as folder:
+        Trial(Population("bb2121_clinical"), [50e6, 150e6, 450e6, 800e6], 1000).run().save(folder)
+        stored = [Rules(IMWG2016(ife_limit=0.05 * k)) for k in range(1, 21)]
+        start = time.perf_counter()
+        rows = len(judge_stored(folder, stored))
+        seconds = time.perf_counter() - start
+    print(f"a stored trial of 4 x 1,000 patients by {len(stored)} rules: {seconds:.2f} s (bound 5 s), {rows:,} rows")
 
 
 if __name__ == "__main__":

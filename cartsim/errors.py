@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -53,16 +54,25 @@ def choices(name: str, known: Iterable[str]) -> str:
     return f"; choose from {', '.join(spelled.values())}" if spelled else ""
 
 
-def elsewhere(**places: str) -> Callable[[Called], Called]:
-    """A decorator: keywords that belong elsewhere are refused with the place where they belong."""
+def elsewhere(*groups: type, **places: str) -> Callable[[Called], Called]:
+    """A decorator: keywords that belong elsewhere are refused with the place where they belong, unknown ones by name.
+
+    groups: typed dictionaries that say which keywords a function takes as ``**keywords``.
+    """
 
     def decorate(called: Called) -> Called:
         inner: Any = vars(called)["__init__"] if isinstance(called, type) else called
+        parameters = inspect.signature(inner).parameters
+        named = [name for name, each in parameters.items() if name != "self" and each.kind is not each.VAR_KEYWORD]
+        known = [*named, *(name for group in groups for name in group.__annotations__)]
+        closed = bool(groups) or all(each.kind is not each.VAR_KEYWORD for each in parameters.values())
 
         @wraps(inner)
         def checked(*args: Any, **options: Any) -> Any:
             for name in options.keys() & places.keys():
                 raise InputError(f"{called.__name__} takes no {name}={options[name]!s}; {places[name]}")
+            for name in options.keys() - known if closed else ():
+                raise InputError(f"{called.__name__} takes no {name}={brief(options[name])}{choices(name, known)}")
             return inner(*args, **options)
 
         if isinstance(called, type):

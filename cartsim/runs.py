@@ -446,7 +446,7 @@ def _results(
 
     total, taken = sum(blocks), 0
     tasks = (delayed(_piece)(work, parts, start, stop) for start, stop in pieces(blocks, chunk))
-    with _bar(progress, what, total) as advance:
+    with bar(progress, what, total) as advance:
         for done in Parallel(n_jobs=_threads(n_jobs), prefer="threads", return_as="generator")(tasks):
             taken += done.n * done.taken
             advance(done.n)
@@ -467,7 +467,7 @@ def _piece(work: Any, parts: _Parts | None, start: int, stop: int) -> _Done[Any]
 
 
 @contextmanager
-def _bar(shown: bool, what: str, total: int) -> Iterator[Callable[[int], None]]:
+def bar(shown: bool, what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar over items on stderr, or nothing."""
     if not shown:
         yield lambda n: None
@@ -476,9 +476,9 @@ def _bar(shown: bool, what: str, total: int) -> Iterator[Callable[[int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda n: bar.advance(task, n)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda n: progress.advance(task, n)
 
 
 def _threads(n_jobs: int) -> int:

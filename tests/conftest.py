@@ -1,4 +1,8 @@
-"""What several tests share; options of the fuzzer and its counts at the end of the run; see ``fuzzing``."""
+"""What several tests share; options of the fuzzer and its counts at the end of the run; see ``fuzzing``.
+
+Hypothesis draws the same examples in every run, and no example is timed: a test fails by what it finds, on a busy
+machine too. ``pytest --hypothesis-profile explore`` draws others each time.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+_UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", _UNTIMED, derandomize=True, database=None)
+settings.register_profile("explore", _UNTIMED)
+settings.load_profile("same")
 
 
 @pytest.fixture

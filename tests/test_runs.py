@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -124,9 +123,8 @@ def test_results_come_in_order_whatever_the_threads(n_jobs):
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_million_million_items_are_begun_at_once(n_jobs):
     work = Count()
-    began = time.perf_counter()
     first = list(itertools.islice(run_pieces(work, [10**12], 3, what="numbers", n_jobs=n_jobs), 2))
-    assert time.perf_counter() - began < 5
+    assert len(work.calls) < 10**6  # threads go on until they are stopped
     np.testing.assert_array_equal(first[1]["square"], [9, 16, 25])
 
 
@@ -141,12 +139,11 @@ def test_impossible_pieces_are_refused_before_any_work(chunk, n_jobs):
 # --- sizes ---
 
 
-def test_absurd_trials_are_refused_with_what_they_would_take():
+def test_absurd_trials_are_refused_before_any_work_with_what_they_would_take(monkeypatch):
+    monkeypatch.setattr(Trial, "measure", None)
     for n in (10**12, 10**24, 10**400):
-        began = time.perf_counter()
         with pytest.raises(InputError, match=r"patients .* would take .* GB of memory .* (days|years) on") as said:
             Trial(Population(MODEL), [50e6], n).run(keep_visits=False, columns=())
-        assert time.perf_counter() - began < 2
         assert "\n" not in str(said.value)
         assert len(str(said.value)) < 300
 
@@ -208,23 +205,25 @@ def test_an_interrupted_trial_goes_on_bit_for_bit(whole, tmp_path, monkeypatch, 
 
 def test_a_killed_trial_goes_on_bit_for_bit(tmp_path):
     code = (
-        "import sys, cartsim as cs\n"
-        "design = cs.Trial(cs.Population('bb2121_clinical'), [450e6], 2000, curves=10)\n"
+        "import itertools, os, signal, sys, cartsim as cs\n"
+        "measure, calls = cs.Trial.measure, itertools.count()\n"
+        "def killed(*arguments):\n"
+        "    if next(calls) == 7:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return measure(*arguments)\n"
+        "cs.Trial.measure = killed\n"
+        "design = cs.Trial(cs.Population('bb2121_clinical'), [450e6], 400, curves=10)\n"
         "design.run(chunk=20, n_jobs=2, checkpoint=sys.argv[1], keep_visits=False)\n"
     )
     path = os.pathsep.join([str(Path(cartsim.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    process = subprocess.Popen([sys.executable, "-c", code, tmp_path], env=os.environ | {"PYTHONPATH": path})
-    while len(parts(tmp_path)) < 5 and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    done = len(parts(tmp_path))
-    assert 5 <= done < 100
+    killed = subprocess.run([sys.executable, "-c", code, tmp_path], env=os.environ | {"PYTHONPATH": path})
+    assert killed.returncode == -signal.SIGKILL
+    assert len(parts(tmp_path)) in (6, 7)  # of the seven calls before, the other thread's may not have come to its end
     (folder,) = tmp_path.iterdir()
     (folder / ".cartsim-00000000000000aa" / "files").mkdir(parents=True)  # as a kill while writing leaves it
-    design = Trial(Population("bb2121_clinical"), [450e6], 2000, curves=10)
+    design = Trial(Population("bb2121_clinical"), [450e6], 400, curves=10)
     resumed = design.run(chunk=20, n_jobs=1, checkpoint=tmp_path, keep_visits=False)
-    assert len(parts(tmp_path)) == 100
+    assert len(parts(tmp_path)) == 20
     assert not list(folder.glob(".cartsim-*"))
     assert same(resumed, design.run(keep_visits=False))
 

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim.endpoints.rules import Response
 from cartsim.endpoints.survival import KaplanMeier, TimeToEvent, kaplan_meier, progression_free_survival
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief, elsewhere, whole
 from cartsim.fitting.data import CategoryRules, PatientData, patient_data
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.likelihood import PatientLikelihood, error_models, judged
@@ -303,6 +303,10 @@ class IndividualFits(Result):
         return f"individual fits of {self.likelihood.model.name}: {len(self.data.ids)} patients"
 
 
+@elsewhere(
+    saem="cs.fit_population takes it; individual fits take the model's variability as it is",
+    priors="the model's variability is the prior; give omegas as estimate={name: omega}",
+)
 def fit_individuals(
     model: str | Path | Model,
     observations: Observations | pd.DataFrame | str | Path,
@@ -362,8 +366,10 @@ def fit_individuals(
     for name, error in models.items():
         if any(getattr(error, sigma) is None for sigma in error.sigmas):
             raise InputError(f"the error model of {name} leaves an SD open; individual fits need its number")
-    if not draws >= FEW_DRAWS:
-        raise InputError(f"{draws} draws; give {FEW_DRAWS} or more")
+    if not whole(draws) or draws < FEW_DRAWS:
+        raise InputError(f"{brief(draws)} draws; give a whole number, {FEW_DRAWS} or more")
+    if not whole(seed) or seed < 0:
+        raise InputError(f"seed is {brief(seed)}; give a whole number, 0 or more")
     likelihood = PatientLikelihood(data, chosen, names, models, solver, n_jobs)
 
     def target(eta: Floats, who: Ints) -> Floats:

@@ -32,7 +32,7 @@ calls itself a proof of concept.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief, check_kind, elsewhere, whole
 from cartsim.fitting.data import CategoryRules, patient_data
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.estimate import (
@@ -56,7 +56,7 @@ from cartsim.fitting.estimate import (
 )
 from cartsim.fitting.individual import ERRORS, chosen_parameters, lognormal_prior, refuse_impossible, typical_value
 from cartsim.fitting.likelihood import PatientLikelihood, error_models
-from cartsim.fitting.maximum import Likelihood, find_maximum
+from cartsim.fitting.maximum import STEPS, Likelihood, find_maximum
 from cartsim.fitting.posterior import Sample
 from cartsim.model.model import Model
 from cartsim.model.reader import load
@@ -64,7 +64,7 @@ from cartsim.observations import Observations
 from cartsim.population.patients import check_name
 from cartsim.provenance import made_by
 from cartsim.results import Result
-from cartsim.runs import Kept, Trail, as_bytes, from_bytes
+from cartsim.runs import Kept, Trail, as_bytes, bar, from_bytes
 from cartsim.solver import Solver
 
 if TYPE_CHECKING:
@@ -97,6 +97,13 @@ class Saem:
     checkpoint
         Folder where the state is kept after each iteration. The same fit goes on from there after an interruption, and
         comes to the same estimates to the last bit.
+    progress
+        Show a bar on stderr while it works: over the iterations and, at most, ten Newton steps.
+
+    Raises
+    ------
+    InputError
+        For numbers that cannot be.
     """
 
     explore: int = 150
@@ -105,6 +112,16 @@ class Saem:
     seed: int = 2021
     fixed_means: Sequence[str] = ()
     checkpoint: str | Path | None = None
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        if not all(whole(count) and count >= 10 for count in (self.explore, self.smooth)):
+            counts = f"{brief(self.explore)} exploring and {brief(self.smooth)} smoothing iterations"
+            raise InputError(f"{counts}; give whole numbers, 10 or more of each")
+        if not whole(self.seed) or self.seed < 0:
+            raise InputError(f"seed is {brief(self.seed)}; give a whole number, 0 or more")
+        if isinstance(self.fixed_means, str) or not isinstance(self.fixed_means, Iterable):
+            raise InputError(f'fixed_means is {brief(self.fixed_means)}; give a list of names, such as ["Kexp_max"]')
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -305,6 +322,11 @@ class PopulationFit(Result):
         return f"{super()._title()}: {self.likelihood.n} patients, {likely}{said}"
 
 
+@elsewhere(
+    **{name: f"it is a setting of the algorithm: saem=Saem({name}=...)" for name in Saem.__dataclass_fields__},
+    draws="the posteriors' draws are as many as -2LL needs",
+    priors="SAEM takes none; cs.fit does",
+)
 def fit_population(
     model: str | Path | Model,
     observations: Observations | pd.DataFrame | str | Path,
@@ -356,6 +378,7 @@ def fit_population(
     >>> found.frame["name"].tolist()
     ['gamma_b', 'gamma_b', 'sbcma_change log']
     """
+    check_kind("saem", saem, Saem, "Saem(explore=150, smooth=100)")
     chosen = load(model)
     data = patient_data(observations, chosen, rules)
     names = chosen_parameters(estimate, data)
@@ -409,14 +432,12 @@ def estimate_by_saem(
 ) -> PopulationFit:
     """SAEM from ``first``, see the module. free (d,): which means are estimated, by default all.
 
-    Raises `InputError` for fewer than two patients, too few iterations, or correlations together with fixed means.
+    Raises `InputError` for fewer than two patients, or correlations together with fixed means.
     """
     free = np.ones(len(first.mu), bool) if free is None else np.asarray(free, bool)
     explore, smooth, full, seed = settings.explore, settings.smooth, settings.full, settings.seed
     if likelihood.n < 2:
         raise InputError("a population needs two patients or more")
-    if explore < 10 or smooth < 10:
-        raise InputError(f"{explore} exploring and {smooth} smoothing iterations; give 10 or more of each")
     if full and not free.all():
         raise InputError("correlations are estimated only together with all means; leave fixed_means out, or full")
     trail = Trail(_kept(likelihood, first, free, settings))
@@ -427,39 +448,45 @@ def estimate_by_saem(
     now, mean, square, rows = state.passed[0], state.mean, state.square, state.rows
     walk = _Chains(likelihood, now, np.repeat(np.arange(n), chains), np.random.default_rng(seed), state.walk)
     information = state.information or dict.fromkeys(first.sigma, 0.0)
-    for k in range(done, explore + smooth):
-        gamma = 1.0 if k < explore else 1 / (k - explore + 1)
-        accepted = walk.move(now)
-        phi = walk.phi.reshape(n, chains, d)
-        mean += gamma * (phi.mean(axis=1) - mean)
-        square += gamma * (np.einsum("ncd,nce->nde", phi, phi) / chains - square)
-        annealed = k < explore // 2
-        mu, omega = _moments(now, mean.mean(axis=0), square.mean(axis=0), free, full, annealed)
-        sigma = _sigma_step(walk, now, information, gamma, chains)
-        now = _lent(_kept_up(replace(now, mu=mu, omega=omega, sigma=sigma), first), first, min(1.0, (k + 1) / explore))
-        phase = "explore" if k < explore else "smooth"
-        rows.append({"phase": phase, **_row(likelihood, now, first, full), **accepted})
-        walk.refresh(now)
-        trail.keep(k + 1, _State([now], mean, square, information, rows, walk.state()).pack)
-    if isinstance(likelihood, PatientLikelihood):
-        refuse_impossible(likelihood.data, np.asarray(np.isfinite(walk.height).reshape(n, chains).any(axis=1)))
-    if done <= explore + smooth:
-        state = _State([now.without(first.same)], mean, square - mean[:, :, None] * mean[:, None, :])
+    with bar(settings.progress, "iterations", explore + smooth + STEPS) as advance:
+        advance(done)
+        for k in range(done, explore + smooth):
+            gamma = 1.0 if k < explore else 1 / (k - explore + 1)
+            accepted = walk.move(now)
+            phi = walk.phi.reshape(n, chains, d)
+            mean += gamma * (phi.mean(axis=1) - mean)
+            square += gamma * (np.einsum("ncd,nce->nde", phi, phi) / chains - square)
+            annealed = k < explore // 2
+            mu, omega = _moments(now, mean.mean(axis=0), square.mean(axis=0), free, full, annealed)
+            sigma = _sigma_step(walk, now, information, gamma, chains)
+            now = _lent(
+                _kept_up(replace(now, mu=mu, omega=omega, sigma=sigma), first), first, min(1.0, (k + 1) / explore)
+            )
+            phase = "explore" if k < explore else "smooth"
+            rows.append({"phase": phase, **_row(likelihood, now, first, full), **accepted})
+            walk.refresh(now)
+            trail.keep(k + 1, _State([now], mean, square, information, rows, walk.state()).pack)
+            advance(1)
+        if isinstance(likelihood, PatientLikelihood):
+            refuse_impossible(likelihood.data, np.asarray(np.isfinite(walk.height).reshape(n, chains).any(axis=1)))
+        if done <= explore + smooth:
+            state = _State([now.without(first.same)], mean, square - mean[:, :, None] * mean[:, None, :])
 
-    def keep(passed: Sequence[PopulationEstimate], moments: tuple[Floats, Floats]) -> None:
-        climbed = _State(list(passed), *moments, information, rows, walk.state())
-        trail.keep(explore + smooth + len(passed) - 1, climbed.pack)
+        def keep(passed: Sequence[PopulationEstimate], moments: tuple[Floats, Floats]) -> None:
+            climbed = _State(list(passed), *moments, information, rows, walk.state())
+            trail.keep(explore + smooth + len(passed) - 1, climbed.pack)
+            advance(1)
 
-    found = find_maximum(
-        likelihood,
-        state.passed,
-        (state.mean, state.square),
-        free=free,
-        full=full,
-        least=_least(first),
-        seed=seed,
-        keep=keep,
-    )
+        found = find_maximum(
+            likelihood,
+            state.passed,
+            (state.mean, state.square),
+            free=free,
+            full=full,
+            least=_least(first),
+            seed=seed,
+            keep=keep,
+        )
     now = found.population
     rows += [{"phase": "newton", **_row(likelihood, passed, first, full)} for passed in found.path]
     import pandas as pd

@@ -9,11 +9,9 @@ import numpy as np
 
 from cartsim.endpoints.survival import largest_distance
 from cartsim.paper.drawn import Drawn, art, paragraphs
-from cartsim.plots.individual import fitted_survival, response_fits
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from cartsim.fitting.individual import IndividualFits
 
@@ -33,10 +31,9 @@ def figure_5a(data: str | Path | None = None) -> Drawn:
     chosen = four(fits.categories)
     letters = [f"a{k + 1}" for k in range(len(chosen))]
     said = "; ".join(f"{letter} {what} (id {who})" for letter, (who, what) in zip(letters, chosen.items(), strict=True))
-    figure, table = _courses(fits, list(chosen), columns=2)
     return Drawn(
-        art(figure, letters),
-        table,
+        art(fits.plot.categories(list(chosen), columns=2), letters),
+        _courses(fits, list(chosen)),
         paragraphs(
             f"""Figure 5a. M-protein of {len(chosen)} of {len(fits.data.ids)} patients: {said}; of those alike the one
             with the most assessments, not the one that fits best. {_bars(fits)}""",
@@ -50,12 +47,12 @@ def figure_5a(data: str | Path | None = None) -> Drawn:
 def figure_s2(data: str | Path | None = None) -> Drawn:
     """Fitted M-protein over the bands of the observed categories, of all patients; data and frame as of `figure_5a`."""
     fits = _fits(data)
-    figure, table = _courses(fits, list(fits.data.ids), columns=6)
+    everybody = list(fits.data.ids)
     return Drawn(
-        art(figure),
-        table,
+        art(fits.plot.categories(everybody)),
+        _courses(fits, everybody),
         paragraphs(
-            f"Figure S2. M-protein of all {len(fits.data.ids)} patients. {_bars(fits)}",
+            f"Figure S2. M-protein of all {len(everybody)} patients. {_bars(fits)}",
             _whose(data),
             _agreement(fits),
             *fits.warnings,
@@ -97,20 +94,15 @@ def four(categories: pd.DataFrame) -> dict[Any, str]:
     return chosen
 
 
-def _courses(fits: IndividualFits, shown: list[Any], *, columns: int) -> tuple[Figure, pd.DataFrame]:
-    """The picture of these patients and what it shows."""
+def _courses(fits: IndividualFits, shown: list[Any]) -> pd.DataFrame:
+    """What the picture of these patients shows."""
     import pandas as pd
 
-    categories = fits.categories[fits.categories["id"].isin(shown)]
-    days = np.arange(0.0, fits.data.last_day() + 1)
-    run = fits.curves(days, ["mprotein_change"])
-    doses = fits.data.table["dose"].to_numpy()
-    change = run["mprotein_change"]
-    figure = response_fits(days, change, run.ids, categories, doses=doses, shown=shown, columns=columns)
-    curves = run.frame[["id", "time", "mprotein_change"]].rename(columns={"time": "day", "mprotein_change": "change"})
-    curves = curves[curves["id"].isin(shown)].assign(source="fitted")
-    seen = categories.rename(columns={"time": "day"}).assign(source="observed")
-    return figure, pd.concat([curves, seen], ignore_index=True)
+    run = fits.curves(np.arange(0.0, fits.data.last_day() + 1), ["mprotein_change"])
+    curves = run.frame[["id", "time", "mprotein_change"]].rename(columns={"mprotein_change": "change"})
+    both = [curves.assign(source="fitted"), fits.categories.assign(source="observed")]
+    table = pd.concat([rows[rows["id"].isin(shown)] for rows in both], ignore_index=True)
+    return table.rename(columns={"time": "day"})
 
 
 def _bars(fits: IndividualFits) -> str:
@@ -132,10 +124,9 @@ def figure_5b(data: str | Path | None = None) -> Drawn:
     import pandas as pd
 
     fits = _fits(data)
-    curves = fits.survival()
-    steps = {key: curve.frame() for key, curve in curves.items()}
+    steps = {key: curve.frame() for key, curve in fits.survival().items()}
     table = pd.concat(steps, names=["group", "kind"]).reset_index(["group", "kind"]).reset_index(drop=True)
-    return Drawn(art(fitted_survival(curves)), table, _survival_caption(fits, data))
+    return Drawn(art(fits.plot.survival()), table, _survival_caption(fits, data))
 
 
 def _survival_caption(fits: IndividualFits, data: str | Path | None) -> str:

@@ -9,7 +9,6 @@ import numpy as np
 from cartsim.model.reader import load
 from cartsim.paper.drawn import Drawn, art, paragraphs
 from cartsim.plots.kinetics import TRANSGENE
-from cartsim.plots.sensitivity import indices_over_time
 from cartsim.sensitivity.endpoint import endpoint
 from cartsim.sensitivity.indices import sobol
 from cartsim.sensitivity.phases import by_phase, phases, typical
@@ -33,10 +32,10 @@ def figure_s1(seed: int = 2021) -> Drawn:
     model = load("bb2121_clinical")
     box = ranges(model, KINETIC, "factor", factor=FACTOR)
     found = sobol(endpoint(model, "transgene", times=DAYS), box, BASE, seed=seed)
-    days, curve = typical(model)
-    marked = phases(days, curve)
-    figure = indices_over_time(found.table, days, curve, marked, endpoint=TRANSGENE, named=KINETIC)
-    return Drawn(art(figure), found.table, _caption(by_phase(found.table, marked), marked, len(found.samples), seed))
+    marked = phases(*typical(model))
+    figure = art(found.plot.over_time(phases=marked, named=KINETIC, note=""))
+    figure.axes[0].set_ylabel(f"Typical patient\n{TRANSGENE}")
+    return Drawn(figure, found.table, _caption(by_phase(found.table, marked), marked, len(found.samples), seed))
 
 
 def _caption(means: pd.DataFrame, marked: dict[str, tuple[float, float]], runs: int, seed: int) -> str:

@@ -26,17 +26,17 @@ from typing import Any
 
 from cartsim.errors import InputError
 from cartsim.plots.dose_response import DoseResponsePictures, exposure_by_dose, response_by_dose
-from cartsim.plots.estimation import FitPictures, predictions, profiles, residuals
+from cartsim.plots.estimation import FitPictures, profiles
 from cartsim.plots.exposure import exposure_quartiles
 from cartsim.plots.incidence import cumulative_incidence
-from cartsim.plots.individual import IndividualPictures, fitted_survival, response_fits
+from cartsim.plots.individual import IndividualPictures
 from cartsim.plots.judged import JudgedPictures
 from cartsim.plots.kinetics import by_response, marker_change, transgene, visual_predictive_check
 from cartsim.plots.patients import spider, swimmer, waterfall
 from cartsim.plots.pictures import Pictures
 from cartsim.plots.population import PopulationFitPictures
 from cartsim.plots.regimens import ComparisonPictures, RetreatedPictures
-from cartsim.plots.replicates import ReplicatesPictures, replicates, replicates_by_dose
+from cartsim.plots.replicates import ReplicatesPictures, replicates_by_dose
 from cartsim.plots.residual import negative_over_time
 from cartsim.plots.response import response_bars, response_over_time
 from cartsim.plots.selection import SelectionPictures
@@ -46,51 +46,31 @@ from cartsim.plots.sensitivity import (
     RankPictures,
     RespondersPictures,
     TornadoPictures,
-    convergence,
-    elasticity_bars,
-    elasticity_map,
-    index_bars,
-    indices_over_time,
-    responders,
-    tornado,
 )
 from cartsim.plots.simulation import SimulationPictures
 from cartsim.plots.style import save
 from cartsim.plots.survival import kaplan_meier
-from cartsim.plots.sweep import SweepPictures, contours, rate_contour
+from cartsim.plots.sweep import SweepPictures, contours
 from cartsim.plots.trial import TrialPictures
 
 __all__ = [
     "by_response",
     "contours",
-    "convergence",
     "cumulative_incidence",
-    "elasticity_bars",
-    "elasticity_map",
     "exposure_by_dose",
     "exposure_quartiles",
-    "fitted_survival",
-    "index_bars",
-    "indices_over_time",
     "kaplan_meier",
     "marker_change",
     "negative_over_time",
     "pictures_of",
-    "predictions",
     "profiles",
-    "rate_contour",
-    "replicates",
     "replicates_by_dose",
-    "residuals",
-    "responders",
     "response_bars",
     "response_by_dose",
-    "response_fits",
     "response_over_time",
     "save",
     "spider",
     "swimmer",
-    "tornado",
     "transgene",
     "visual_predictive_check",
     "waterfall",

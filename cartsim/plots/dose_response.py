@@ -8,21 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cartsim.errors import InputError
+from cartsim.plots import style
 from cartsim.plots.pictures import Pictures, chosen
-from cartsim.plots.style import (
-    CATEGORY_COLORS,
-    CATEGORY_LABELS,
-    COLORS,
-    FAINT,
-    FIGURE6_LABELS,
-    finish,
-    line,
-    panels,
-    plain_log,
-    quantity_title,
-    reach,
-    say_empty,
-)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,20 +47,20 @@ def response_by_dose(
         raise InputError("response_by_dose: nothing is given; give at least one population with one landmark")
     landmarks = sorted({month for table in responses.values() for month in table["landmark"]})
     rows = len(responses)
-    figure, axes = panels(
+    figure, axes = style.panels(
         rows * len(landmarks), ax=ax, width=4.6, height=3.1, columns=len(landmarks), sharex=True, sharey=True
     )
     # The color and mark of PR stand for the group that Singh 2021 calls so.
     responses = {k: table.replace({"category": {"MR-VGPR": "PR"}}) for k, table in responses.items()}
     drawn = {c for table in responses.values() for c in table.loc[table["percent"] > 0, "category"]}
-    order = [name for name in CATEGORY_COLORS if name in drawn | {"PD", "SD", "PR", "CR"}]
+    order = [name for name in style.CATEGORY_COLORS if name in drawn | {"PD", "SD", "PR", "CR"}]
     seen = set()
     for i, (population, table) in enumerate(responses.items()):
         for j, month in enumerate(landmarks):
             axis = axes[i * len(landmarks) + j]
             at = table[table["landmark"] == month]
             if at.empty:
-                say_empty(axis)
+                style.say_empty(axis)
                 continue
             for category, own in at.groupby("category", sort=False):
                 own = own[own["dose"] > 0].sort_values("dose")
@@ -82,29 +69,28 @@ def response_by_dose(
                 seen.add(category)
                 # Side by side, so that categories with the same share can both be seen.
                 place = own["dose"] / 1e6 * DODGE ** (order.index(category) - (len(order) - 1) / 2)
-                limits, color = reach(own["percent"], own["low"], own["high"]), CATEGORY_COLORS[category]
-                style: dict[str, Any] = {"fmt": MARKS[category], "ms": 3.5, "capsize": 1.5, "ls": "-", "lw": 1.0}
-                axis.errorbar(place, own["percent"], yerr=limits, color=color, **style)
+                limits, color = style.reach(own["percent"], own["low"], own["high"]), style.CATEGORY_COLORS[category]
+                pen: dict[str, Any] = {"fmt": MARKS[category], "ms": 3.5, "capsize": 1.5, "ls": "-", "lw": 1.0}
+                axis.errorbar(place, own["percent"], yerr=limits, color=color, **pen)
             if claimed is not None:
-                axis.axvline(claimed / 1e6, color=FAINT, ls="--", lw=1)
-            axis.set_xscale("log")
+                axis.axvline(claimed / 1e6, color=style.FAINT, ls="--", lw=1)
+            style.dose_scale(axis)
             axis.set_ylim(-2, 102)
-            plain_log(axis.xaxis)
             axis.set_title(f"{population}, {month:g} months" if population else f"{month:g} months", fontsize=10)
             if j == 0:
                 axis.set_ylabel("Patients (%)")
             if i == rows - 1:
-                axis.set_xlabel("Dose (10⁶ CAR-T cells)")
-    labels = CATEGORY_LABELS | FIGURE6_LABELS
+                axis.set_xlabel(style.DOSE)
+    labels = style.CATEGORY_LABELS | style.FIGURE6_LABELS
     handles = [
-        line(labels[name], color=CATEGORY_COLORS[name], marker=MARKS[name], ms=5, lw=1.0)
-        for name in reversed(CATEGORY_COLORS)
+        style.line(labels[name], color=style.CATEGORY_COLORS[name], marker=MARKS[name], ms=5, lw=1.0)
+        for name in reversed(style.CATEGORY_COLORS)
         if name in seen
     ]
     if claimed is not None:
         said = f"threshold claimed in the paper, {claimed / 1e6:g} × 10⁶"
-        handles.append(line(said, color=FAINT, ls="--", lw=1))
-    return finish(figure, title or "Response against dose", handles, note=note, ax=ax)
+        handles.append(style.line(said, color=style.FAINT, ls="--", lw=1))
+    return style.finish(figure, title or "Response against dose", handles, note=note, ax=ax)
 
 
 def exposure_by_dose(
@@ -124,15 +110,15 @@ def exposure_by_dose(
         raise InputError("exposure_by_dose: nothing is given; give at least one population")
     measures = list(dict.fromkeys(m for table in exposures.values() for m in table["measure"]))
     number = len(exposures) * len(measures)
-    figure, axes = panels(number, ax=ax, width=3.7, height=3.1, columns=len(measures), sharex=True)
-    color = COLORS[0]
+    figure, axes = style.panels(number, ax=ax, width=3.7, height=3.1, columns=len(measures), sharex=True)
+    color = style.COLORS[0]
     for k, axis in enumerate(axes):
         population, table = list(exposures.items())[k // len(measures)]
         name = measures[k % len(measures)]
         at = table[(table["measure"] == name) & (table["dose"] > 0)].sort_values("dose")
-        log = name != "Tmax"
         dose = at["dose"] / 1e6
-        if log:
+        if name != "Tmax":
+            axis.set_yscale("log")
             floor = at.loc[at["p5"] > 0, "p5"].min() / 2
             for low, high, alpha in (("p5", "p95", 0.15), ("p25", "p75", 0.3)):
                 axis.fill_between(dose, at[low].clip(lower=floor), at[high], color=color, alpha=alpha, lw=0)
@@ -142,18 +128,13 @@ def exposure_by_dose(
             for low, high, width in (("p5", "p95", 1.2), ("p25", "p75", 4.0)):
                 axis.vlines(dose, at[low], at[high], color=color, alpha=0.45, lw=width)
             axis.plot(dose, np.exp(at["mean_log"]), color=color, marker="o", ms=3.5, lw=1.6)
-        axis.set_xscale("log")
-        plain_log(axis.xaxis)
-        if log:
-            axis.set_yscale("log")
-        else:
             axis.set_ylim(bottom=0)
-        axis.set_title(f"{population}: {quantity_title(name)}" if population else quantity_title(name), fontsize=9)
-        axis.set_xlabel("Dose (10⁶ CAR-T cells)" if k >= len(axes) - len(measures) else "")
-    said = (
-        "Line: median (of Tmax, a day of sampling, the geometric mean); bands or bars: the middle half and nine tenths"
-    )
-    return finish(figure, title or "Exposure against dose", note=f"{said} of the patients. {note}", ax=ax)
+        style.dose_scale(axis)
+        title_of = style.quantity_title(name)
+        axis.set_title(f"{population}: {title_of}" if population else title_of, fontsize=9)
+        axis.set_xlabel(style.DOSE if k >= len(axes) - len(measures) else "")
+    said = "Line: median (of Tmax, a day of sampling, the geometric mean); bands or bars: the middle half and 90 %"
+    return style.finish(figure, title or "Exposure against dose", note=f"{said} of the patients. {note}", ax=ax)
 
 
 class DoseResponsePictures(Pictures):
@@ -179,7 +160,7 @@ class DoseResponsePictures(Pictures):
         verdicts = ", ".join(
             f"month {month:g}: plateau {p.text()}" for month, p in found.plateaus.items() if landmark in (None, month)
         )
-        note = f"Bands: 95 % Wilson limits. {verdicts[:1].upper()}{verdicts[1:]}."
+        note = f"Whiskers: 95 % Wilson limits. {verdicts[:1].upper()}{verdicts[1:]}."
         return response_by_dose({"": table}, claimed=claimed or found.claimed, note=note, ax=ax)
 
     def exposure(self, measure: str | None = None, *, ax: Axes | None = None) -> Figure:

@@ -1,8 +1,8 @@
-"""Pictures of a fit: predictions over data, residuals, profiles. Frames of `cartsim.fitting.pooled` in."""
+"""Pictures of a fit: predictions over data, residuals, profiles."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,133 +12,14 @@ from cartsim.plots import style
 from cartsim.plots.pictures import Pictures, chosen
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from cartsim.fitting import Profile
     from cartsim.fitting.pooled.fitting import Fit
-    from cartsim.model.model import Model
 
 WIDE = 30.0  # ratio of largest to smallest from which an axis is logarithmic
 LISTED = 12  # conditions named in a legend
-
-
-def predictions(
-    curves: pd.DataFrame,
-    residuals: pd.DataFrame,
-    *,
-    time: str | Mapping[str, str] = "days",
-    units: Mapping[str, str] | None = None,
-    ax: Axes | None = None,
-) -> Figure:
-    """The fitted curves with their limits over the observations, a panel an output of a data set, a color a condition.
-
-    Observations only known to be below a value are drawn open. Values are on a logarithmic axis where all are above 0
-    and they span far.
-
-    Parameters
-    ----------
-    curves
-        Of `Fit.predict`.
-    residuals
-        Of `Fit.residuals`.
-    time
-        Unit of the axis, or that of each data set.
-    units
-        By output, as model files write them, such as `units_of` finds.
-    """
-    style.need("predictions", curves, ("data", "condition", "ids", "output", "time", "predicted", "low", "high"))
-    style.need("predictions", residuals, ("data", "id", "output", "time", "observed", "below"))
-    shown = list(dict.fromkeys(zip(curves["data"], curves["output"], strict=True)))
-    several = len({data for data, _ in shown}) > 1
-    conditions = curves.drop_duplicates(["data", "condition"])[["data", "condition", "ids"]].to_numpy().tolist()
-    names = {(data, c): f"{data}: {ids}" if several else str(ids) for data, c, ids in conditions}
-    colors: dict[Any, Any] = {}
-    for data in dict.fromkeys(data for data, _ in names):
-        own_names = [key for key in names if key[0] == data]
-        colors |= zip(own_names, style.arm_colors([str(c) for _, c in own_names]).values(), strict=True)
-    figure, axes = style.panels(len(shown), ax=ax, width=4.6, height=3.4, columns=2)
-    for axis, (data, output) in zip(axes, shown, strict=True):
-        curve = curves[(curves["data"] == data) & (curves["output"] == output)]
-        observations = residuals[(residuals["data"] == data) & (residuals["output"] == output)]
-        for condition, own in curve.groupby("condition"):
-            color = colors[data, condition]
-            seen = observations[observations["id"].astype(str).isin(own["ids"].iloc[0].split(", "))]
-            if seen.empty:  # not measured under this condition
-                continue
-            own = own[own["time"] <= 1.05 * seen["time"].max()]
-            axis.fill_between(own["time"], own["low"], own["high"], color=color, alpha=0.2, lw=0)
-            axis.plot(own["time"], own["predicted"], color=color, lw=1.4)
-            for below, face in ((False, color), (True, "none")):
-                part = seen[seen["below"] == below]
-                axis.plot(part["time"], part["observed"], "o", ms=4, mec=color, mfc=face, ls="none")
-        observed = observations["observed"].to_numpy(float)
-        low, high = observed.min(), observed.max()
-        if _wide(observed):
-            axis.set_yscale("log")
-            axis.set_ylim(low / 3, high * 3)
-        else:
-            margin = 0.15 * (high - low) or 1.0
-            axis.set_ylim(low - margin, high + margin)
-        axis.set_ylabel(_labelled(output, units))
-        if several:
-            axis.set_title(data, fontsize=9)
-        if not isinstance(time, str):
-            axis.set_xlabel(f"Time ({time[data]})")
-    if isinstance(time, str):
-        style.label_below(axes, f"Time ({time})")
-    short = {key: name if len(name) <= 24 else f"{name[:22]} ..." for key, name in names.items()}
-    handles = [style.line(name, color=colors[key], marker="o") for key, name in short.items()]
-    handles = handles if 1 < len(handles) <= LISTED else []
-    limits = "" if np.isfinite(curves["low"]).any() else " without limits"
-    return style.finish(figure, f"Fit{limits} and observations", handles, ax=ax)
-
-
-def residuals(table: pd.DataFrame, *, time: str = "days", units: Mapping[str, str] | None = None) -> Figure:
-    """Observed against predicted, and weighted residuals over prediction and time, a row an output.
-
-    Weighted residuals of a good model scatter about 0, one in twenty beyond 2.
-
-    Parameters
-    ----------
-    table
-        Of `Fit.residuals`.
-    time, units
-        As for `predictions`.
-
-    Raises
-    ------
-    InputError
-        For a table without the columns that are needed, or without a measured value.
-    """
-    style.need("residuals", table, ("output", "time", "observed", "below", "predicted", "weighted"))
-    table = table[~table["below"].astype(bool)]
-    outputs = list(dict.fromkeys(table["output"]))
-    if not outputs:
-        raise InputError("residuals: every value is only known to be below a limit; there are none to draw")
-    figure, axes = style.panels(3 * len(outputs), width=3.6, height=3.1, columns=3)
-    for row, output in enumerate(outputs):
-        own = table[table["output"] == output]
-        first, second, third = axes[3 * row : 3 * row + 3]
-        _points(first, own["predicted"], own["observed"])
-        both = own[["predicted", "observed"]].to_numpy(float)
-        if _wide(both.ravel()):
-            first.set_xscale("log")
-            first.set_yscale("log")
-            second.set_xscale("log")
-        ends = [both.min(), both.max()]
-        first.plot(ends, ends, color=style.FAINT, lw=1)
-        shown = _labelled(output, units)
-        first.set_xlabel(f"Predicted {shown}")
-        first.set_ylabel(f"Observed {shown}")
-        for axis, x, label in ((second, "predicted", f"Predicted {shown}"), (third, "time", f"Time ({time})")):
-            _points(axis, own[x], own["weighted"])
-            for level, pen in ((0, "-"), (-2, ":"), (2, ":")):
-                axis.axhline(level, color=style.FAINT, lw=1, ls=pen)
-            axis.set_xlabel(label)
-            axis.set_ylabel("Weighted residual (SDs)")
-    return style.finish(figure, "Residuals")
 
 
 def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
@@ -177,19 +58,6 @@ def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
     return style.finish(figure, f"Likelihood profiles, {100 * found[0].level:g} % threshold dashed", handles, ax=ax)
 
 
-def units_of(model: Model) -> dict[str, str]:
-    """Units of a model's outputs and states, by name."""
-    return {name: each.unit for name, each in (model.outputs | model.states).items()}
-
-
-def _units(models: Iterable[Model]) -> dict[str, str]:
-    return {name: unit for model in models for name, unit in units_of(model).items()}
-
-
-def _labelled(output: str, units: Mapping[str, str] | None) -> str:
-    return style.label_with_unit(output, (units or {}).get(output, "1"))
-
-
 def _points(axis: Axes, x: Any, y: Any) -> None:
     axis.plot(x, y, "o", ms=4, color=style.COLORS[0], alpha=0.7, mec="none")
 
@@ -207,7 +75,10 @@ class FitPictures(Pictures):
     _result: Fit
 
     def predictions(self, data: str | None = None, output: str | None = None, *, ax: Axes | None = None) -> Figure:
-        """The fitted curves with their limits over the observations, a panel an output.
+        """The fitted curves with their limits over the observations, a panel an output of a data set.
+
+        Each condition has a color. Observations only known to be below a value are drawn open. Values are on a
+        logarithmic axis where all are above 0 and they span far.
 
         Parameters
         ----------
@@ -216,26 +87,86 @@ class FitPictures(Pictures):
         output
             One output; by default all.
         """
-        fit = self._result
-        curves, seen = chosen(fit.predict(data=data), "output", output, "output"), fit.residuals()
-        models = {name: fit.model(name) for name in dict.fromkeys(curves["data"])}
-        times = {name: style.times_called(model.time) for name, model in models.items()}
-        time: Any = times if len({*times.values()}) > 1 else next(iter(times.values()))
-        return predictions(curves, seen, time=time, units=_units(models.values()), ax=ax)
+        curves = chosen(self._result.predict(data=data), "output", output, "output")
+        residuals = self._result.residuals()
+        shown = list(dict.fromkeys(zip(curves["data"], curves["output"], strict=True)))
+        several = len({data for data, _ in shown}) > 1
+        conditions = curves.drop_duplicates(["data", "condition"])[["data", "condition", "ids"]].to_numpy().tolist()
+        names = {(data, c): f"{data}: {ids}" if several else str(ids) for data, c, ids in conditions}
+        colors: dict[Any, Any] = {}
+        for data in dict.fromkeys(data for data, _ in names):
+            own_names = [key for key in names if key[0] == data]
+            colors |= zip(own_names, style.arm_colors([str(c) for _, c in own_names]).values(), strict=True)
+        figure, axes = style.panels(len(shown), ax=ax, width=4.6, height=3.4, columns=2)
+        for axis, (data, output) in zip(axes, shown, strict=True):
+            curve = curves[(curves["data"] == data) & (curves["output"] == output)]
+            observations = residuals[(residuals["data"] == data) & (residuals["output"] == output)]
+            for condition, own in curve.groupby("condition"):
+                color = colors[data, condition]
+                seen = observations[observations["id"].astype(str).isin(own["ids"].iloc[0].split(", "))]
+                if seen.empty:  # not measured under this condition
+                    continue
+                own = own[own["time"] <= 1.05 * seen["time"].max()]
+                axis.fill_between(own["time"], own["low"], own["high"], color=color, alpha=0.2, lw=0)
+                axis.plot(own["time"], own["predicted"], color=color, lw=1.4)
+                for below, face in ((False, color), (True, "none")):
+                    part = seen[seen["below"] == below]
+                    axis.plot(part["time"], part["observed"], "o", ms=4, mec=color, mfc=face, ls="none")
+            observed = observations["observed"].to_numpy(float)
+            low, high = observed.min(), observed.max()
+            if _wide(observed):
+                axis.set_yscale("log")
+                axis.set_ylim(low / 3, high * 3)
+            else:
+                margin = 0.15 * (high - low) or 1.0
+                axis.set_ylim(low - margin, high + margin)
+            axis.set_ylabel(self._labelled(output))
+            axis.set_title(data if several else "", fontsize=9)
+            axis.set_xlabel(self._time(data))
+        short = {key: name if len(name) <= 24 else f"{name[:22]} ..." for key, name in names.items()}
+        handles = [style.line(name, color=colors[key], marker="o") for key, name in short.items()]
+        handles = handles if 1 < len(handles) <= LISTED else []
+        limits = "" if np.isfinite(curves["low"]).any() else " without limits"
+        return style.finish(figure, f"Fit{limits} and observations", handles, ax=ax)
 
     def residuals(self) -> Figure:
         """Observed against predicted, and weighted residuals over prediction and time, a row an output.
+
+        Weighted residuals of a good model scatter about 0, one in twenty beyond 2.
 
         Raises
         ------
         InputError
             Where every value is only known to be below a limit.
         """
-        fit = self._result
-        models = [fit.model(each.name) for each in fit.problem.data]
-        units = _units(models)
-        time = " or ".join(dict.fromkeys(style.times_called(model.time) for model in models))
-        return residuals(fit.residuals(), time=time, units=units)
+        table = self._result.residuals()
+        table = table[~table["below"].astype(bool)]
+        outputs = list(dict.fromkeys(table["output"]))
+        if not outputs:
+            raise InputError("residuals: every value is only known to be below a limit; there are none to draw")
+        time = self._time(*dict.fromkeys(table["data"]))
+        figure, axes = style.panels(3 * len(outputs), width=3.6, height=3.1, columns=3)
+        for row, output in enumerate(outputs):
+            own = table[table["output"] == output]
+            first, second, third = axes[3 * row : 3 * row + 3]
+            _points(first, own["predicted"], own["observed"])
+            both = own[["predicted", "observed"]].to_numpy(float)
+            if _wide(both.ravel()):
+                first.set_xscale("log")
+                first.set_yscale("log")
+                second.set_xscale("log")
+            ends = [both.min(), both.max()]
+            first.plot(ends, ends, color=style.FAINT, lw=1)
+            shown = self._labelled(output)
+            first.set_xlabel(f"Predicted {shown}")
+            first.set_ylabel(f"Observed {shown}")
+            for axis, x, label in ((second, "predicted", f"Predicted {shown}"), (third, "time", time)):
+                _points(axis, own[x], own["weighted"])
+                for level, pen in ((0, "-"), (-2, ":"), (2, ":")):
+                    axis.axhline(level, color=style.FAINT, lw=1, ls=pen)
+                axis.set_xlabel(label)
+                axis.set_ylabel("Weighted residual (SDs)")
+        return style.finish(figure, "Residuals")
 
     def profiles(self, names: str | Sequence[str] | None = None, *, n_jobs: int = 1, ax: Axes | None = None) -> Figure:
         """Likelihood profiles, a panel a parameter; they are computed now, which takes a search a point.
@@ -249,3 +180,14 @@ class FitPictures(Pictures):
         """
         shown = [names] if isinstance(names, str) else names
         return profiles(list(self._result.profiles(shown, n_jobs=n_jobs).values()), ax=ax)
+
+    def _time(self, *data: str) -> str:
+        """Label of the times of these data sets."""
+        units = dict.fromkeys(style.times_called(self._result.model(name).time) for name in data)
+        return f"Time ({' or '.join(units)})"
+
+    def _labelled(self, output: str) -> str:
+        """The output with its unit."""
+        models = (self._result.model(each.name) for each in self._result.problem.data)
+        units = {name: each.unit for model in models for name, each in (model.outputs | model.states).items()}
+        return style.label_with_unit(output, units[output])

@@ -21,7 +21,6 @@ from cartsim.files import DPI, FORMATS, write_whole
 from cartsim.schedule import MONTH
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, FigureBase
     from matplotlib.lines import Line2D
@@ -51,6 +50,7 @@ FIGURE6_LABELS = {"PR": "MR, PR, VGPR: minor, partial or very good partial respo
 RESPONDERS = ("PR", "VGPR", "CR")
 INK = "#222222"  # text and single curves
 FAINT = "#8A8A8A"  # reference lines
+DOSE = "Dose (10⁶ CAR-T cells)"  # label of an axis
 LEVELS = (5, 25, 50, 75, 95)  # percentiles of a band
 DOTTED = 30  # times up to which each has a mark
 _WRITING = Lock()
@@ -391,14 +391,7 @@ def dose_axis(axis: Axes, arms: Sequence[str], n: Sequence[int] | NDArray[np.int
     doses = all(title.endswith(unit) for title in titles)
     shown = [title.removesuffix(unit) for title in titles] if doses else titles
     axis.set_xticks(range(len(arms)), [f"{title}\nn = {k}" for title, k in zip(shown, n, strict=True)], fontsize=9)
-    axis.set_xlabel("Dose (10⁶ CAR-T cells)" if doses else "Arm")
-
-
-def need(what: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Raise `InputError` unless the table has these columns."""
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise InputError(f"{what}: the table has no column {', '.join(missing)}; give the table of the result")
+    axis.set_xlabel(DOSE if doses else "Arm")
 
 
 def times_called(unit: str) -> str:
@@ -406,13 +399,14 @@ def times_called(unit: str) -> str:
     return {"day": "days", "h": "hours"}.get(unit, unit)
 
 
-def plain_log(axis: Any) -> None:
-    """Ticks 10, 30, 100, 300 ... in plain numbers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def dose_scale(axis: Axes) -> None:
+    """A logarithmic x axis with ticks 10, 30, 100, 300 ... in plain numbers."""
+    from matplotlib.ticker import LogLocator
 
-    axis.set_major_locator(LogLocator(subs=(1, 3)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("")
 
 
 def caption(figure: Figure, note: str) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.errors import InputError
+from cartsim.plots import style
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.style import INK, finish, panels, quantity_title, say_empty
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,39 +58,15 @@ def contours(
         names = [name for name in FIGURE4 if name in grid] or numeric[:4]
     if not len(names):
         raise InputError("contours: the grid has no column of numbers to show")
-    figure, axes = panels(len(names), ax=ax, width=4.9, height=4.0, columns=2)
+    figure, axes = style.panels(len(names), ax=ax, width=4.9, height=4.0, columns=2)
     for axis, name in zip(axes, names, strict=True):
         values = _grid(grid, x, y, name)[2]
         hatched = "" if np.isfinite(values).all() else "; hatched: no value"
-        axis.set_title(f"{quantity_title(name, labels)}{hatched}", fontsize=10)
-        _filled(figure, axis, across, up, values, "% of baseline" in quantity_title(name, labels))
+        axis.set_title(f"{style.quantity_title(name, labels)}{hatched}", fontsize=10)
+        _filled(figure, axis, across, up, values, "% of baseline" in style.quantity_title(name, labels))
         _scale(axis, x, across, "x", labels)
         _scale(axis, y, up, "y", labels)
-    return finish(figure, title or f"Sweep of {x} and {y}", note=note, ax=ax)
-
-
-def rate_contour(
-    grid: pd.DataFrame, x: str, y: str, *, labels: Mapping[str, str] | None = None, title: str = "", note: str = ""
-) -> Figure:
-    """Probability of response and of CR over two swept quantities, from the grid that `sweep_trials` makes.
-
-    Parameters
-    ----------
-    grid, x, y, labels, title, note
-        As for `contours`.
-
-    Raises
-    ------
-    InputError
-        As `contours`, and for a grid of typical patients.
-    """
-    if "ORR" not in grid or "CR" not in grid:
-        raise InputError("rate_contour needs the columns ORR and CR; sweep a population with sweep_trials")
-    half = float((grid["ORR_high"] - grid["ORR_low"]).max() / 2) if "ORR_high" in grid else np.nan
-    n = f"{int(grid['n'].iloc[0])} patients a cell, the same in all" if "n" in grid else ""
-    limits = f"; 95 % limits within ± {half:.0f} points" if np.isfinite(half) else ""
-    said = f"{n}{limits}. {note}" if n else note
-    return contours(grid, x, y, ("ORR", "CR"), labels=labels, title=title or "Probability of response", note=said)
+    return style.finish(figure, title or f"Sweep of {x} and {y}", note=note, ax=ax)
 
 
 def _grid(
@@ -116,18 +92,18 @@ def _filled(figure: Figure, axis: Axes, x: Any, y: Any, values: NDArray[np.float
     axis.patch.set(facecolor="#F0F0F0", edgecolor="#BBBBBB", hatch="////")
     shown = np.ma.masked_invalid(values)
     if shown.count() == 0:
-        say_empty(axis)
+        style.say_empty(axis)
         return
     low, high = float(shown.min()), float(shown.max())
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         axis.contourf(x, y, shown, levels=[low - 1, high + 1], colors=["#B9DDF2"])
-        axis.text(0.5, 0.5, f"{_number(low)} everywhere", transform=axis.transAxes, ha="center", color=INK)
+        axis.text(0.5, 0.5, f"{_number(low)} everywhere", transform=axis.transAxes, ha="center", color=style.INK)
         return
     levels = _levels(low, high, percent)
     within = shown.clip(levels[0], levels[-1])  # a value may miss a round level by rounding
     filled = axis.contourf(x, y, within, levels=levels, norm=BoundaryNorm(levels, 256), cmap="viridis")
     filled.set_edgecolor("face")  # no pale seams between the bands in a PDF
-    lines = axis.contour(x, y, within, levels=levels[1:-1], colors=INK, linewidths=0.7)
+    lines = axis.contour(x, y, within, levels=levels[1:-1], colors=style.INK, linewidths=0.7)
     places = _places(lines.allsegs, x, y)
     if places:
         texts = axis.clabel(lines, fontsize=8, fmt=_number, inline=True, inline_spacing=3, manual=places)
@@ -192,7 +168,7 @@ def _scale(axis: Axes, name: str, values: NDArray[np.float64], which: str, label
 
 
 def _name(name: str, labels: Mapping[str, str] | None) -> str:
-    known = {"dose": "Dose (10⁶ CAR-T cells)", "burden": "Tumor burden (% marrow plasma cells)"}
+    known = {"dose": style.DOSE, "burden": "Tumor burden (% marrow plasma cells)"}
     return {**known, **(labels or {})}.get(name, name)
 
 
@@ -235,7 +211,10 @@ class SweepPictures(Pictures):
         chosen = [names] if isinstance(names, str) else names
         if chosen is None and trials and ax is None:
             often = f"Medians of {found.made_by['replicates']:,} replicates. " if "replicates" in found.made_by else ""
-            return rate_contour(found.table, x, y, labels=labels, title=title, note=often + note)
+            half = (found.table["ORR_high"] - found.table["ORR_low"]).max() / 2
+            limits = f"; 95 % limits within ± {half:.0f} points" if np.isfinite(half) else ""
+            note = f"{found.table['n'].iloc[0]} patients a cell, the same in all{limits}. {often}{note}"
+            chosen, title = ("ORR", "CR"), title or "Probability of response"
         title = title or ("" if trials else f"Typical patient: {x} and {y}")
         return contours(found.table, x, y, chosen, labels=labels, title=title, note=note, ax=ax)
 
@@ -267,7 +246,7 @@ class SweepPictures(Pictures):
         if missing := [name for name in chosen or usual if f"{name}_low" not in found.table]:
             raise InputError(f"limits: none of {', '.join(missing)} here; sweep with uncertainty=True or replicates=N")
         ends = {
-            f"{name}_{end}": f"{quantity_title(name, labels)}: {said} limit"
+            f"{name}_{end}": f"{style.quantity_title(name, labels)}: {said} limit"
             for name in chosen
             for end, said in (("low", "lower"), ("high", "upper"))
         }

@@ -8,13 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from processes import LONGEST, wait_until
 from typer.testing import CliRunner, Result
 
 import cartsim
@@ -400,13 +400,9 @@ def test_a_failing_trial_leaves_an_earlier_one_as_it_was(tmp_path, monkeypatch):
 )
 def test_ctrl_c_and_sigterm_end_a_trial_and_leave_nothing(tmp_path, sent, code, says):
     process = started("trial", "--n", "1000000", "--chunk", "500", "--out", tmp_path / "a" / "b")
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("a/b/.cartsim-*")):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: list(tmp_path.glob("a/b/.cartsim-*")), process)
     process.send_signal(sent)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=LONGEST)
     assert process.returncode == code
     assert out == ""
     assert "Traceback" not in err
@@ -421,7 +417,7 @@ def test_a_reader_that_stops_reading_is_no_error():
     assert process.stdout.readline().startswith("id,time,")
     process.stdout.close()
     assert "Traceback" not in process.stderr.read()
-    assert process.wait(60) == 141
+    assert process.wait(LONGEST) == 141
 
 
 # --- simulate --------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from processes import LONGEST
 from typer.testing import CliRunner
 
 import cartsim
@@ -540,7 +541,7 @@ def test_streams_that_are_closed_or_full(words, shell, code, says):
     if "/dev/full" in shell and not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     process = command(*words, shell=shell)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=LONGEST)
     assert process.returncode == code, err
     assert err == says if says.endswith("\n") or not says else err.startswith(says)
 
@@ -555,6 +556,6 @@ def test_told_to_stop_while_starting(sent, code, says, tmp_path):
     path = os.pathsep.join([str(tmp_path), str(Path(cartsim.__file__).parents[1])])
     run = subprocess.run(
         [sys.executable, "-m", "cartsim.cli", "models"],
-        capture_output=True, text=True, timeout=120, env=os.environ | {"PYTHONPATH": path},
+        capture_output=True, text=True, timeout=LONGEST, env=os.environ | {"PYTHONPATH": path},
     )  # fmt: skip
     assert (run.returncode, run.stdout, run.stderr) == (code, "", f"cartsim: {says}\n")

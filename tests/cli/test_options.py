@@ -9,12 +9,12 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from PIL import Image
+from processes import LONGEST, wait_until
 from typer.main import get_command
 from typer.models import OptionInfo
 from typer.testing import CliRunner, Result
@@ -172,7 +172,7 @@ def completed(*words: str) -> list[str]:
     more = {"_CARTSIM_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
     run = subprocess.run(
         [sys.executable, "-c", "from cartsim.cli import main; main()"],
-        capture_output=True, text=True, env=environment(**more), timeout=120,
+        capture_output=True, text=True, env=environment(**more), timeout=LONGEST,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     return run.stdout.split()
@@ -234,19 +234,9 @@ def test_an_interrupted_run_says_how_it_goes_on(tmp_path, words, kept):
         [sys.executable, "-m", "cartsim.cli", *words, "--jobs", "1", "--out", str(tmp_path / "out"), *more],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), preexec_fn=default,
     )  # fmt: skip
-    def begun() -> bool:
-        try:
-            return any(folder.rglob("*.npz")) if kept else (tmp_path / "out").exists()
-        except FileNotFoundError:  # a stage was renamed while it was being listed
-            return False
-
-    deadline = time.monotonic() + 120
-    while not begun():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: any(folder.rglob("*.npz")) if kept else (tmp_path / "out").exists(), process)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=LONGEST)
     assert (process.returncode, out) == (130, ""), err
     lines = err.splitlines()
     assert lines[-1] == "cartsim: interrupted"

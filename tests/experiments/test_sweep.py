@@ -536,11 +536,6 @@ def test_what_makes_no_contours_is_refused(table, x, reason):
         draw.contours(table, x, "b")
 
 
-def test_rate_contours_need_a_population(figure4):
-    with pytest.raises(InputError, match="sweep a population"):
-        draw.rate_contour(figure4.table, "dose", "burden")
-
-
 def call(*words: str):
     return CliRunner().invoke(app, ["sweep", *words])
 

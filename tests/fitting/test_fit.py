@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from cartsim.errors import InputError
-from cartsim.fitting import DataSet, ErrorModel, Prior, Problem, fit_problem
+from cartsim.fitting import DataSet, ErrorModel, Prior, Problem, fit, fit_problem
 from cartsim.model.reader import load
-from cartsim.plots import estimation as plots
+from cartsim.plots.estimation import FitPictures, profiles
+from cartsim.solver import Solver
 
 TOY = """
 [model]
@@ -234,13 +237,10 @@ def test_bad_options_are_one_line(toy, tmp_path, monkeypatch, words, message):
 
 
 def test_predictions_show_curves_and_points(found):
-    curves, residuals = found.predict(), found.residuals()
+    residuals = found.residuals()
     figure = found.plot.predictions()
     axes = [axis for axis in figure.axes if axis.get_visible() and axis.lines]
     assert [axis.get_ylabel() for axis in axes] == ["y (mg)", "twice (mg)"]
-    bare = plots.predictions(curves, residuals, time="hours", units={"y": "cell/uL"})
-    assert [axis.get_ylabel() for axis in bare.axes] == ["y (cell/µL)", "twice"]
-    assert {axis.get_xlabel() for axis in bare.axes} == {"Time (hours)"}
     of_y = residuals[residuals["output"] == "y"]
     drawn = [line for line in axes[0].lines if line.get_linestyle() == "None"]
     points = np.concatenate([line.get_ydata() for line in drawn])
@@ -262,21 +262,47 @@ def test_residuals_show_each_measured_value_three_times(found):
     np.testing.assert_array_equal(axes[3].lines[0].get_ydata(), seen["observed"])
     np.testing.assert_array_equal(axes[5].lines[0].get_ydata(), seen["weighted"])
     np.testing.assert_array_equal(axes[5].lines[0].get_xdata(), seen["time"])
+    below = SimpleNamespace(residuals=lambda: table.assign(below=True))
     with pytest.raises(InputError, match="there are none to draw"):
-        plots.residuals(table.assign(below=True))
-    with pytest.raises(InputError, match="the table has no column weighted"):
-        plots.residuals(table.drop(columns="weighted"))
+        FitPictures(below).residuals()
 
 
 def test_profiles_show_data_and_priors(found):
     profile = found.profile("k")
-    figure = plots.profiles([profile])
+    figure = profiles([profile])
     axis = figure.axes[0]
     for line, column in zip(axis.lines, ("change", "data", "prior"), strict=False):
         np.testing.assert_array_equal(line.get_ydata(), profile.curve[column])
     assert axis.get_xlabel() == "k (1/day)"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["all", "data", "priors"]
-    alone = plots.profiles([found.profile("k", priors="none")])
+    alone = profiles([found.profile("k", priors="none")])
     assert not alone.legends
     with pytest.raises(InputError, match="none are given"):
-        plots.profiles([])
+        profiles([])
+
+
+# --- from Python ----------------------------------------------------------------------------------------
+
+
+def test_a_fit_takes_the_settings_of_the_search_and_the_solver(toy):
+    table = pd.read_csv(toy.with_name("data.csv"))
+    found = fit(toy, table, ["k"], starts=2, seed=5, level=0.9, solver=Solver(rtol=1e-6, extinction=1.0))
+    assert (found.level, len(found.starts)) == (0.9, 2)
+    assert (found.made_by["rtol"], found.made_by["extinction"], found.made_by["seed"]) == (1e-6, 1.0, 5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sarts": 1}, "fit takes no sarts=1; did you mean starts?"),
+        ({"erors": None}, "fit takes no erors=None; did you mean errors"),
+        ({"draws": 100}, "fit takes no draws=100; cs.fit_individuals takes it"),
+        ({"solver": 1e-6}, "solver is 1e-06; give Solver"),
+        ({"starts": np.int64(0)}, "starts is 0; give a whole number from 1 to 1000"),
+        ({"seed": np.float64(1.5)}, "seed is 1.5; give a whole number"),
+        ({"level": np.float64(2)}, "level is 2.0; give a fraction"),
+    ],
+)
+def test_bad_settings_of_a_fit_are_said_in_one_sentence(toy, settings, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        fit(toy, pd.read_csv(toy.with_name("data.csv")), ["k"], **settings)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,12 @@ class Linear:
     def frame(self) -> pd.DataFrame:
         row, visit = np.nonzero(self.seen)
         return pd.DataFrame({"y": self.y[row, visit], "t": self.x[row, visit, 1], "id": row})
+
+
+def few_draws(patch: pytest.MonkeyPatch, n: int) -> None:
+    """Fewer draws for -2LL and its derivatives, where it is not asked how exact they are."""
+    patch.setattr(module, "DRAWS", n)
+    patch.setattr(module, "HELD", n // 2)
 
 
 def start(d: int = 2) -> PopulationEstimate:
@@ -260,7 +267,9 @@ def recovered() -> tuple[PopulationFit, pd.DataFrame]:
     )
     assert (data["value"].str.startswith("<")).mean() > 0.1
     assert (data["category"] != "").mean() > 0.3
-    return fit_population(MODEL, data, PARAMETERS, saem=Saem(explore=60, smooth=40)), truth
+    with pytest.MonkeyPatch.context() as patch:
+        few_draws(patch, 600)
+        return fit_population(MODEL, data, PARAMETERS, saem=Saem(explore=60, smooth=40)), truth
 
 
 def test_population_is_recovered(recovered: tuple[PopulationFit, pd.DataFrame]) -> None:
@@ -301,8 +310,7 @@ def test_trace_and_its_picture(recovered: tuple[PopulationFit, pd.DataFrame]) ->
 
 
 def test_fixed_means_and_the_same_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "DRAWS", 400)
-    monkeypatch.setattr(module, "HELD", 200)
+    few_draws(monkeypatch, 200)
     days = {"transgene": Sampled((7, 14, 28, 61), 0.3, 50.0), "sbcma": Sampled()}
     data, _ = synthetic_patients((450e6,) * 4, parameters=PARAMETERS, seed=1, **days)
     # What is asked here does not depend on how well it fits.
@@ -323,8 +331,7 @@ class Stopped(Exception):
 
 
 def test_a_fit_goes_on_from_any_step_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cartsim.fitting.maximum.DRAWS", 200)
-    monkeypatch.setattr("cartsim.fitting.maximum.HELD", 100)
+    few_draws(monkeypatch, 200)
     data = read_observations("crb401_synthetic").of("sbcma_change")
 
     def fit(checkpoint: Path | None = None) -> PopulationFit:
@@ -360,26 +367,45 @@ def test_a_fit_goes_on_from_any_step_to_the_same_bits(tmp_path: Path, monkeypatc
     assert len(list(tmp_path.iterdir())) == 2  # another fit has a folder of its own
 
 
+# The command with few draws, which sends itself a signal after a step.
+KILLED = """
+import os
+from cartsim.cli import main
+from cartsim.fitting import maximum
+from cartsim.runs import Trail
+
+maximum.DRAWS, maximum.HELD, keep = 200, 100, Trail.keep
+
+def kept(self, done, pack):
+    keep(self, done, pack)
+    if done == int(os.environ["STEP"]):
+        os.kill(os.getpid(), int(os.environ["SENT"]))
+
+Trail.keep = kept
+main()
+"""
+
+
 def test_a_killed_command_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     data = tmp_path / "data.csv"
     read_observations("crb401_synthetic").of("sbcma_change").given.to_csv(data, index=False)
-    words = [sys.executable, "-m", "cartsim.cli", "population", str(data), "--estimate", "gamma_b", "--explore", "30",
+    words = [sys.executable, "-c", KILLED, "population", str(data), "--estimate", "gamma_b", "--explore", "30",
              "--smooth", "10", "--rtol", "1e-5", "--no-pictures", "--jobs", "1"]  # fmt: skip
-    subprocess.run([*words, "--out", tmp_path / "whole"], capture_output=True)
-    going = [*words, "--checkpoint", tmp_path / "kept", "--out", tmp_path / "again"]
-    for sent, says in ((signal.SIGKILL, ""), (signal.SIGINT, "kept; the same command goes on from there")):
-        before = {path.name for path in (tmp_path / "kept").glob("*/part_0_*.npz")}
-        process = subprocess.Popen(going, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        until = time.monotonic() + 120
-        while {path.name for path in (tmp_path / "kept").glob("*/part_0_*.npz")} <= before:
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < until
-            time.sleep(0.02)
-        process.send_signal(sent)
-        assert says in process.communicate()[1]
-        assert process.returncode != 0
+    path = os.pathsep.join([str(Path(module.__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+
+    def run(*more: str | Path, step: int = 0, sent: int = 0) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"PYTHONPATH": path, "STEP": str(step), "SENT": str(int(sent))}
+        return subprocess.run([*words, *more], capture_output=True, text=True, env=environment)
+
+    assert run("--out", tmp_path / "whole").returncode == 0
+    going = ("--checkpoint", tmp_path / "kept", "--out", tmp_path / "again")
+    for step, sent, says in ((7, signal.SIGKILL, ""), (33, signal.SIGINT, "kept; the same command goes on from there")):
+        ended = run(*going, step=step, sent=sent)
+        assert says in ended.stderr
+        assert ended.returncode != 0
+        assert [part.name for part in (tmp_path / "kept").glob("*/part_0_*.npz")] == [f"part_0_{step}.npz"]
         assert not (tmp_path / "again" / "estimates.csv").exists()
-    ended = subprocess.run(going, capture_output=True, text=True)
+    ended = run(*going)
     assert "steps taken from" in ended.stderr
     for name in ("estimates.csv", "trace.csv", "individuals.csv", "population.json"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -445,13 +471,44 @@ def test_an_error_that_vanishes_is_said() -> None:
         ({"estimate": ["EC50_exp"]}, "none varies between patients"),
         ({"estimate": {"Kg": None, "gamma_m": 0}}, "none varies between patients"),
         ({"estimate": ["Kg", "gamma_m"], "saem": Saem(fixed_means=["Kg"])}, "Kg does not vary"),
-        ({"saem": Saem(explore=5)}, "give 10 or more"),
+        ({"saem": 150}, "saem is 150; give Saem"),
+        ({"seed": 3}, r"fit_population takes no seed=3; it is a setting of the algorithm: saem=Saem\(seed="),
+        ({"erors": None}, "fit_population takes no erors=None; did you mean errors?"),
         ({"errors": {"transgene": ErrorModel("additive")}}, "'transgene', which is not in the data"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         fit_population(MODEL, "crb401_synthetic", **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"explore": 5}, "5 exploring and 100 smoothing iterations; give whole numbers, 10 or more of each"),
+        ({"smooth": np.float64(20)}, "150 exploring and 20.0 smoothing iterations"),
+        ({"seed": np.int64(-1)}, "seed is -1; give a whole number"),
+        ({"fixed_means": "Kexp_max"}, "fixed_means is 'Kexp_max'; give a list of names"),
+    ],
+)
+def test_bad_settings_of_the_algorithm_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Saem(**settings)
+
+
+def test_progress_counts_iterations_and_newton_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+
+    @contextmanager
+    def bar(shown: bool, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        assert (shown, what, total) == (True, "iterations", 20 + module.STEPS)
+        yield steps.append
+
+    monkeypatch.setattr("cartsim.fitting.population.bar", bar)
+    fit = estimate_by_saem(
+        Linear([0.5, -0.3], [[0.09, 0], [0, 0.04]], 0.2), start(), settings=Saem(10, 10, progress=True)
+    )
+    assert sum(steps) == len(fit.trace)
 
 
 def test_one_patient_is_no_population() -> None:

@@ -17,15 +17,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Kind:
-    """name: the module that makes the cases; cases: how many by default; share: of --fuzz-cases; limit: seconds."""
+    """name: the module that makes the cases; cases: how many by default; share: of --fuzz-cases.
+
+    limit: seconds of processor time that a case, and each process that it starts, may take.
+    """
 
     name: str
     cases: int
     share: float
-    limit: float
+    limit: int
 
 
-# The limits are far above what a case takes: an honest one may share the machine with others.
+# The limits are far above what a case takes.
 KINDS = (
     Kind("model_files", 120, 1, 40),
     Kind("options", 120, 1, 40),

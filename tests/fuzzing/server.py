@@ -2,7 +2,8 @@
 
 ``python -m fuzzing.server`` reads a request a line from stdin, ``{"kind", "seed", "index", "home", "stage", "limit"}``,
 and answers each on stdout with ``{"kind", "index", "verdict", "story"}``, in the order in which they end. A case that
-is not done at its limit (seconds) is killed with all that it started. An index below 0 asks for ``prepare``.
+takes more processor time than its limit (seconds), so that a busy machine makes no difference, or that only waits, is
+killed with all that it started. An index below 0 asks for ``prepare``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 from fuzzing.case import Bad, Case
 
 MEMORY = 8 * 2**30  # bytes of address space: a case that wants all memory shall get an error, not the machine
+WAIT = 900.0  # seconds on the wall after which a case waits for what does not come
 HEAVY = (
     "cartsim.cli", "cartsim.trial.outcome", "cartsim.trial.stored", "cartsim.fitting.pooled",
     "cartsim.fitting.individual", "cartsim.fitting.population", "cartsim.sensitivity.indices",
@@ -61,7 +63,7 @@ def serve() -> None:
             *lines, waiting = (waiting + found).split(b"\n")
             for line in lines:
                 request = json.loads(line)
-                running[_forked(request)] = (request, time.monotonic() + request["limit"])
+                running[_forked(request)] = (request, time.monotonic() + WAIT)
         elif not open_:
             time.sleep(0.005)
         for process, (request, end) in list(running.items()):
@@ -93,6 +95,7 @@ def _work(request: dict[str, Any]) -> None:
     """In the new process: the case, its verdict into a file."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (request["limit"], request["limit"] + 5))
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     home, stage = Path(request["home"]), Path(request["stage"])
@@ -119,7 +122,9 @@ def _answer(request: dict[str, Any], late: bool, status: int) -> dict[str, Any]:
     except (OSError, ValueError):
         found = {"verdict": "bad", "story": f"the process ended with {status}"}
     if late:
-        found = {"verdict": "bad", "story": f"not done after {request['limit']:g} s"}
+        found = {"verdict": "bad", "story": f"not done after {WAIT:g} s"}
+    elif os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
+        found = {"verdict": "bad", "story": f"not done after {request['limit']:g} s of processor time"}
     if found["verdict"] == "bad":
         try:
             told = (home / "story").read_text(errors="replace")

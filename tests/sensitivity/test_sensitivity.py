@@ -18,7 +18,6 @@ import cartsim
 from cartsim import InputError
 from cartsim.cli.app import app
 from cartsim.experiments.measures import Measure
-from cartsim.plots import sensitivity as pictures
 from cartsim.plots import style
 from cartsim.sensitivity import endpoint as evaluate
 from cartsim.sensitivity.endpoint import FailedRuns, Function, endpoint
@@ -684,18 +683,16 @@ def test_pictures_show_what_they_are_given(one, tmp_path):
     number, curve = endpoint(one, "C@12"), endpoint(one, "C", times=np.arange(1.0, 41.0))
     found, along = sobol(number, box, 64), sobol(curve, box, 64)
     marked = {"early": (1.0, 10.0), "late": (10.0, 40.0)}
-    bars = pictures.tornado(tornado(number, box).frame, endpoint="C (mg/L)", log=True, note="450 cells")
+    bars = tornado(number, box).plot(note="450 cells")
     assert len(bars.axes[0].patches) == 4
     assert bars.axes[0].get_xscale() == "log"
     drawn = [
         bars,
-        pictures.index_bars(found.table, endpoint="C"),
-        pictures.index_bars(efast(number, box, 129).table, endpoint="C"),
-        pictures.convergence(found.convergence(), endpoint="C"),
-        pictures.elasticity_map(local(curve, {"K": 0.1, "V": 20.0}).frame, endpoint="C", phases=marked),
-        pictures.indices_over_time(
-            along.table, curve.times, 5 * np.exp(-0.1 * curve.times), marked, endpoint="C (mg/L)", named=["V"]
-        ),
+        found.plot.bars(),
+        efast(number, box, 129).plot.bars(),
+        found.plot.convergence(),
+        local(curve, {"K": 0.1, "V": 20.0}).plot.map(phases=marked),
+        along.plot.over_time(phases=marked, curve=(curve.times, 5 * np.exp(-0.1 * curve.times)), named=["V"]),
     ]
     for k, figure in enumerate(drawn):
         assert "K" in texts(figure)
@@ -704,23 +701,23 @@ def test_pictures_show_what_they_are_given(one, tmp_path):
     lines = drawn[-1].axes[2].get_lines()
     own = along.table.query("parameter == 'K' and time <= 10")
     np.testing.assert_array_equal(lines[0].get_ydata(), own["first"])
+    (above,) = drawn[-1].axes[0].get_lines()
+    np.testing.assert_array_equal(above.get_ydata(), 5 * np.exp(-0.1 * np.arange(1.0, 11.0)))
     assert {axis.get_title() for axis in drawn[-1].axes[:2]} == {"Early", "Late"}
-    with pytest.raises(InputError, match="along time"):
-        pictures.index_bars(along.table, endpoint="C")
-    with pytest.raises(InputError, match="the table has no column time"):
-        pictures.elasticity_map(found.table, endpoint="C")
     with pytest.raises(InputError, match="Q is not among"):
-        pictures.convergence(found.convergence(), endpoint="C", named=["Q"])
+        found.plot.convergence(named=["Q"])
+    with pytest.raises(InputError, match="give at least one phase"):
+        along.plot.over_time(phases={})
 
 
 def test_picture_of_responders(tmp_path):
     rng = np.random.default_rng(2)
     table = pd.DataFrame({"a": rng.normal(size=500), "b": rng.normal(size=500)})
     found = responders(table, table["a"] + rng.normal(size=500) > 0)
-    shown = pictures.responders(found.table, response="PR or better", n=(240, 260), auc=found.auc)
-    assert "240 against 260 others" in texts(shown)
+    shown = found.plot.parameters("PR or better")
+    assert f"PR or better: {found.n_responders} against {found.n_others} others" in texts(shown)
     separated = responders(table, table["a"] > 0)
-    shown = pictures.responders(separated.table, response="PR", n=(1, 2), auc=1.0, note=separated.note)
+    shown = separated.plot("PR")
     assert "no finite odds ratios" in texts(shown)
 
 

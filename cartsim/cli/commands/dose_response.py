@@ -97,13 +97,12 @@ def _write(found: dict[str, DoseResponse], stage: Path) -> None:
 
 def _draw(found: dict[str, DoseResponse], stage: Path, pictures: Pictures) -> None:
     from cartsim import plots
-    from cartsim.plots.replicates import by_dose
 
     again = {f"Burden {name}": result.replicates for name, result in found.items() if result.replicates is not None}
     if again:
-        pictures.save(by_dose(again), stage / "replicates_by_dose.png")
+        pictures.save(plots.replicates_by_dose(again), stage / "replicates_by_dose.png")
 
-    said = "Bands: 95 % Wilson limits. " + " ".join(
+    said = "Whiskers: 95 % Wilson limits. " + " ".join(
         f"Burden {name}, {', '.join(f'month {month:g}: plateau {p.text()}' for month, p in result.plateaus.items())}."
         for name, result in found.items()
     )

@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError, check_kind, choices
+from cartsim.errors import InputError, brief, check_kind, choices, elsewhere, whole
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.pooled.axes import Prior
 from cartsim.fitting.pooled.evaluation import SOLVER, Evaluator
@@ -33,6 +33,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPREAD = 0.5  # of further starts about the first, SD of the logarithm (or relative), where there is no prior
+
+
+class Search(TypedDict, total=False):
+    """How a fit is searched for, as for `fit_problem`."""
+
+    starts: int
+    seed: int
+    level: float
+    solver: Solver
+    n_jobs: int
+    max_evaluations: int
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -309,6 +320,12 @@ class Fit(Result):
         return np.clip(drawn, ends[:, 0], ends[:, 1])
 
 
+@elsewhere(
+    Search,
+    saem="cs.fit_population takes it; fit describes all subjects by the same parameters",
+    draws="cs.fit_individuals takes it; fit describes all subjects by the same parameters",
+    rules="a pooled fit takes no response categories; cs.fit_individuals does",
+)
 def fit(
     model: str | Path | Model,
     observations: Observations | pd.DataFrame | str | Path,
@@ -317,12 +334,9 @@ def fit(
     errors: ErrorModel | Mapping[str, ErrorModel] | None = None,
     priors: Mapping[str, Prior] | None = None,
     dose: Regimen | float | None = None,
-    starts: int = 4,
-    n_jobs: int = 1,
+    **search: Unpack[Search],
 ) -> Fit:
-    """Estimate parameters of a model from the pooled data of all subjects.
-
-    For several data sets, limits of confidence at another level and settings of search and solver see `fit_problem`.
+    """Estimate parameters of a model from the pooled data of all subjects; of several data sets see `fit_problem`.
 
     Parameters
     ----------
@@ -339,10 +353,8 @@ def fit(
         By the names in ``estimate``, see `table_priors` and `Fit.priors`.
     dose
         Cells infused at time 0, or a `Regimen`; else the observations' column ``dose``, else the model's dose.
-    starts
-        Searches, from places around the first.
-    n_jobs
-        Processes that share the searches.
+    search
+        starts, seed, level, solver, n_jobs and max_evaluations, as for `fit_problem`.
 
     Raises
     ------
@@ -361,9 +373,10 @@ def fit(
         estimate = [estimate]
     check_kind("estimate", estimate, Sequence, 'a list of names, such as ["Kexp_max"]')
     data = DataSet(chosen.name.replace(".", "_"), chosen, observations, errors, dose)
-    return fit_problem(Problem([data], estimate, priors or {}), starts=starts, n_jobs=n_jobs)
+    return fit_problem(Problem([data], estimate, priors or {}), **search)
 
 
+@elsewhere()
 def fit_problem(
     problem: Problem,
     *,
@@ -402,10 +415,14 @@ def fit_problem(
     """
     from joblib import Parallel, delayed
 
-    if not (isinstance(starts, int) and 1 <= starts <= 1000):
-        raise InputError(f"starts is {starts!r}; give a whole number from 1 to 1000")
-    if not (isinstance(max_evaluations, int) and max_evaluations >= 1):
-        raise InputError(f"max_evaluations is {max_evaluations!r}; give a whole number, 1 or more")
+    check_kind("problem", problem, Problem, "Problem([DataSet(...), ...], [names]), or use cs.fit")
+    check_kind("solver", solver, Solver, "Solver(rtol=1e-8)")
+    if not whole(starts) or not 1 <= starts <= 1000:
+        raise InputError(f"starts is {brief(starts)}; give a whole number from 1 to 1000")
+    if not whole(max_evaluations) or max_evaluations < 1:
+        raise InputError(f"max_evaluations is {brief(max_evaluations)}; give a whole number, 1 or more")
+    if not whole(seed) or seed < 0:
+        raise InputError(f"seed is {brief(seed)}; give a whole number, 0 or more")
     level = _level(level)
     evaluator = Evaluator(problem, solver)
     places = _places(problem, starts, seed)
@@ -562,5 +579,5 @@ def _starts(evaluator: Evaluator, places: NDArray[np.float64], found: list[Found
 
 def _level(level: float) -> float:
     if not (isinstance(level, (int, float)) and 0 < level < 1):
-        raise InputError(f"level is {level!r}; give a fraction such as 0.95")
+        raise InputError(f"level is {brief(level)}; give a fraction such as 0.95")
     return float(level)
