@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cartsim.cli.grammar import parse_assignments, parse_named, parse_names, parse_range
-from cartsim.cli.options import Dose, Errors, Estimate, Jobs, Name, Out, Pictures, Seed, Settings
+from cartsim.cli.options import Dose, Errors, Estimate, Jobs, Name, Out, Pictures, Seed, Settings, Steps
 from cartsim.cli.output import interruptible, show_result, table_of
 from cartsim.cli.run import filled
 from cartsim.errors import InputError, choices
@@ -37,6 +37,7 @@ def fit(
         ),
     ],
     estimate: Estimate,
+    steps: Steps,
     error: Errors = None,
     prior: Annotated[
         str | None,
@@ -78,6 +79,7 @@ def fit(
     """
     from cartsim.cli.data_sets import data_sets, refuse_set_and_estimated
     from cartsim.fitting import Problem, fit_problem
+    from cartsim.fitting.pooled.evaluation import SOLVER
 
     if profiles not in PROFILES:
         raise InputError(f"--profiles {profiles}: choose from {', '.join(PROFILES)}")
@@ -85,12 +87,12 @@ def fit(
     free = [each.name for each in wanted]
     refuse_set_and_estimated(set_ or [], free)
     sets = data_sets(data, model, set_ or [], dose, error or [])
-    problem = Problem(sets, wanted, _priors(prior, sets, free))
+    solver, problem = steps.solver(SOLVER.rtol), Problem(sets, wanted, _priors(prior, sets, free))
 
     def work() -> Fit:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what the fit warns of is in its remarks
-            return fit_problem(problem, starts=starts, seed=seed, level=level, n_jobs=jobs)
+            return fit_problem(problem, starts=starts, seed=seed, level=level, solver=solver, n_jobs=jobs)
 
     with filled(out, _FILES) as stage:
         found = interruptible(work)

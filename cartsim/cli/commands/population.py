@@ -63,8 +63,10 @@ def population(
 
     rules, errors = category_rules(criteria, progression, pd_absolute), of_outputs(error)
     chosen = estimated(estimate, omega, data, model, rules)
-    saem = Saem(explore, smooth, full, seed, parse_names(fix_mean), work.checkpoint)
-    solver, jobs = steps.solver(), work.jobs
+    how = work.settings()
+    jobs = how.pop("n_jobs")
+    saem = Saem(explore, smooth, full, seed, parse_names(fix_mean), **how)
+    solver = steps.solver()
     with filled(out, _FILES) as stage:
         fit = interruptible(
             lambda: cs.fit_population(
