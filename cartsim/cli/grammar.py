@@ -90,13 +90,13 @@ def parse_assignments(texts: Sequence[str] | None, option: str = "--set") -> dic
     return {name: float(_decimal(text, f"{option} {name}={text}", f"write {write}")) for name, text in named.items()}
 
 
-def parse_range(given: str, text: str, example: str) -> tuple[float, float]:
-    """The two ends of "5:95"; given: the option with all its text; example: of such a text."""
+def parse_pair(given: str, text: str, write: str) -> tuple[float, float]:
+    """The two numbers of "5:95"; given: the option with all its text; write: how it is written."""
     try:
-        low, high = map(float, text.split(":"))
+        first, second = map(float, text.split(":"))
     except ValueError:
-        raise InputError(f"{given}: write NAME=LOW:HIGH, such as {example}") from None
-    return low, high
+        raise InputError(f"{given}: write {write}") from None
+    return first, second
 
 
 def parse_names(text: str) -> list[str]:

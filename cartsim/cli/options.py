@@ -26,7 +26,7 @@ from cartsim.cli import complete, design
 from cartsim.cli.grammar import parse_assignments
 from cartsim.errors import InputError
 from cartsim.files import DPI, FORMATS
-from cartsim.solver import LOOSEST, RTOL, TIGHTEST
+from cartsim.solver import FINE, LOOSEST, RTOL, TIGHTEST
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,9 +114,10 @@ def _repeat(name: str, shown: list[inspect.Parameter], options: dict[str, Any]) 
     return {"repeat": shlex.join(words), "inputs": inputs}
 
 
-def given(group: Any) -> list[str]:
-    """The options of a group that are not at their defaults."""
-    return [_option(field.name) for field in fields(group) if getattr(group, field.name) != field.default]
+def given(group: Any, *kinds: type) -> list[str]:
+    """The options of a group that are not at their defaults, of those of these kinds."""
+    every = [field for kind in kinds for field in fields(kind)]
+    return [_option(field.name) for field in every if getattr(group, field.name) != field.default]
 
 
 def _option(name: str) -> str:
@@ -197,6 +198,7 @@ Errors = Annotated[
         "an SD (add, prop, log) or say the limit of quantification: transgene=lognormal:lloq=50.",
     ),
 ]
+Tolerance = Annotated[float, typer.Option(min=TIGHTEST, max=LOOSEST, help="Relative tolerance of the solver.")]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -240,7 +242,7 @@ class Who:
 
     def drawn(self) -> list[str]:
         """The options given that only virtual patients have."""
-        return [option for option in given(self) if option not in ("--set", "--patients", "--seed")]
+        return [option for option in given(self, Who) if option not in ("--set", "--patients", "--seed")]
 
     def model(self, name: str) -> cs.Model:
         """The model with what is set."""
@@ -295,20 +297,22 @@ class Plan:
 class Steps:
     """How exactly the equations are solved."""
 
-    rtol: Annotated[
-        float | None,
-        typer.Option(
-            min=TIGHTEST, max=LOOSEST, help="Relative tolerance of the solver; by default 1e-6, of a pooled fit 1e-8."
-        ),
-    ] = None
+    rtol: Tolerance = RTOL
     extinction: Annotated[
         float | None,
         typer.Option(min=0, help="Cells below which a pool is gone until the next dose; by default none is."),
     ] = None
 
-    def solver(self, usual: float = RTOL) -> cs.Solver:
-        """The solver; usual: its tolerance where none is asked for."""
-        return cs.Solver(usual if self.rtol is None else self.rtol, self.extinction)
+    def solver(self) -> cs.Solver:
+        """The solver."""
+        return cs.Solver(self.rtol, self.extinction)
+
+
+@dataclass(frozen=True)
+class FineSteps(Steps):
+    """The same for a pooled fit."""
+
+    rtol: Tolerance = FINE
 
 
 @dataclass(frozen=True)
@@ -341,12 +345,18 @@ class Often:
         typer.Option("--uncertainty", help="Each replicate under other estimates too, drawn by their standard errors."),
     ] = False
 
-    def __bool__(self) -> bool:
-        return self.replicates is not None or self.uncertainty
-
-    def settings(self) -> dict[str, Any]:
-        """The settings of a run."""
+    def anew(self) -> dict[str, Any]:
+        """How often, and under what, as an experiment takes it."""
         return {"replicates": self.replicates, "uncertainty": self.uncertainty}
+
+
+@dataclass(frozen=True)
+class Study(Often, Work, Steps, Plan, Who):
+    """All that trials of virtual patients are asked with."""
+
+    def trial(self, name: str, arms: Any, **how: Any) -> cs.Trial:
+        """The trial of this model's patients."""
+        return cs.Trial(self.of(name), arms, self.n, self.protocol(), self.solver(), **how)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import cartsim as cs
 from cartsim.cli import replicated
 from cartsim.cli.design import doses
-from cartsim.cli.options import Dose, Name, Often, Out, Pictures, Plan, Steps, Who, Work
+from cartsim.cli.options import Dose, Name, Out, Pictures, Study
 from cartsim.cli.output import interruptible, new_table, note_failures, show_tables, write_table
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
@@ -24,11 +24,7 @@ _OTHERS = ("dose_response.json", "dose_response.png", "exposure.png")
 
 
 def dose_response(
-    who: Who,
-    plan: Plan,
-    steps: Steps,
-    work: Work,
-    often: Often,
+    study: Study,
     model: Name = "bb2121_clinical",
     dose: Dose = "10e6,20e6,50e6,100e6,150e6,200e6,300e6,450e6,600e6,800e6,1000e6",
     pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
@@ -41,22 +37,22 @@ def dose_response(
     fixed,uniform, which is the default. With --replicates or --uncertainty all is repeated, as in cartsim trial, and so
     is where a plateau begins.
     """
-    names = ["of --patients"] if who.patients is not None else (who.burden or "fixed,uniform").split(",")
+    names = ["of --patients"] if study.patients is not None else (study.burden or "fixed,uniform").split(",")
     names = [name.strip() for name in names]
     if len(set(names)) < len(names):
-        raise InputError(f"--burden {who.burden}: give each once")
-    patients = {name: (who if who.patients else replace(who, burden=name)).of(model) for name in names}
+        raise InputError(f"--burden {study.burden}: give each once")
+    patients = {name: (study if study.patients else replace(study, burden=name)).of(model) for name in names}
     treat = partial(
         cs.dose_response,
         doses=doses(dose),
-        n=who.n,
-        protocol=plan.protocol(),
-        solver=steps.solver(),
-        **often.settings(),
+        n=study.n,
+        protocol=study.protocol(),
+        solver=study.solver(),
+        **study.anew(),
     )
     with filled(out, (*_TABLES, *_OTHERS, *replicated.FILES)) as stage:
         found = {
-            name: interruptible(partial(treat, group, **work.settings(name.replace(":", "-"))))
+            name: interruptible(partial(treat, group, **study.settings(name.replace(":", "-"))))
             for name, group in patients.items()
         }
         for name, result in found.items():
@@ -102,10 +98,8 @@ def _draw(found: dict[str, DoseResponse], stage: Path, pictures: Pictures) -> No
     if again:
         pictures.save(plots.replicates_by_dose(again), stage / "replicates_by_dose.png")
 
-    said = "Whiskers: 95 % Wilson limits. " + " ".join(
-        f"Burden {name}, {', '.join(f'month {month:g}: plateau {p.text()}' for month, p in result.plateaus.items())}."
-        for name, result in found.items()
-    )
+    verdicts = (f"Burden {name}. {result.plateau_text()}." for name, result in found.items())
+    said = f"Whiskers: 95 % Wilson limits. {' '.join(verdicts)}"
     responses = {f"Burden {name}": result.responses for name, result in found.items()}
     claimed = next(iter(found.values())).claimed
     pictures.save(plots.response_by_dose(responses, claimed=claimed, note=said), stage / "dose_response.png")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cartsim.cli.grammar import parse_assignments, parse_named, parse_names, parse_range
-from cartsim.cli.options import Dose, Errors, Estimate, Jobs, Name, Out, Pictures, Seed, Settings, Steps
+from cartsim.cli.grammar import parse_assignments, parse_named, parse_names, parse_pair
+from cartsim.cli.options import Dose, Errors, Estimate, FineSteps, Jobs, Name, Out, Pictures, Seed, Settings
 from cartsim.cli.output import interruptible, show_result, table_of
 from cartsim.cli.run import filled
 from cartsim.errors import InputError, choices
@@ -37,7 +37,7 @@ def fit(
         ),
     ],
     estimate: Estimate,
-    steps: Steps,
+    steps: FineSteps,
     error: Errors = None,
     prior: Annotated[
         str | None,
@@ -79,7 +79,6 @@ def fit(
     """
     from cartsim.cli.data_sets import data_sets, refuse_set_and_estimated
     from cartsim.fitting import Problem, fit_problem
-    from cartsim.fitting.pooled.evaluation import SOLVER
 
     if profiles not in PROFILES:
         raise InputError(f"--profiles {profiles}: choose from {', '.join(PROFILES)}")
@@ -87,7 +86,7 @@ def fit(
     free = [each.name for each in wanted]
     refuse_set_and_estimated(set_ or [], free)
     sets = data_sets(data, model, set_ or [], dose, error or [])
-    solver, problem = steps.solver(SOLVER.rtol), Problem(sets, wanted, _priors(prior, sets, free))
+    solver, problem = steps.solver(), Problem(sets, wanted, _priors(prior, sets, free))
 
     def work() -> Fit:
         with warnings.catch_warnings():
@@ -111,8 +110,9 @@ def _estimated(estimate: str, start: Sequence[str], limits: Sequence[str], linea
     from cartsim.fitting import Estimated
 
     wanted, straight, starts = parse_names(estimate), parse_names(linear), parse_assignments(start, "--start")
-    named = parse_named(limits, "--limits", "NAME=LOW:HIGH, such as Kg=0.01:0.2")
-    ends = {name: parse_range(f"--limits {name}={text}", text, "Kg=0.01:0.2") for name, text in named.items()}
+    write = "NAME=LOW:HIGH, such as Kg=0.01:0.2"
+    named = parse_named(limits, "--limits", write)
+    ends = {name: parse_pair(f"--limits {name}={text}", text, write) for name, text in named.items()}
     for option, given in (("--start", starts), ("--limits", ends), ("--linear", straight)):
         for name in given:
             if name not in wanted:
@@ -133,16 +133,13 @@ def _priors(prior: str | None, sets: Sequence[DataSet], names: Sequence[str]) ->
         known = _of_models(sets, names)
     else:
         table = read_table(Path(prior))
-        missing = [column for column in ("name", "estimate", "rse") if column not in table]
+        needed = ["name", "estimate", "rse"]
+        missing = [column for column in needed if column not in table]
         if missing:
             raise InputError(f"--prior {prior}: no column {', '.join(missing)}; give the estimates.csv of a fit")
-        table = table.dropna(subset=["estimate", "rse"])
+        rows = table[table["name"].isin(names)].dropna(subset=needed)[needed].to_numpy()
         try:
-            known = {
-                row.name: Prior(finite_number(row.estimate), finite_number(row.rse))
-                for row in table[["name", "estimate", "rse"]].itertuples(index=False)
-                if row.name in names
-            }
+            known = {name: Prior(finite_number(value), finite_number(rse)) for name, value, rse in rows}
         except ValueError as problem:
             raise InputError(f"--prior {prior}: {problem}") from None
     used = {name: known[name] for name in names if name in known}

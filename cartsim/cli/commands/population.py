@@ -8,19 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import cartsim as cs
-from cartsim.cli.commands.fit_responses import (
-    Data,
-    ModelOption,
-    PdAbsolute,
-    Progression,
-    category_rules,
-    estimated,
-    of_outputs,
-)
 from cartsim.cli.grammar import parse_names
-from cartsim.cli.options import Criteria, Errors, Estimate, Omegas, Out, Pictures, Seed, Steps, Work
+from cartsim.cli.options import Out, Pictures, Seed, Steps, Work
 from cartsim.cli.output import interruptible, show_result, table_of
 from cartsim.cli.run import filled
+from cartsim.cli.subjects import Data, Subjects
 from cartsim.files import save_tables
 
 if TYPE_CHECKING:
@@ -33,19 +25,13 @@ _FILES = ("estimates.csv", "trace.csv", "individuals.csv", "population.json", "c
 
 def population(
     data: Data,
+    subjects: Subjects,
     steps: Steps,
     work: Work,
-    model: ModelOption = "bb2121_clinical",
-    estimate: Estimate = None,
     fix_mean: Annotated[
         str, typer.Option(help="Parameters whose typical value is held at the model's, with commas between.")
     ] = "",
     full: Annotated[bool, typer.Option("--full", help="Estimate correlations too.")] = False,
-    omega: Omegas = None,
-    criteria: Criteria = None,
-    progression: Progression = "nadir",
-    pd_absolute: PdAbsolute = 0.0,
-    error: Errors = None,
     explore: Annotated[int, typer.Option(max=1_000_000, help="Iterations with step 1.")] = 150,
     smooth: Annotated[int, typer.Option(max=1_000_000, help="Iterations that average.")] = 100,
     seed: Seed = 2021,
@@ -61,18 +47,11 @@ def population(
     """
     from cartsim.fitting import Saem
 
-    rules, errors = category_rules(criteria, progression, pd_absolute), of_outputs(error)
-    chosen = estimated(estimate, omega, data, model, rules)
-    how = work.settings()
+    asked, solver, how = subjects.of(data), steps.solver(), work.settings()
     jobs = how.pop("n_jobs")
     saem = Saem(explore, smooth, full, seed, parse_names(fix_mean), **how)
-    solver = steps.solver()
     with filled(out, _FILES) as stage:
-        fit = interruptible(
-            lambda: cs.fit_population(
-                model, data, chosen, rules=rules, errors=errors, saem=saem, solver=solver, n_jobs=jobs
-            )
-        )
+        fit = interruptible(lambda: cs.fit_population(**asked, saem=saem, solver=solver, n_jobs=jobs))
         show_result(fit, _estimates(fit))
         save_tables(stage, fit.tables(), ("population.json", fit.about()))
         if pictures:

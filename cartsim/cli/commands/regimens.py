@@ -11,8 +11,8 @@ import typer
 import cartsim as cs
 from cartsim.cli import replicated
 from cartsim.cli.design import one_dose
-from cartsim.cli.grammar import parse_doses, parse_named
-from cartsim.cli.options import Dose, Name, Often, Out, Pictures, Plan, Steps, Who, Work
+from cartsim.cli.grammar import parse_doses, parse_named, parse_pair
+from cartsim.cli.options import Dose, Name, Out, Pictures, Study
 from cartsim.cli.output import interruptible, new_table, note_failures, number, show_tables, table_of
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
@@ -26,11 +26,7 @@ _FILES = ("regimens.csv", "differences.csv", "regimens.json", "differences.png",
 
 
 def regimens(
-    who: Who,
-    plan: Plan,
-    steps: Steps,
-    work: Work,
-    often: Often,
+    study: Study,
     model: Name = "bb2121_clinical",
     dose: Dose = "450e6",
     give: Annotated[
@@ -59,15 +55,15 @@ def regimens(
     from cartsim.experiments.regimens import common
     from cartsim.experiments.retreatment import check_retreatment
 
-    population, single = who.of(model), one_dose(dose) or 0.0
+    single = one_dose(dose) or 0.0
     compared = _given(single, give) if give else common(single)
     second = list(parse_doses(retreat_dose)) if retreat_dose is not None else None
     if retreat:
         check_retreatment(single, second, delay)
-    trial = cs.Trial(population, compared, who.n, plan.protocol(), steps.solver())
-    how = work.settings()
+    trial = study.trial(model, compared)
+    how = study.settings()
     with filled(out, (*_FILES, *replicated.FILES)) as stage:
-        found = interruptible(lambda: cs.compare(trial, **often.settings(), **how))
+        found = interruptible(lambda: cs.compare(trial, **study.anew(), **how))
         show_tables(_differences(found))
         if found.replicates is not None:
             replicated.show(found.replicates, reference=found.reference)
@@ -92,13 +88,9 @@ def _given(dose: float, texts: list[str]) -> dict[str, cs.Regimen]:
     for name, text in parse_named(texts, "--give", "NAME=DAY:CELLS,DAY:CELLS, such as split=0:45e6,1:405e6").items():
         if name == "single":
             raise InputError(f"--give {name}={text}: single is one infusion of --dose; give another name")
-        try:
-            pairs = [tuple(map(float, piece.split(":"))) for piece in text.split(",")]
-            found[name] = cs.Regimen(tuple(cs.Infusion(day, cells) for day, cells in pairs))
-        except ValueError as problem:
-            if isinstance(problem, InputError):
-                raise
-            raise InputError(f"--give {name}={text}: write each infusion as DAY:CELLS, as 0:45e6,1:405e6") from None
+        write = "each infusion as DAY:CELLS, such as 0:45e6,1:405e6"
+        pairs = [parse_pair(f"--give {name}={text}", piece, write) for piece in text.split(",")]
+        found[name] = cs.Regimen(tuple(cs.Infusion(*pair) for pair in pairs))
     return found
 
 

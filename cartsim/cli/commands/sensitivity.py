@@ -14,7 +14,7 @@ import cartsim as cs
 from cartsim import memory
 from cartsim.cli import complete
 from cartsim.cli.design import one_dose
-from cartsim.cli.grammar import parse_range, parse_times
+from cartsim.cli.grammar import parse_pair, parse_times
 from cartsim.cli.options import Dose, Horizon, Jobs, Name, Out, Pictures, Steps, Times, Who, given
 from cartsim.cli.output import interruptible, ranged, show_tables, table_of, write_table
 from cartsim.cli.process import note
@@ -144,7 +144,7 @@ def sensitivity(
 def _compared(who: Who, method: str, samples: int | None) -> bool:
     """Whether patients are compared, rather than parameters varied over ranges."""
     compared = who.patients is not None or who.n is not None
-    for option in given(who):
+    for option in given(who, Who):
         if option in ("--patients", "--n") and method != "responders":
             raise InputError(f"{option} goes with --method responders; {method} varies parameters over ranges")
         if option in ("--correlation", "--sampler") and not compared:
@@ -161,7 +161,7 @@ def _named(parameters: str) -> tuple[list[str], dict[str, tuple[float, float]]]:
         name, equals, text = (part.strip() for part in piece.partition("="))
         names.append(name)
         if equals:
-            own[name] = parse_range(f"--parameters {piece.strip()}", text, "burden=5:95")
+            own[name] = parse_pair(f"--parameters {piece.strip()}", text, "NAME=LOW:HIGH, such as burden=5:95")
     return names, own
 
 
@@ -178,12 +178,11 @@ def _ranges(
     if len(without) == len(names):
         return {}, without
     try:
-        kept = [name for name in names if name not in without]
-        return cs.ranges(patients.model, kept, kind, factor=float(factor or 2), given=known), without
-    except ValueError as problem:
-        if isinstance(problem, InputError):
-            raise
+        times = float(factor or 2)
+    except ValueError:
         raise InputError(f"--range {by}: write iiv, rse, factor or factor:2") from None
+    kept = [name for name in names if name not in without]
+    return cs.ranges(patients.model, kept, kind, factor=times, given=known), without
 
 
 def _label(function: Function) -> str:

@@ -134,17 +134,13 @@ def _tables(result: Judged, reference: str | None, month: float, limit: float) -
     elif reference is not None:
         raise InputError(f"--reference {reference}: there is one arm, and nothing to compare it with")
 
-    def each(make: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
-        return pd.concat([make(arm).assign(arm=arm) for arm in result.arms], ignore_index=True)
-
-    def incidence(arm: str) -> pd.DataFrame:
-        return pd.concat(
-            [result.incidence(of, arm=arm).frame().assign(of=of) for of in ("progression", "response")]
-        ).rename(columns={"time": "time_months"})
-
-    tables["incidence.csv"] = each(incidence)
-    trial = isinstance(result, cs.TrialResult)
-    ways = ("response", "MRD") if trial else ("response",)
+    seen = [
+        result.incidence(of, arm=arm).frame().assign(of=of, arm=arm)
+        for arm in result.arms
+        for of in ("progression", "response")
+    ]
+    tables["incidence.csv"] = pd.concat(seen).rename(columns={"time": "time_months"})
+    ways = ("response", "MRD") if isinstance(result, cs.TrialResult) else ("response",)
     at_risk = [arm for arm in result.arms if (result.times(arm=arm).time > month).any()]
     if at_risk:
         tables["landmark.csv"] = pd.concat(
@@ -154,8 +150,9 @@ def _tables(result: Judged, reference: str | None, month: float, limit: float) -
                 for by in ways
             ]
         )
-    if trial:
-        tables["residual.csv"] = each(lambda arm: result.residual(arm, limit=limit).by_visit())  # type: ignore[attr-defined]
+    if isinstance(result, cs.TrialResult):
+        left = [result.residual(arm, limit=limit).by_visit().assign(arm=arm) for arm in result.arms]
+        tables["residual.csv"] = pd.concat(left)
     return tables
 
 

@@ -11,7 +11,7 @@ import cartsim as cs
 from cartsim.cli import complete
 from cartsim.cli.design import one_dose
 from cartsim.cli.grammar import parse_grid, parse_named
-from cartsim.cli.options import Dose, Horizon, Name, Often, Out, Pictures, Plan, Steps, Who, Work, given
+from cartsim.cli.options import Dose, Horizon, Name, Out, Pictures, Plan, Study, Who, given
 from cartsim.cli.output import interruptible, new_table, number, ranged, show_result
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
@@ -28,11 +28,7 @@ _DEFAULT = ["dose=50e6:800e6:24", "burden=5:95:24"]
 
 
 def sweep(
-    who: Who,
-    plan: Plan,
-    steps: Steps,
-    work: Work,
-    often: Often,
+    study: Study,
     model: Name = "bb2121_clinical",
     over: Annotated[
         list[str] | None,
@@ -64,25 +60,25 @@ def sweep(
     """
     from cartsim.experiments.measures import default_measures
 
-    for option in given(who) + given(plan):
+    for option in given(study, Who, Plan):
         if not rate and option not in ("--set", "--burden", "--seed"):
             raise InputError(f"{option} goes with --rate, a trial in each cell; give both, or leave it out")
     axes, cells = _axes(over or _DEFAULT, log or []), one_dose(dose)
-    for name, text in (("dose", dose), ("burden", who.burden)):
+    for name, text in (("dose", dose), ("burden", study.burden)):
         if name in axes and text is not None:
             raise InputError(f"--over {name}: {name} is given twice; give it once")
-    patients = who.of(model)
-    if not rate and who.burden and "burden" in patients.held:
-        raise InputError(f"--burden {who.burden}: give one percentage, or --rate, a trial in each cell")
-    if often.replicates is not None and not (rate or often.uncertainty):
+    patients = study.of(model)
+    if not rate and study.burden and "burden" in patients.held:
+        raise InputError(f"--burden {study.burden}: give one percentage, or --rate, a trial in each cell")
+    if study.replicates is not None and not (rate or study.uncertainty):
         raise InputError("--replicates goes with --rate, a trial in each cell, or with --uncertainty; give one of them")
-    if work.checkpoint is not None:
-        writable_folder(work.checkpoint)
-    solver, how = steps.solver(), often.settings() | work.settings()
+    if study.checkpoint is not None:
+        writable_folder(study.checkpoint)
+    solver, how = study.solver(), study.anew() | study.settings()
     with filled(out, _FILES) as stage:
         if rate:
-            n = who.n or (None if who.patients else 500)
-            trial = cs.Trial(patients, [_arm(patients, cells)], n, plan.protocol(), solver)
+            n = study.n or (None if study.patients else 500)
+            trial = cs.Trial(patients, [_arm(patients, cells)], n, study.protocol(), solver)
             found = interruptible(lambda: cs.sweep_trials(trial, axes, **how))
         else:
             typical = patients if isinstance(patients, cs.Population) else patients.model

@@ -12,7 +12,7 @@ import cartsim as cs
 from cartsim.cli import replicated
 from cartsim.cli.commands.survival import comparisons
 from cartsim.cli.design import doses
-from cartsim.cli.options import Dose, Name, Often, Out, Pictures, Plan, Steps, Who, Work
+from cartsim.cli.options import Dose, Name, Out, Pictures, Study
 from cartsim.cli.output import interruptible, note_failures, ranged, show_tables, table_of
 from cartsim.cli.run import filled
 
@@ -32,11 +32,7 @@ _TABLES = ("patients.parquet", "visits.parquet", "responses.csv", "survival.csv"
 
 
 def trial(
-    who: Who,
-    plan: Plan,
-    steps: Steps,
-    work: Work,
-    often: Often,
+    study: Study,
     model: Name = "bb2121_clinical",
     dose: Dose = "50e6,150e6,450e6,800e6",
     chunk: Annotated[int, typer.Option(min=1, help="Patients simulated at a time.")] = 2000,
@@ -62,10 +58,10 @@ def trial(
     """
     from cartsim.experiments.replicates import replicated as repeat
 
-    planned = cs.Trial(who.of(model), doses(dose), who.n, plan.protocol(), steps.solver(), independent=independent)
+    planned = study.trial(model, doses(dose), independent=independent)
     with filled(out, (*_TABLES, *PICTURES, *replicated.FILES)) as stage:
-        again = interruptible(lambda: repeat(planned, **often.settings(), **work.settings()))
-        result = interruptible(lambda: planned.run(chunk=chunk, keep_visits=visits, **work.settings()))
+        again = interruptible(lambda: repeat(planned, **study.anew(), **study.settings()))
+        result = interruptible(lambda: planned.run(chunk=chunk, keep_visits=visits, **study.settings()))
         show_tables(_summary(result.summary, planned.protocol.visits.landmarks))
         if len(result.arms) > 1:
             show_tables(comparisons(result.compare()))

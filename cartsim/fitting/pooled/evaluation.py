@@ -16,9 +16,9 @@ from cartsim.fitting.errors import ErrorModel, normal_below
 from cartsim.fitting.pooled.axes import Axis
 from cartsim.fitting.pooled.problem import DataSet, Problem
 from cartsim.simulation import simulate_rows
-from cartsim.solver import Solver
+from cartsim.solver import FINE, Solver
 
-SOLVER = Solver(rtol=1e-8)  # predictions then keep 9 digits from one candidate to the next
+SOLVER = Solver(rtol=FINE)
 STEP = 1e-3  # of u, relative on either scale, for slopes by central differences
 HUGE = 1e100  # information beyond which a candidate counts as failed, lest the search overflow
 
