@@ -25,8 +25,9 @@ UNIT = "g/L"
 class Histories:
     """Assessments of n patients, v the most visits any has; NaN pads patients with fewer.
 
-    ids (n,); arm (n,) its name; baseline (n,); days, values (n, v) after day 0; new_therapy_day, death_day, end_day
-    (n,), NaN for none; seen_day (n,), of the last row of any kind, NaN without one from day 0 on.
+    ids (n,); arm (n,) its name; baseline (n,); days, values (n, v) after day 0; events, (n,) each by name
+    (``new_therapy_day``, ``death_day``, ``end_day``), NaN for none; seen_day (n,), of the last row of any kind, NaN
+    without one from day 0 on.
     """
 
     ids: NDArray[Any]
@@ -34,9 +35,7 @@ class Histories:
     baseline: NDArray[np.float64]
     days: NDArray[np.float64]
     values: NDArray[np.float64]
-    new_therapy_day: NDArray[np.float64]
-    death_day: NDArray[np.float64]
-    end_day: NDArray[np.float64]
+    events: dict[str, NDArray[np.float64]]
     seen_day: NDArray[np.float64]
 
 
@@ -87,7 +86,7 @@ def lay_out(
         own["baseline"][code[before]] = value[before]  # rows of a patient are in order: the last one stays
     if patients is not None:
         _overwrite(own, patients.assign(id=known))
-    baseline = own["baseline"]
+    baseline = own.pop("baseline")
     unusable, missing = ~(baseline[code] > 0), np.isnan(baseline[code])
     why = "has no baseline; give a value at or before day 0 or a baseline column"
     found.refuse(unusable & missing, "id", why)
@@ -96,7 +95,7 @@ def lay_out(
     after = time > 0
     days, values = padded(code[after], len(known), (time[after], value[after]))
     arm = _arms(found, code, known, patients)
-    return Histories(ids=np.asarray(known), arm=arm, days=days, values=values, seen_day=_seen(everything, known), **own)
+    return Histories(np.asarray(known), arm, baseline, days, values, own, _seen(everything, known))
 
 
 def _seen(everything: Observations, known: NDArray[Any]) -> NDArray[np.float64]:

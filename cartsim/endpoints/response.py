@@ -37,6 +37,9 @@ from cartsim.errors import InputError, brief
 if TYPE_CHECKING:
     import pandas as pd
 
+Assessments = tuple[ArrayLike, ArrayLike, ArrayLike, IMWG2016, dict[str, NDArray[np.float64]]]
+"""Arguments of `judge`: M-protein, days, baseline, rules; and the days of new therapy, death and end by name."""
+
 TOLERANCE = 1e-9
 """Relative slack of every comparison: far above binary rounding (1e-16), far below any assay (1e-2)."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 LANES = 16
-"""Patients side by side: two packed registers of eight doubles, or four of four."""
+"""Patients side by side: two packed registers of eight doubles, or four of four; 8 or 32 are no faster."""
 
 
 class Rows:

@@ -24,6 +24,7 @@ from numba.core.registry import cpu_target
 from numba.core.serialize import dumps
 
 from cartsim import cache
+from cartsim.engine.widest import WidestCompiler
 from cartsim.model import expression
 from cartsim.version import __version__
 
@@ -56,7 +57,7 @@ class MachineCode:
         """``numba.njit`` for one signature, which takes the machine code from the entry if it is there."""
 
         def compiled(function: Any) -> Any:
-            dispatcher = numba.njit(**options)(function)
+            dispatcher = numba.njit(pipeline_class=WidestCompiler, **options)(function)
             dispatcher._cache = _Slot(self, function.__name__)
             dispatcher.compile(signature)
             dispatcher.disable_compile()

@@ -140,7 +140,7 @@ class DoseResponse(Result):
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row a dose and landmark: response (MR or better), percent with Wilson limits, median Cmax and AUC0-28."""
+        """A row a dose and landmark: percent with MR or better as observed, Wilson limits, medians of Cmax and AUC0-28."""
         rates = self.responses[self.responses["category"].isin(RESPONSE)].groupby(["dose", "landmark"], as_index=False)
         table = rates.agg(percent=("percent", "sum"), count=("count", "sum"), n=("n", "first"))
         low, high = wilson(table.pop("count").to_numpy(), table.pop("n").to_numpy())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError, brief, whole
+from cartsim.errors import InputError, brief, elsewhere, whole
 from cartsim.experiments.measures import Measure, Reading, read, reading_times
 from cartsim.population.draws import uniforms
 from cartsim.population.population import Population
@@ -141,6 +141,7 @@ class Selection(Result):
         return pd.DataFrame(rows)
 
 
+@elsewhere(seed="a seed belongs to the patients: Population(model, seed=...)")
 def select(
     population: Population,
     n: int,

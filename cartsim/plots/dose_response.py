@@ -117,7 +117,7 @@ def exposure_by_dose(
         name = measures[k % len(measures)]
         at = table[(table["measure"] == name) & (table["dose"] > 0)].sort_values("dose")
         dose = at["dose"] / 1e6
-        if name != "Tmax":
+        if name != "Tmax_day":
             axis.set_yscale("log")
             floor = at.loc[at["p5"] > 0, "p5"].min() / 2
             for low, high, alpha in (("p5", "p95", 0.15), ("p25", "p75", 0.3)):
@@ -160,7 +160,7 @@ class DoseResponsePictures(Pictures):
         verdicts = ", ".join(
             f"month {month:g}: plateau {p.text()}" for month, p in found.plateaus.items() if landmark in (None, month)
         )
-        note = f"Whiskers: 95 % Wilson limits. {verdicts[:1].upper()}{verdicts[1:]}."
+        note = f"As observed (NE: no assessment). Whiskers: 95 % Wilson limits. {verdicts[:1].upper()}{verdicts[1:]}."
         return response_by_dose({"": table}, claimed=claimed or found.claimed, note=note, ax=ax)
 
     def exposure(self, measure: str | None = None, *, ax: Axes | None = None) -> Figure:
@@ -169,7 +169,7 @@ class DoseResponsePictures(Pictures):
         Parameters
         ----------
         measure
-            "Cmax", "Tmax" or "AUC0-28"; by default all.
+            "Cmax", "Tmax_day" or "AUC0-28"; by default all.
         """
         found = self._result
         table = chosen(found.exposure, "measure", measure, "measure")

@@ -59,7 +59,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9")  # a
 # Titles of what is found, by the pattern of the column's name.
 TITLES = {
     r"Cmax": "Cmax (copies/µg DNA)",
-    r"Tmax": "Tmax (days)",
+    r"Tmax(_day)?": "Tmax (days)",
     r"AUC0-(.+)": r"AUC0–\1 (copies/µg DNA · day)",
     r"sbcma_fall": "Greatest fall of sBCMA (% of baseline)",
     r"sbcma_fall_(.+)": r"Fall of sBCMA on day \1 (% of baseline)",
@@ -69,7 +69,7 @@ TITLES = {
     r"days_mprotein_below_(.+)": r"Days with M-protein change below \1 %",
     r"ORR": "Best response PR or better (% of patients)",
     r"CR": "Best response CR (% of patients)",
-    r"PFS": "Median progression-free survival (months)",
+    r"PFS_months": "Median progression-free survival (months)",
     r"response_(.+)": r"MR or better at month \1 (% of patients)",
     r"CR_(.+)": r"CR at month \1 (% of patients)",
 }

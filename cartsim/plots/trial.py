@@ -101,7 +101,7 @@ class TrialPictures(JudgedPictures):
         """
         seen = self._seen(arm)
         last = {name: rows.to_numpy() for name, rows in self._by_arm("last_day", arm).items()}
-        days = next(iter(seen.values())).response_days
+        days = next(iter(seen.values())).days
         return response_over_time(days, {name: self._held(each) for name, each in seen.items()}, last_day=last, ax=ax)
 
     def kinetics(self, *, ax: Axes | None = None) -> Figure:
@@ -113,7 +113,7 @@ class TrialPictures(JudgedPictures):
             Where no trajectories were kept.
         """
         times, values = self._curves("transgene")
-        return transgene(times, values, lloq=self._result.protocol.rules.lloq, ax=ax)
+        return transgene(times, values, lloq=self._result.protocol.lloq, ax=ax)
 
     def biomarkers(self, marker: str | None = None, *, ax: Axes | None = None) -> Figure:
         """Change of M-protein and soluble BCMA from baseline with percentile bands; without assay error.
@@ -157,7 +157,7 @@ class TrialPictures(JudgedPictures):
         values = np.concatenate(list(curves.values()))
         groups = np.concatenate([best[each].to_numpy()[: len(rows)] for each, rows in curves.items()])
         if output == "transgene":
-            return by_response(times, values, groups, lloq=self._result.protocol.rules.lloq)
+            return by_response(times, values, groups, lloq=self._result.protocol.lloq)
         return by_response(times, values, groups, marker=f"{name} (% change from baseline)", log=False)
 
     def spider(self, arm: str | None = None, *, first: int = 250, ax: Axes | None = None) -> Figure:
@@ -210,9 +210,10 @@ class TrialPictures(JudgedPictures):
         rows = self._result.arm(arm)
         # Progression may be found after a new therapy, with which responses end.
         last = rows[["last_day", "progression_day"]].max(axis=1)
-        over = rows["progression_day"].notna() | (rows[["new_therapy_day", "death_day"]].min(axis=1) <= rows["end_day"])
+        ended = rows[["new_therapy_day", "death_day"]].min(axis=1)
+        over = rows["progression_day"].notna() | (ended.notna() & ~(ended > rows["end_day"]))
         return swimmer(
-            seen.response_days,
+            seen.days,
             self._held(seen),
             last,
             events={name: rows[column] for name, column in events.items()},

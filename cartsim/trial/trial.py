@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.endpoints.markers import mrd_per_1e5
-from cartsim.errors import InputError, brief, check_kind, elsewhere, say, whole
+from cartsim.errors import InputError, brief, check_kind, choices, elsewhere, say, whole
 from cartsim.model.model import Model
 from cartsim.population.patients import Patients
 from cartsim.population.population import APART, Population, endless
@@ -118,9 +118,8 @@ class Trial:
                 f"a trial of {type(self.population).__name__}; give Population(model, seed=...) or "
                 "Patients(model, table)"
             )
-        for name, kind in (("protocol", Protocol), ("solver", Solver)):
-            if not isinstance(getattr(self, name), kind):
-                raise InputError(f"{name} is {brief(getattr(self, name))}; give {kind.__name__}(...)")
+        check_kind("protocol", self.protocol, Protocol, "Protocol(...)")
+        check_kind("solver", self.solver, Solver, "Solver(...)")
         limit = len(self.population) if hasattr(self.population, "__len__") else None
         if self.independent and not endless(self.population):
             raise InputError("independent arms need patients without end; give a Population whose sampler is 'random'")
@@ -188,7 +187,7 @@ class Trial:
             checkpoint folder that cannot be written.
         """
         check_work(chunk, n_jobs)
-        readout = Readout(self.protocol.rules, keep_visits, None if columns is None else tuple(columns))
+        readout = Readout(self.protocol, keep_visits, self._known(columns))
         sizes = [arm.n or 0 for arm in self.arms]
         visits = self.protocol.visits
         check_size(
@@ -305,19 +304,40 @@ class Trial:
         return Measurements(
             arm=self.arms[arm].name,
             patients=patients,
-            response_days=response,
+            ids=patients["id"].to_numpy(),
+            days=response,
             baseline=baseline,
             mprotein=np.where(at_response, measured("mprotein", at("mprotein_gL", response), response), np.nan),
-            sbcma_change=np.where(at_response, change_measured(), np.nan),
+            sbcma=np.where(at_response, change_measured(), np.nan),
             mrd=mrd_per_1e5(at("tumor_relative", response), table["burden"].to_numpy()[:, None] / 100),
             kinetic_days=kinetics,
             transgene=np.where(at_kinetics, measured("transgene", at("transgene", kinetics), kinetics), np.nan),
             landmarks=visits.landmarks,
             landmark_change=at("mprotein_change", landmarks),
-            course=course,
+            events={
+                "new_therapy_day": course.new_therapy_day,
+                "death_day": course.death_day,
+                "end_day": course.last_day,
+            },
             status=run.status,
             curves=curves,
         )
+
+    def _known(self, columns: Sequence[str] | None) -> tuple[str, ...] | None:
+        """The columns of the table of patients that are to be kept; `InputError` for those that it does not have."""
+        if columns is None:
+            return None
+        if isinstance(columns, str) or not isinstance(columns, Sequence):
+            raise InputError(f"columns are {brief(columns)}; give a list of names, such as ['burden']")
+        known = Readout(self.protocol)(self.measure(0, 0, 1)).patients
+        for name in columns:
+            if name not in known:
+                close = choices(name, known)
+                all_there = "; run the trial without columns= to see which there are"
+                raise InputError(
+                    f"no column {brief(name)} in the table of patients{close if 'did you' in close else all_there}"
+                )
+        return tuple(columns)
 
     def bytes_working(self) -> int:
         """Bytes that a patient takes while it is simulated: every output at every time, with its pictures."""

@@ -70,7 +70,7 @@ def dose_response(
 def _table(name: str, result: DoseResponse) -> Any:
     """Patients in response (MR or better) by dose, with limits."""
     heads = ("dose, 1e6 cells", *(f"month {month:g}, %" for month in result.plateaus), "Cmax", "AUC0-28")
-    view = new_table(f"Burden {name}: MR or better (95 % limits), median exposure", *heads, right=heads)
+    view = new_table(f"Burden {name}: MR or better as observed (95 % limits), median exposure", *heads, right=heads)
     for dose, rows in result.summary.groupby("dose"):
         cells = [f"{row.percent:.1f} ({row.low:.1f}-{row.high:.1f})" for row in rows.itertuples()]
         medians = rows.iloc[0]
@@ -99,7 +99,7 @@ def _draw(found: dict[str, DoseResponse], stage: Path, pictures: Pictures) -> No
         pictures.save(plots.replicates_by_dose(again), stage / "replicates_by_dose.png")
 
     verdicts = (f"Burden {name}. {result.plateau_text()}." for name, result in found.items())
-    said = f"Whiskers: 95 % Wilson limits. {' '.join(verdicts)}"
+    said = f"As observed. Whiskers: 95 % Wilson limits. {' '.join(verdicts)}"
     responses = {f"Burden {name}": result.responses for name, result in found.items()}
     claimed = next(iter(found.values())).claimed
     pictures.save(plots.response_by_dose(responses, claimed=claimed, note=said), stage / "dose_response.png")

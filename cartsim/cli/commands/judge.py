@@ -42,7 +42,7 @@ def judge(
             columns[f"month {month}\n{'/'.join(GROUPS)} %"] = "/".join(f"{{{group}_{month}:.1f}}" for group in GROUPS)
     else:
         columns |= {"ORR %": "{ORR:.1f}", "CR %": "{CR:.1f}", "ORR % of\nmeasurable": "{ORR_measurable:.1f}"}
-        columns["median PFS, months"] = lambda row: ranged(row, "PFS{}", "{} ({}, {})", ".1f")
+        columns["median PFS, months"] = lambda row: ranged(row, "PFS_months{}", "{} ({}, {})", ".1f")
     show_tables(table_of(f"{folder} by {rules}", table, columns, text=2))
     if out is not None:
         write_table(table, out)

@@ -110,7 +110,7 @@ def _retreated(again: Retreated) -> Any:
         "n": "{n:,}",
         "responded": "{responded:,}",
         "% (95 % limits)": "{percent:.1f} ({low:.1f}-{high:.1f})",
-        "duration, months": lambda row: number(row["duration"], ".1f"),
+        "duration, months": lambda row: number(row["duration_months"], ".1f"),
         "Cmax, copies/ug": "{Cmax:,.0f}",
     }
     return table_of("Retreated at progression", again.summary, columns, text=0)

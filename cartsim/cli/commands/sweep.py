@@ -118,7 +118,7 @@ def _extremes(found: Sweep, rate: bool) -> Any:
         return number(row[end], ".4g")
 
     rows = found.summary.set_index("quantity", drop=False)
-    rows = rows.loc[["ORR", "CR", "PFS", "Cmax", "AUC0-28"]] if rate else rows
+    rows = rows.loc[["ORR", "CR", "PFS_months", "Cmax", "AUC0-28"]] if rate else rows
     view = new_table(
         f"{len(found.table)} cells: lowest and highest",
         "",

@@ -33,7 +33,7 @@ def respond(
 
 def nca(
     file: Annotated[Path, typer.Argument(help=_FILE)],
-    lloq: Lloq = 50.0,
+    lloq: Lloq = None,
     trapezoids: Annotated[str, typer.Option(help="Of the area under the curve: linear-log or linear.")] = "linear-log",
     horizon: Horizon = 28.0,
     after_blq: Annotated[
@@ -49,6 +49,9 @@ def nca(
     Cmax, Tmax, AUC, half-life and persistence of CAR-T cells or transgene, a row for each patient.
     The area under the curve goes to day --horizon.
     """
+    from cartsim.endpoints.kinetics import LLOQ
+
     check_file(out)
     rows, until = cs.read_observations(file, name=str(file)), 28.0 if horizon is None else horizon
+    lloq = LLOQ if lloq is None else lloq
     write_table(cs.nca(rows, lloq=lloq, method=trapezoids, horizon=until, after_blq=after_blq), out)

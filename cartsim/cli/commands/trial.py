@@ -90,11 +90,11 @@ def _summary(summary: pd.DataFrame, landmarks: tuple[float, ...]) -> Table:
     columns = {
         "arm": "{arm}\nn={n:,}",
         "Cmax, 1e3\ncopies/ug": lambda row: ranged(row, "1e3{}", below, ends=kinetics),
-        "Tmax\ndays": lambda row: ranged(row, "Tmax{}", below, ends=kinetics),
+        "Tmax\ndays": lambda row: ranged(row, "Tmax_day{}", below, ends=kinetics),
         **months,
         "ORR\n%": "{ORR:.1f}\n{ORR_measurable:.1f}",
         "CR\n%": "{CR:.1f}\n{CR_measurable:.1f}",
-        "PFS\nmonths": lambda row: ranged(row, "PFS{}", below),
+        "PFS\nmonths": lambda row: ranged(row, "PFS_months{}", below),
     }
     return table_of(
         "Medians, 5th-95th percentiles, percent of patients, PFS with 95 % limits",
