@@ -127,6 +127,11 @@ class ErrorModel:
             raise InputError(f"{self.kind} error: {name} is not fixed, so give its value")
         return np.asarray(number, float)
 
+    def measured(self, value: ArrayLike) -> NDArray[np.float64]:
+        """Measurements on the scale of their error: logarithms (NaN without one) for "lognormal", else as they are."""
+        value = np.asarray(value, float)
+        return np.log(np.where(value > 0, value, np.nan)) if self.kind == "lognormal" else value
+
     def log_likelihood(
         self, value: ArrayLike, predicted: ArrayLike, below: ArrayLike | None = None, **sigma: Any
     ) -> NDArray[np.float64]:
@@ -137,7 +142,7 @@ class ErrorModel:
         """
         value, below = self.censored(value, below)
         m = self.moments(predicted, **sigma)
-        measured = np.log(np.where(value > 0, value, np.nan)) if self.kind == "lognormal" else value
+        measured = self.measured(value)
         density = normal(measured, m.mean, m.sd) - (measured if self.kind == "lognormal" else 0)
         if not below.any():
             return density

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim.endpoints.rules import Response
 from cartsim.endpoints.survival import KaplanMeier, TimeToEvent, kaplan_meier, progression_free_survival
-from cartsim.errors import InputError, brief, elsewhere, whole
+from cartsim.errors import InputError, brief, check_seed, elsewhere, whole
 from cartsim.fitting.data import CategoryRules, PatientData, patient_data
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.likelihood import PatientLikelihood, error_models, judged
@@ -368,8 +368,7 @@ def fit_individuals(
             raise InputError(f"the error model of {name} leaves an SD open; individual fits need its number")
     if not whole(draws) or draws < FEW_DRAWS:
         raise InputError(f"{brief(draws)} draws; give a whole number, {FEW_DRAWS} or more")
-    if not whole(seed) or seed < 0:
-        raise InputError(f"seed is {brief(seed)}; give a whole number, 0 or more")
+    check_seed(seed)
     likelihood = PatientLikelihood(data, chosen, names, models, solver, n_jobs)
 
     def target(eta: Floats, who: Ints) -> Floats:

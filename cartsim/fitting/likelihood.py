@@ -19,7 +19,7 @@ from scipy.special import log_ndtr
 from cartsim.endpoints.rules import Response
 from cartsim.errors import InputError
 from cartsim.fitting.data import CategoryRules, PatientData, Series, is_change
-from cartsim.fitting.errors import ErrorModel, normal, normal_below, normal_between
+from cartsim.fitting.errors import ErrorModel, normal_between
 from cartsim.model.model import Model
 from cartsim.population.patients import outside
 from cartsim.simulation import simulate_rows
@@ -107,7 +107,8 @@ class PatientLikelihood:
     def _terms(self, series: Series, who: Ints, levels: Floats, sigma: dict[str, Any]) -> Floats:
         error = self.errors[label(series)]
         if series.category is None:
-            return _value_terms(series, who, levels, error, sigma)
+            low, high = series.low[who], series.high[who]
+            return error.log_likelihood(high, levels, low != high, **sigma)
         M0 = self.data.table["M0"].to_numpy()[who] if "M0" in self.data.table else None
         return _category_terms(series, who, levels, error, sigma, self.data.rules, M0)
 
@@ -144,14 +145,6 @@ def error_models(
             )
         models[name] = chosen
     return models
-
-
-def _value_terms(series: Series, who: Ints, levels: Floats, error: ErrorModel, sigma: dict[str, Any]) -> Floats:
-    low, high = series.low[who], series.high[who]
-    m = error.moments(levels, **sigma)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        measured, jacobian = (np.log(high), np.log(high)) if error.kind == "lognormal" else (high, 0.0)
-        return np.where(low == high, normal(measured, m.mean, m.sd) - jacobian, normal_below(measured, m.mean, m.sd))
 
 
 def _category_terms(

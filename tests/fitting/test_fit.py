@@ -300,7 +300,7 @@ def test_a_fit_takes_the_settings_of_the_search_and_the_solver(toy):
         ({"solver": 1e-6}, "solver is 1e-06; give Solver"),
         ({"starts": np.int64(0)}, "starts is 0; give a whole number from 1 to 1000"),
         ({"seed": np.float64(1.5)}, "seed is 1.5; give a whole number"),
-        ({"level": np.float64(2)}, "level is 2.0; give a fraction"),
+        ({"level": np.float64(2)}, "the level is 2.0; give a share between 0 and 1"),
     ],
 )
 def test_bad_settings_of_a_fit_are_said_in_one_sentence(toy, settings, message):

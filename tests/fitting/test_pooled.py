@@ -652,7 +652,7 @@ def test_bad_problems_are_refused(toy):
     [
         ({"starts": 0}, "starts is 0; give a whole number from 1 to 1000"),
         ({"max_evaluations": 0}, "max_evaluations is 0"),
-        ({"level": 95}, "level is 95; give a fraction such as 0.95"),
+        ({"level": 95}, "the level is 95; give a share between 0 and 1, such as 0.95"),
     ],
 )
 def test_bad_settings_of_a_fit_are_refused(toy, settings, message):
