@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim.endpoints.paired import bootstrap, difference_of_means, difference_of_rates
 from cartsim.endpoints.rates import percentages
+from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.survival import Estimate
 from cartsim.errors import InputError, brief, elsewhere
 from cartsim.experiments.replicates import Replicates, ends, replicated
@@ -140,7 +141,7 @@ class DoseResponse(Result):
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row a dose and landmark: percent with MR or better as observed, Wilson limits, medians of Cmax and AUC0-28."""
+        """A row a dose and landmark: MR or better as observed, percent with Wilson limits; median Cmax and AUC0-28."""
         rates = self.responses[self.responses["category"].isin(RESPONSE)]
         table = rates.groupby(["dose", "landmark"], as_index=False).agg(
             percent=("percent", "sum"), count=("count", "sum"), n=("n", "first")
