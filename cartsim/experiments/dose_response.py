@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim.endpoints.paired import bootstrap, difference_of_means, difference_of_rates
 from cartsim.endpoints.rates import percentages
-from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.survival import Estimate
 from cartsim.errors import InputError, brief, elsewhere
 from cartsim.experiments.replicates import Replicates, ends, replicated
@@ -143,13 +142,10 @@ class DoseResponse(Result):
     def summary(self) -> pd.DataFrame:
         """A row a dose and landmark: MR or better as observed, percent with Wilson limits; median Cmax and AUC0-28."""
         rates = self.responses[self.responses["category"].isin(RESPONSE)]
-        table = rates.groupby(["dose", "landmark"], as_index=False).agg(
-            percent=("percent", "sum"), count=("count", "sum"), n=("n", "first")
-        )
-        low, high = wilson(table.pop("count").to_numpy(), table.pop("n").to_numpy())
+        table = rates.groupby(["dose", "landmark"], as_index=False).agg({"count": "sum", "n": "first"})
         medians = self.exposure.pivot(index="dose", columns="measure", values="p50")
         shown = {name: table["dose"].map(medians[name]) for name in ("Cmax", "AUC0-28")}
-        return table.assign(low=100 * low, high=100 * high, **shown)
+        return table.assign(**percentages(table.pop("count"), table.pop("n")), **shown)
 
     def plateau_table(self) -> pd.DataFrame:
         """A row a landmark: the curve, its rise and where the plateau begins, with limits, and the verdict."""
