@@ -45,6 +45,13 @@ def whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
+def check_count(value: Any, what: str) -> int:
+    """A whole number, 1 or more. Raises `InputError`, which begins with ``what``, for anything else."""
+    if not whole(value) or value < 1:
+        raise InputError(f"{what}; give a whole number, 1 or more")
+    return int(value)
+
+
 def check_seed(seed: Any) -> None:
     """Raise `InputError` unless it is a seed: a whole number, 0 or more."""
     if not whole(seed) or seed < 0:

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cartsim.endpoints.censoring import TimeToEvent, progression_free_survival
 from cartsim.endpoints.rules import Response
-from cartsim.endpoints.survival import KaplanMeier, TimeToEvent, kaplan_meier, progression_free_survival
+from cartsim.endpoints.survival import KaplanMeier, kaplan_meier
 from cartsim.errors import InputError, brief, check_kind, check_seed, elsewhere, whole
 from cartsim.fitting.data import CategoryRules, PatientData, patient_data
 from cartsim.fitting.errors import ErrorModel

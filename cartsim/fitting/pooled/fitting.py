@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError, brief, check_jobs, check_kind, check_level, check_seed, choices, elsewhere, whole
+from cartsim.errors import (
+    InputError,
+    brief,
+    check_count,
+    check_jobs,
+    check_kind,
+    check_level,
+    check_seed,
+    choices,
+    elsewhere,
+    whole,
+)
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.pooled.axes import Axis, Prior
 from cartsim.fitting.pooled.evaluation import SOLVER, Evaluator
@@ -418,8 +429,7 @@ def fit_problem(
     check_kind("solver", solver, Solver, "Solver(rtol=1e-8)")
     if not whole(starts) or not 1 <= starts <= 1000:
         raise InputError(f"starts is {brief(starts)}; give a whole number from 1 to 1000")
-    if not whole(max_evaluations) or max_evaluations < 1:
-        raise InputError(f"max_evaluations is {brief(max_evaluations)}; give a whole number, 1 or more")
+    check_count(max_evaluations, f"max_evaluations is {brief(max_evaluations)}")
     check_seed(seed)
     check_level(level)
     check_jobs(n_jobs)
