@@ -40,7 +40,7 @@ def trial(n: int, cores: int) -> Work:
     def run() -> dict[str, Any]:
         judged = design.run(n_jobs=cores, keep_visits=False, columns=("best", "pfs_day"))
         row = judged.summary.iloc[0]
-        pfs = f"{row['PFS']:.2f} months" if row["PFS"] == row["PFS"] else "not reached"
+        pfs = f"{row['PFS_months']:.2f} months" if row["PFS_months"] == row["PFS_months"] else "not reached"
         return {
             "failed": int(row["failed"]),
             "result": f"ORR {row['ORR']:.2f} %, CR {row['CR']:.2f} %, median PFS {pfs}",

@@ -145,7 +145,7 @@ def followup(text: str | None) -> Followup | None:
     return Followup(median, shortest, longest)
 
 
-def rules(texts: Sequence[str], censoring: str, lloq: float) -> Rules:
+def rules(texts: Sequence[str], censoring: str, lloq: float | None) -> Rules:
     """Rules with settings of the response criteria (ife_limit=0.1), the landmark bins (cr=-95), or of neither."""
     from cartsim.endpoints.rules import IMWG2016, SinghLandmark, rules_from
     from cartsim.trial.protocol import Rules

@@ -155,7 +155,13 @@ Dose = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is drawn at random.")]
 Jobs = Annotated[int, typer.Option(callback=_jobs, help="Threads; -1 for all cores.")]
-Lloq = Annotated[float, typer.Option(min=0, help="Limit of quantification: values below it count as 0.")]
+Lloq = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Limit of quantification: values below it count as 0. By default 50, of a trial that of its assay if any.",
+    ),
+]
 Criteria = Annotated[
     Texts,
     typer.Option(
@@ -274,7 +280,7 @@ class Plan:
     landmarks: Annotated[str, typer.Option(help="Months at which patients are judged, with commas between.")] = "6,21"
     criteria: Criteria = None
     censoring: Censoring = "fda"
-    lloq: Lloq = 50.0
+    lloq: Lloq = None
     assay: Annotated[
         Texts,
         typer.Option(

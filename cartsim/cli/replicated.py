@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 FILES = ("replicates.csv", "replicates_summary.csv", "replicates_tests.csv", "replicates_pairs.csv", "replicates.json",
          "replicates.png", "replicates_by_dose.png")  # fmt: skip
-ENDPOINTS = {"ORR": "ORR, %", "CR": "CR, %", "PFS": "median PFS, months"}
-BETTER = {"ORR": "ORR, points", "CR": "CR, points", "PFS": "median PFS, months"}
+ENDPOINTS = {"ORR": "ORR, %", "CR": "CR, %", "PFS_months": "median PFS, months"}
+BETTER = {"ORR": "ORR, points", "CR": "CR, points", "PFS_months": "median PFS, months"}
 
 
 def _summary(found: Replicates) -> Any:

@@ -1,6 +1,5 @@
 """Survival estimates that clinicians read: Kaplan-Meier as SAS PROC LIFETEST prints it, log-rank, Cox,
-restricted mean, and the interval-censored curve. When an event counts is in `cartsim.endpoints.censoring`;
-its functions are offered here too.
+restricted mean, and the interval-censored curve. When an event counts is in `cartsim.endpoints.censoring`.
 """
 
 from __future__ import annotations
@@ -13,39 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.endpoints.censoring import (
-    TimeToEvent,
-    duration_of_response,
-    overall_survival,
-    progression_free_survival,
-    progression_intervals,
-    time_to_response,
-)
 from cartsim.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = [
-    "Cox",
-    "Estimate",
-    "IntervalCensored",
-    "KaplanMeier",
-    "LogRank",
-    "TimeToEvent",
-    "cox",
-    "duration_of_response",
-    "hazard_ratio",
-    "interval_censored",
-    "kaplan_meier",
-    "kaplan_meier_by",
-    "known_curve",
-    "log_rank",
-    "overall_survival",
-    "progression_free_survival",
-    "progression_intervals",
-    "time_to_response",
-]
 
 # Two survival probabilities closer than this are the same number: products of fractions miss 0.5 by rounding.
 SAME = 1e-8
@@ -71,6 +41,14 @@ class Estimate:
 
     def __str__(self) -> str:
         return format(self, ".4g")
+
+    def named(self, name: str, unit: str = "") -> dict[str, float]:
+        """Value and limits by column: ``name``, ``name_low``, ``name_high``, with the unit behind ("_months")."""
+        ends = (("", self.value), ("_low", self.low), ("_high", self.high))
+        return {f"{name}{end}{unit}": value for end, value in ends}
+
+
+UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +104,11 @@ class KaplanMeier:
         names = ("survival", "std_error", "low", "high")
         rates = {name: np.where(known, getattr(self, name)[row], np.nan) for name in names}
         return pd.DataFrame({"time": times} | rates | {"n_risk": self.at_risk(times)})
+
+    def rate(self, t: float) -> Estimate:
+        """Percent without event at a time, see `at`."""
+        value, low, high = 100 * self.at(t)[["survival", "low", "high"]].to_numpy()[0]
+        return Estimate(float(value), float(low), float(high), level=self.level)
 
     def at_risk(self, times: ArrayLike) -> NDArray[np.int64]:
         """Numbers at risk just before each time, as printed under a Kaplan-Meier plot."""
@@ -215,6 +198,12 @@ def kaplan_meier(time: ArrayLike, event: ArrayLike, *, level: float = 0.95) -> K
 def known_curve(time: ArrayLike, event: ArrayLike) -> KaplanMeier | None:
     """As `kaplan_meier`, None where nobody is to be analysed (all times are NaN)."""
     return None if np.isnan(np.asarray(time, float)).all() else kaplan_meier(time, event)
+
+
+def median_of(time: ArrayLike, event: ArrayLike) -> Estimate:
+    """Median by `kaplan_meier`, NaN where nobody is to be analysed."""
+    curve = known_curve(time, event)
+    return curve.median if curve else UNKNOWN
 
 
 def kaplan_meier_by(

@@ -116,6 +116,7 @@ class Sweep(Result):
 
 
 @elsewhere(
+    Running,
     n="a sweep is of the typical patient; sweep_trials is of patients",
     seed="nothing is drawn; sweep_trials is of patients",
 )
@@ -211,6 +212,11 @@ def sweep(
     return Sweep(values, pd.concat([cells, pd.DataFrame(pieces)], axis=1), made)
 
 
+@elsewhere(
+    Running,
+    n="it belongs to the trial: Trial(population, arms, n=...)",
+    seed="a seed belongs to the patients: Population(model, seed=...)",
+)
 def sweep_trials(
     trial: Trial,
     axes: Mapping[str, ArrayLike],
@@ -237,7 +243,7 @@ def sweep_trials(
     -------
     Sweep
         Its columns are those of `cartsim.trial.summary.summarize`: ``ORR`` (confirmed partial response or better,
-        percent) and ``CR`` with Wilson limits ``_low`` and ``_high``, median ``PFS`` in months with limits (NaN where
+        percent) and ``CR`` with Wilson limits ``_low`` and ``_high``, median ``PFS_months`` with limits (NaN where
         not reached), landmark rates, medians and percentiles of kinetics, ``failed``. With replicates they are those of
         `Replicates.limits`: medians over the replicates, and limits between which 95 % of them lie.
 
@@ -487,7 +493,7 @@ class _Trials(ArrayWork):
             limits = [limits_of(self.trial_of(cell), self.replicates) for cell in range(start, stop)]
             return {name: np.array([row[name] for row in limits]) for name in limits[0]}
         protocol, n = self.trial.protocol, self.trial.n or 0
-        judge = Readout(protocol.rules, keep_visits=False)
+        judge = Readout(protocol, keep_visits=False)
         cells = [judge(self.trial_of(cell).measure(0, 0, n)).patients for cell in range(start, stop)]
         table = pd.concat([summarize(patients, protocol.visits.landmarks) for patients in cells]).drop(columns="arm")
         for name in ("ORR", "CR"):

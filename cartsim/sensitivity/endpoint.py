@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from cartsim.model.reader import load
 from cartsim.population.patients import Patients
 from cartsim.provenance import made_by
 from cartsim.regimen import Regimen
+from cartsim.results import Result
 from cartsim.simulation import checked_times, simulate
 from cartsim.solver import Solver
 
@@ -77,6 +78,15 @@ class Function:
         if values.shape != shape:
             raise InputError(f"{self.name}: the function returned shape {values.shape}, expected {shape}")
         return values
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class OfFunction(Result):
+    """The base of results that are a table about a function: ``frame``, ``function`` and ``made_by``."""
+
+    frame: pd.DataFrame
+    function: Function
+    made_by: dict[str, Any]
 
 
 def endpoint(
@@ -222,9 +232,8 @@ def _reached(model: Model, output: str, dose: float | Regimen | None) -> frozens
     return frozenset(seen & {"dose", *(p.name for p in model.parameters.values() if p.role != "constant")})
 
 
-def varied_names(function: Function, ranges: Mapping[str, object]) -> list[str]:
-    """The varied parameters, once it is sure that there are some and that the output can depend on them."""
-    names = list(ranges)
+def check_varied(function: Function, names: Collection[str]) -> None:
+    """Raise `InputError` unless there are parameters to vary and the output can depend on them."""
     if not names:
         raise InputError("no parameters are named; name at least one to vary")
     if function.reached is not None and not function.reached & set(names):
@@ -232,7 +241,6 @@ def varied_names(function: Function, ranges: Mapping[str, object]) -> list[str]:
             f"{function.name} is constant: it depends on none of {', '.join(names)}; "
             f"it depends on {', '.join(sorted(function.reached))}"
         )
-    return names
 
 
 def scaled(function: Function, values: NDArray[np.float64]) -> NDArray[np.float64]:

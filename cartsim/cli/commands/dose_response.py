@@ -78,7 +78,7 @@ def _table(name: str, result: DoseResponse) -> Any:
     from cartsim.experiments.dose_response import RESPONSE
 
     heads = ("dose, 1e6 cells", *(f"month {month:g}, %" for month in result.plateaus), "Cmax", "AUC0-28")
-    view = new_table(f"Burden {name}: MR or better (95 % limits), median exposure", *heads, right=heads)
+    view = new_table(f"Burden {name}: MR or better as observed (95 % limits), median exposure", *heads, right=heads)
     counts = result.responses[result.responses["category"].isin(RESPONSE)]
     for dose in result.doses:
         cells = [f"{dose / 1e6:g}"]
@@ -112,7 +112,7 @@ def _draw(found: dict[str, DoseResponse], stage: Path, pictures: Pictures) -> No
     if again:
         pictures.save(plots.replicates_by_dose(again), stage / "replicates_by_dose.png")
 
-    said = "Whiskers: 95 % Wilson limits. " + " ".join(
+    said = "As observed. Whiskers: 95 % Wilson limits. " + " ".join(
         f"Burden {name}, {', '.join(f'month {month:g}: plateau {p.text()}' for month, p in result.plateaus.items())}."
         for name, result in found.items()
     )

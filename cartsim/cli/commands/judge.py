@@ -49,7 +49,7 @@ def judge(
             cells = ["/".join(f"{row[f'{group}_{month}']:.1f}" for group in GROUPS) for month in months]
         else:
             cells = [f"{row['ORR']:.1f}", f"{row['CR']:.1f}", f"{row['ORR_measurable']:.1f}"]
-            cells.append(f"{Estimate(row['PFS'], row['PFS_low'], row['PFS_high']):.1f}")
+            cells.append(f"{Estimate(row['PFS_months'], row['PFS_months_low'], row['PFS_months_high']):.1f}")
         view.add_row(row["rules"], row["arm"], f"{row['n']:,}", *cells)
     show_tables(view)
     if out is not None:

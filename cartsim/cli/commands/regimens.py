@@ -126,7 +126,7 @@ def _retreated(again: Retreated) -> Any:
             f"{row.n:,}",
             f"{row.responded:,}",
             f"{row.percent:.1f} ({row.low:.1f}-{row.high:.1f})",
-            "NE" if row.duration != row.duration else f"{row.duration:.1f}",
+            "NE" if row.duration_months != row.duration_months else f"{row.duration_months:.1f}",
             f"{row.Cmax:,.0f}",
         )
     return view

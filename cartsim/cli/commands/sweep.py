@@ -140,7 +140,7 @@ def _ranges(found: Sweep, rate: bool) -> object:
     """The least and the greatest value of each column, and where."""
     import numpy as np
 
-    names = ["ORR", "CR", "PFS", "Cmax", "AUC0-28"] if rate else list(found.table.columns[2:])
+    names = ["ORR", "CR", "PFS_months", "Cmax", "AUC0-28"] if rate else list(found.table.columns[2:])
     names = [name for name in names if found.table[name].dtype.kind == "f" and not name.endswith(("_low", "_high"))]
     first, second = found.axes
     view = new_table(

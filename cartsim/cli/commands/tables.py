@@ -33,7 +33,7 @@ def respond(
 
 def nca(
     file: Annotated[Path, typer.Argument(help=_FILE)],
-    lloq: Lloq = 50.0,
+    lloq: Lloq = None,
     trapezoids: Annotated[str, typer.Option(help="Of the area under the curve: linear-log or linear.")] = "linear-log",
     horizon: Horizon = 28.0,
     after_blq: Annotated[
@@ -55,7 +55,7 @@ def nca(
     check_file(out)
     found = kinetics.nca(
         read_observations(file, name=str(file)),
-        lloq=lloq,
+        lloq=kinetics.LLOQ if lloq is None else lloq,
         method=trapezoids,
         horizon=28.0 if horizon is None else horizon,
         after_blq=after_blq,

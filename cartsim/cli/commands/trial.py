@@ -105,10 +105,10 @@ def _summary(summary: pd.DataFrame, landmarks: tuple[float, ...]) -> Table:
         table.add_row(
             f"{row['arm']}\nn={row['n']:,}",
             _ranged(copies, "Cmax", ("_p5", "_p95")),
-            _ranged(row, "Tmax", ("_p5", "_p95")),
+            _ranged(row, "Tmax_day", ("_p5", "_p95")),
             *("/".join(f"{row[f'{group}_{month:g}']:.0f}" for group in GROUPS) for month in landmarks),
             *(f"{row[name]:.1f}\n{row[f'{name}_measurable']:.1f}" for name in ("ORR", "CR")),
-            _ranged(row, "PFS", ("_low", "_high")),
+            _ranged(row, "PFS_months", ("_low", "_high")),
         )
     return table
 
