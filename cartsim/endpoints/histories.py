@@ -80,7 +80,9 @@ def lay_out(
     code, known = found.patient, found.ids
     if patients is not None:
         code, known = _listed(found, patients)
-    own = {name: _each(found, name, code, len(known)) for name in ("baseline", *EVENTS)}
+    own = {name: np.full(len(known), np.nan) for name in ("baseline", *EVENTS)}
+    for name in own.keys() & {*found.frame}:
+        own[name][code] = found.frame[name].to_numpy()
     if "baseline" not in found.frame:
         before = np.flatnonzero((time <= 0) & ~np.isnan(value))
         own["baseline"][code[before]] = value[before]  # rows of a patient are in order: the last one stays
@@ -122,14 +124,6 @@ def _arms(
     if without.size:
         raise InputError(f"id {known[without[0]]} has no arm; give each patient one")
     return arm
-
-
-def _each(found: Observations, name: str, code: NDArray[np.intp], n: int) -> NDArray[np.float64]:
-    """(n,) What each patient has in a column, NaN without one."""
-    each = np.full(n, np.nan)
-    if name in found.frame:
-        each[code] = found.frame[name].to_numpy()
-    return each
 
 
 def _listed(found: Observations, patients: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[Any]]:

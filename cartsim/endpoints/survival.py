@@ -1,6 +1,5 @@
 """Survival estimates that clinicians read: Kaplan-Meier as SAS PROC LIFETEST prints it, log-rank, Cox,
-restricted mean, and the interval-censored curve. When an event counts is in `cartsim.endpoints.censoring`;
-its functions are offered here too.
+restricted mean, and the interval-censored curve. When an event counts is in `cartsim.endpoints.censoring`.
 """
 
 from __future__ import annotations
@@ -13,39 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.endpoints.censoring import (
-    TimeToEvent,
-    duration_of_response,
-    overall_survival,
-    progression_free_survival,
-    progression_intervals,
-    time_to_response,
-)
 from cartsim.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = [
-    "Cox",
-    "Estimate",
-    "IntervalCensored",
-    "KaplanMeier",
-    "LogRank",
-    "TimeToEvent",
-    "cox",
-    "duration_of_response",
-    "hazard_ratio",
-    "interval_censored",
-    "kaplan_meier",
-    "kaplan_meier_by",
-    "known_curve",
-    "log_rank",
-    "overall_survival",
-    "progression_free_survival",
-    "progression_intervals",
-    "time_to_response",
-]
 
 # Two survival probabilities closer than this are the same number: products of fractions miss 0.5 by rounding.
 SAME = 1e-8

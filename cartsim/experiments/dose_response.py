@@ -129,11 +129,6 @@ class DoseResponse(Result):
         return self.failed
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a reader should know, of the replicates too."""
-        return super().warnings + (self.replicates.warnings if self.replicates is not None else ())
-
-    @property
     def claimed(self) -> float | None:
         """The threshold dose that a publication claims of the model, if one does: Singh 2021 of bb2121, 150e6 cells."""
         return CLAIMED_THRESHOLD.get(str(self.made_by.get("model")))

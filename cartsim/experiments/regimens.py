@@ -73,11 +73,6 @@ class Comparison(Result):
         return self.outcome.failures
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a reader should know, of the replicates too."""
-        return super().warnings + (self.replicates.warnings if self.replicates is not None else ())
-
-    @property
     def made_by(self) -> dict[str, Any]:  # type: ignore[override]
         """Model, settings and versions of the trial."""
         again = {} if self.replicates is None else {"replicates": self.replicates.made_by}

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.response import Response
 from cartsim.endpoints.survival import log_rank, median_of
-from cartsim.errors import InputError, brief, check_kind, elsewhere, say, whole
+from cartsim.errors import InputError, brief, check_count, check_kind, elsewhere, say
 from cartsim.population.patients import Patients
 from cartsim.population.population import APART, Population, endless
 from cartsim.population.uncertainty import uncertain
@@ -280,12 +280,12 @@ class _Replicates(ArrayWork):
         found = {name: np.stack([own[name] for own in endpoints], axis=1) for name in endpoints[0]}
         pairs = list(combinations(range(len(arms)), 2))
         responded = [arm["best"] >= Response.PR for arm in arms]
-        p_orr = [score_test(responded[j].sum(1), responded[i].sum(1), responded[j].shape[1], responded[i].shape[1])
-                 for i, j in pairs]  # fmt: skip
-        p_pfs = [self._log_rank(arms[i], arms[j]) for i, j in pairs]
-        empty = np.empty((stop - start, 0))
-        return found | {"p_ORR": np.stack(p_orr, axis=1) if pairs else empty,
-                        "p_PFS": np.stack(p_pfs, axis=1) if pairs else empty}  # fmt: skip
+        count, n = [own.sum(axis=1) for own in responded], [own.shape[1] for own in responded]
+        tests = {
+            "p_ORR": [score_test(count[j], count[i], n[j], n[i]) for i, j in pairs],
+            "p_PFS": [self._log_rank(arms[i], arms[j]) for i, j in pairs],
+        }
+        return found | {name: np.reshape(own, (len(pairs), stop - start)).T for name, own in tests.items()}
 
     def _arm(self, arm: int, start: int, stop: int) -> Arrays:
         """What is judged of each patient of one arm, (replicates, patients)."""
@@ -349,8 +349,7 @@ def asked(replicates: int | None, uncertainty: bool | pd.DataFrame) -> int | Non
 
 def replicable(population: Population | Patients, replicates: int, n: int = 1) -> Population:
     """The population itself; refused for a number of replicates that cannot be, or where no other patients are."""
-    if not whole(replicates) or replicates < 1:
-        raise InputError(f"{brief(replicates)} replicates; give a whole number, 1 or more")
+    check_count(replicates, f"{brief(replicates)} replicates")
     if not (isinstance(population, Population) and endless(population)):
         raise InputError("replicates need other patients each time; give a Population whose sampler is 'random'")
     if replicates * n > APART:

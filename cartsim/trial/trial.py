@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from html import escape
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.endpoints.markers import mrd_per_1e5
-from cartsim.errors import InputError, brief, check_kind, choices, elsewhere, say, whole
+from cartsim.errors import InputError, brief, check_count, check_kind, choices, elsewhere, say
 from cartsim.model.model import Model
 from cartsim.population.patients import Patients
 from cartsim.population.population import APART, Population, endless
@@ -31,7 +31,7 @@ from cartsim.trial.outcome import Readout, TrialResult, gathered
 from cartsim.trial.protocol import Protocol
 
 if TYPE_CHECKING:
-    from cartsim.runs import Arrays
+    pass
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Arm:
 
     def __post_init__(self) -> None:
         if self.n is not None:
-            object.__setattr__(self, "n", _number_of_patients(self.n, "an arm"))
+            object.__setattr__(self, "n", check_count(self.n, f"an arm of {brief(self.n)} patients"))
         if (self.dose is None) == (self.regimen is None):
             raise InputError("an arm has either a dose or a regimen; give one of the two")
         if self.regimen is None:
@@ -123,8 +123,8 @@ class Trial:
         limit = len(self.population) if hasattr(self.population, "__len__") else None
         if self.independent and not endless(self.population):
             raise InputError("independent arms need patients without end; give a Population whose sampler is 'random'")
-        n = (PATIENTS if limit is None else limit) if self.n is None else _number_of_patients(self.n, "a trial")
-        object.__setattr__(self, "n", n)
+        n = (PATIENTS if limit is None else limit) if self.n is None else self.n
+        object.__setattr__(self, "n", check_count(n, f"a trial of {brief(n)} patients"))
         object.__setattr__(self, "arms", tuple(_arms(self.arms, n)))
         names = [arm.name for arm in self.arms]
         for arm in self.arms:
@@ -187,7 +187,9 @@ class Trial:
             checkpoint folder that cannot be written.
         """
         check_work(chunk, n_jobs)
-        readout = Readout(self.protocol, keep_visits, self._known(columns))
+        if isinstance(columns, str) or not isinstance(columns, Sequence | None):
+            raise InputError(f"columns are {brief(columns)}; give a list of names, such as ['burden']")
+        readout = Readout(self.protocol, keep_visits, None if columns is None else tuple(columns))
         sizes = [arm.n or 0 for arm in self.arms]
         visits = self.protocol.visits
         check_size(
@@ -198,6 +200,7 @@ class Trial:
             at_once=chunk,
             n_jobs=n_jobs,
         )
+        self._check_columns(columns or ())
         parts = self.map(readout, n_jobs=n_jobs, chunk=chunk, progress=progress, checkpoint=checkpoint)
         return gathered(
             parts,
@@ -323,13 +326,9 @@ class Trial:
             curves=curves,
         )
 
-    def _known(self, columns: Sequence[str] | None) -> tuple[str, ...] | None:
-        """The columns of the table of patients that are to be kept; `InputError` for those that it does not have."""
-        if columns is None:
-            return None
-        if isinstance(columns, str) or not isinstance(columns, Sequence):
-            raise InputError(f"columns are {brief(columns)}; give a list of names, such as ['burden']")
-        known = Readout(self.protocol)(self.measure(0, 0, 1)).patients
+    def _check_columns(self, columns: Sequence[str]) -> None:
+        """Raise `InputError` for those that the table of patients does not have; it takes one to know them."""
+        known = Readout(self.protocol)(self.measure(0, 0, 1)).patients if columns else ()
         for name in columns:
             if name not in known:
                 close = choices(name, known)
@@ -337,7 +336,6 @@ class Trial:
                 raise InputError(
                     f"no column {brief(name)} in the table of patients{close if 'did you' in close else all_there}"
                 )
-        return tuple(columns)
 
     def bytes_working(self) -> int:
         """Bytes that a patient takes while it is simulated: every output at every time, with its pictures."""
@@ -355,26 +353,18 @@ class Trial:
         return f"trial of {self.model.name}: arms {arms}; {last:.3g} months; rules {self.protocol.rules.changed()}"
 
 
-class _Chunks(Generic[T]):
+class _Chunks:
     """Simulates and reduces patients, numbered through all arms, of one arm at a time."""
 
     def __init__(self, trial: Trial, reduce: Any) -> None:
         self.trial, self.reduce = trial, reduce
+        self.pack, self.unpack = (getattr(reduce, name, None) for name in ("pack", "unpack"))
         self.firsts = [0, *accumulate(arm.n or 0 for arm in trial.arms)]
 
-    def __call__(self, start: int, stop: int) -> T:
+    def __call__(self, start: int, stop: int) -> Any:
         arm = bisect_right(self.firsts, start) - 1
         first = self.firsts[arm]
-        result: T = self.reduce(self.trial.measure(arm, start - first, stop - first))
-        return result
-
-    def pack(self, result: T) -> Arrays:
-        arrays: Arrays = self.reduce.pack(result)
-        return arrays
-
-    def unpack(self, arrays: Arrays, n: int) -> T:
-        result: T = self.reduce.unpack(arrays, n)
-        return result
+        return self.reduce(self.trial.measure(arm, start - first, stop - first))
 
 
 def _arms(given: Any, n: int) -> list[Arm]:
@@ -400,12 +390,6 @@ def _dose(given: Any) -> float:
         return float(given)
     except (TypeError, ValueError):
         raise InputError(f"an arm is {brief(given)}; give a dose in cells, or Arm(regimen=...)") from None
-
-
-def _number_of_patients(n: Any, what: str) -> int:
-    if not whole(n) or n < 1:
-        raise InputError(f"{what} of {brief(n)} patients; give a whole number, 1 or more")
-    return int(n)
 
 
 def _picture_days(end: float) -> NDArray[np.float64]:
