@@ -98,15 +98,11 @@ class ErrorModel:
         """Names of its standard deviations."""
         return SIGMAS[self.kind]
 
-    def sd(self, predicted: ArrayLike, **sigma: Any) -> NDArray[np.float64]:
-        """Standard deviation at a prediction, in the output's unit (of the logarithm for "lognormal").
+    def moments(self, predicted: ArrayLike, **sigma: Any) -> Moments:
+        """Mean and standard deviation of the measurement and how they move with prediction and sigma.
 
         sigma: `add`, `prop`, `log` as numbers or arrays that broadcast; those that are fixed may be left out.
         """
-        return self.moments(predicted, **sigma).sd
-
-    def moments(self, predicted: ArrayLike, **sigma: Any) -> Moments:
-        """Mean and standard deviation of the measurement and how they move with prediction and sigma."""
         f = np.asarray(predicted, float)
         value = {name: self._sigma(name, sigma) for name in self.sigmas}
         one, zero = np.ones_like(f), np.zeros_like(f)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError, check_kind
+from cartsim.errors import InputError, check_kind, elsewhere
 from cartsim.experiments.measures import (
     KINDS,
     Measure,
@@ -90,6 +90,10 @@ class OfFunction(Result):
     made_by: dict[str, Any]
 
 
+@elsewhere(
+    seed="nothing is drawn; cs.sobol, cs.efast and cs.prcc take one",
+    n="it is of the analysis, such as cs.sobol(endpoint, names, n=1024)",
+)
 def endpoint(
     model: str | Path | Model,
     what: str | Measure,
@@ -130,6 +134,7 @@ def endpoint(
     'copies/ug'
     """
     model = load(model)
+    check_kind("solver", solver, Solver, "Solver(rtol=1e-6)")
     check_kind("endpoint", what, (str, Measure), 'a name, such as "Cmax" or "mprotein_gL@90", or a Measure')
     if horizon is not None:
         horizon = finite_number(horizon, "horizon")
@@ -210,6 +215,7 @@ def _name(what: str | Measure) -> str:
 
 def as_function(given: Function | Callable) -> Function:
     """What is asked, as a `Function`."""
+    check_kind("what is asked", given, Callable, "an endpoint, or a function of a table of parameters")  # type: ignore[arg-type]
     return given if isinstance(given, Function) else Function(given)
 
 

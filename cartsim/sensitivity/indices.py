@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError, brief, check_level, check_seed, whole
+from cartsim.errors import InputError, brief, check_level, check_seed, elsewhere, whole
 from cartsim.results import Result
 from cartsim.sensitivity.endpoint import FailedRuns, Function, along, refuse_failed, scaled
 from cartsim.sensitivity.ranges import Range, resolved
@@ -152,6 +152,7 @@ class Indices(Result):
         return pd.concat(parts, ignore_index=True)
 
 
+@elsewhere()
 def sobol(
     function: Function | Callable,
     ranges: Mapping[str, Range] | Sequence[str],
@@ -204,6 +205,7 @@ def sobol(
     return Indices(found, "sobol", function, n, seed, level, int(lost.sum()), failures, table, values)
 
 
+@elsewhere()
 def efast(
     function: Function | Callable,
     ranges: Mapping[str, Range] | Sequence[str],
