@@ -64,6 +64,12 @@ def check_level(level: Any) -> None:
         raise InputError(f"the level is {brief(level)}; give a share between 0 and 1, such as 0.95")
 
 
+def check_jobs(n_jobs: Any) -> None:
+    """Raise `InputError` unless it is a number of threads or processes as joblib counts them."""
+    if not whole(n_jobs) or n_jobs == 0:
+        raise InputError(f"n_jobs is {brief(n_jobs)}; give 1 or more, or -1 for all cores")
+
+
 def choices(name: str, known: Iterable[str]) -> str:
     """The end of an error message: the known names that come closest, or all of them."""
     spelled = {each.lower(): each for each in known}

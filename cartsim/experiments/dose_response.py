@@ -135,11 +135,12 @@ class DoseResponse(Result):
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row a dose and landmark: the response rate (MR or better, as observed), percent, and median Cmax."""
+        """A row a dose and landmark: MR or better as observed, percent with Wilson limits; median Cmax and AUC0-28."""
         rates = self.responses[self.responses["category"].isin(RESPONSE)]
-        rates = rates.groupby(["dose", "landmark"], as_index=False)["percent"].sum()
-        peaks = self.exposure[self.exposure["measure"] == "Cmax"].set_index("dose")["p50"]
-        return rates.assign(Cmax=rates["dose"].map(peaks))
+        table = rates.groupby(["dose", "landmark"], as_index=False).agg({"count": "sum", "n": "first"})
+        medians = self.exposure.pivot(index="dose", columns="measure", values="p50")
+        shown = {name: table["dose"].map(medians[name]) for name in ("Cmax", "AUC0-28")}
+        return table.assign(**percentages(table.pop("count"), table.pop("n")), **shown)
 
     def plateau_table(self) -> pd.DataFrame:
         """A row a landmark: the curve, its rise and where the plateau begins, with limits, and the verdict."""

@@ -69,18 +69,24 @@ class Sweep(Result):
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row a quantity: its lowest and highest value, and the cells where these are."""
+        """A row a quantity: its lowest and highest value, limits of these if it has any, and the cells where they are.
+
+        NaN where no cell has a value.
+        """
         import pandas as pd
 
         rows = []
-        names = list(self.axes)
-        for name in self.table.columns.drop(names):
-            values = pd.to_numeric(self.table[name], errors="coerce")
-            if values.notna().any():
-                ends = [self.table.loc[at, names] for at in (values.idxmin(), values.idxmax())]
-                places = [", ".join(f"{axis} {cell[axis]:.3g}" for axis in names) for cell in ends]
-                rows.append((name, values.min(), places[0], values.max(), places[1]))
-        return pd.DataFrame(rows, columns=["quantity", "lowest", "lowest_at", "highest", "highest_at"])
+        for name in self.table.select_dtypes(float).columns.difference([*self.axes], sort=False):
+            if name.removesuffix("_low").removesuffix("_high") != name:  # limits of another
+                continue
+            values, row = self.table[name], {"quantity": name}
+            for end, at in (("lowest", values.argmin), ("highest", values.argmax)):
+                cell = self.table.iloc[at()] if values.notna().any() else None
+                limits = [limit for limit in ("", "_low", "_high") if f"{name}{limit}" in self.table]
+                row |= {f"{end}{limit}": math.nan if cell is None else cell[f"{name}{limit}"] for limit in limits}
+                row[f"{end}_at"] = "" if cell is None else ", ".join(f"{axis} {cell[axis]:.3g}" for axis in self.axes)
+            rows.append(row)
+        return pd.DataFrame(rows)
 
     @property
     def failures(self) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from cartsim.endpoints.rules import Response
-from cartsim.errors import InputError
+from cartsim.errors import InputError, check_jobs, check_kind
 from cartsim.fitting.data import CategoryRules, PatientData, Series, is_change
 from cartsim.fitting.errors import ErrorModel, normal_between
 from cartsim.model.model import Model
@@ -51,6 +51,10 @@ class PatientLikelihood:
     errors: dict[str, ErrorModel]
     solver: Solver = Solver()  # noqa: RUF009 (frozen)
     n_jobs: int = 1
+
+    def __post_init__(self) -> None:
+        check_kind("solver", self.solver, Solver, "Solver(rtol=1e-6)")
+        check_jobs(self.n_jobs)
 
     @property
     def n(self) -> int:
@@ -129,9 +133,11 @@ def error_models(
     (the data say which values lie below it), and values that a log-normal error cannot have.
     """
     names = [label(series) for series in data.series]
-    for name in given or {}:
+    check_kind("errors", given or {}, Mapping, "a mapping of outputs to error models")
+    for name, error in (given or {}).items():
         if name not in names:
             raise InputError(f"an error model of {name!r}, which is not in the data; they hold {', '.join(names)}")
+        check_kind(f"the error model of {name}", error, ErrorModel, 'ErrorModel("lognormal"), say')
     models = {}
     for series, name in zip(data.series, names, strict=True):
         chosen = (given or {}).get(name) or default.get(name) or default[""]

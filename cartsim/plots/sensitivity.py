@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cartsim.errors import InputError
 from cartsim.plots import style
 from cartsim.plots.pictures import Pictures
-from cartsim.sensitivity.phases import phases as phases_of
+from cartsim.sensitivity.phases import Course, course
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +31,6 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 STYLES = ("-", "--")
 FEW = 8  # values below which each has a mark
 SHADES = ("#EEF4FA", "#FFFFFF", "#F5F0E6")
-CELLS = ("transgene", "cart_blood", "cart_marrow")  # outputs whose course has phases
 SMALL = 0.02  # indices below it are one gray group, unless named
 WHISKERS: dict[str, Any] = {"fmt": "none", "ecolor": style.FAINT, "elinewidth": 1.2, "capsize": 2}
 Phases = Mapping[str, tuple[float, float]]
@@ -93,14 +91,17 @@ class IndicesPictures(_FunctionPictures):
         axis.set_xlabel(f"Share of the variance{' (whiskers: limits)' if limited else ''}")
         handles = [style.area("first order: alone", color=HIGH), style.area("total: with interactions", color=LOW)]
         return style.finish(
-            figure, f"Sensitivity indices: {self._result.function.name}", handles, note=_said(self._result, note), ax=ax
+            figure,
+            f"Sensitivity indices: {self._result.function.name}",
+            handles,
+            note=self._result.how() if note is None else note,
+            ax=ax,
         )
 
     def over_time(
         self,
         *,
         phases: Phases | None = None,
-        curve: tuple[ArrayLike, ArrayLike] | None = None,
         named: Sequence[str] = (),
         note: str | None = None,
     ) -> Figure:
@@ -112,10 +113,8 @@ class IndicesPictures(_FunctionPictures):
         Parameters
         ----------
         phases
-            First and last time by name; by default expansion, contraction and persistence of a curve of CAR-T cells,
-            the whole time of any other.
-        curve
-            Times and values (m,) of the typical patient, drawn above; by default at the times of the indices.
+            First and last time by name; by default expansion, contraction and persistence of the model's CAR-T cells,
+            the whole time where there are none.
         named
             Parameters drawn in color even if their indices stay below 0.02.
         note
@@ -127,11 +126,13 @@ class IndicesPictures(_FunctionPictures):
             For an endpoint that is one number; see `bars`.
         """
         found, function, times = self._result, self._result.function, self._times()
-        own, whose = _typical_curve(found)
-        shown = _phases(function, own) if phases is None else phases
+        if of_model := function.model is not None:
+            own = course(function)
+        else:
+            own = Course(times, np.median(found.values, axis=0), {"whole time": (float(times[0]), float(times[-1]))})
+        shown, t, y = own.phases if phases is None else phases, own.times, own.curve
         if not shown:
             raise InputError("over_time: give at least one phase, its name with its first and last time")
-        t, y = (np.asarray(values, float) for values in ((times, own) if curve is None else curve))
         styles = _styles(found.table, named)
         figure, drawn = style.panels(
             3 * len(shown), width=3.6, height=2.5, columns=len(shown), sharey="row", height_ratios=(0.8, 1, 1)
@@ -157,14 +158,14 @@ class IndicesPictures(_FunctionPictures):
                 axis.set_facecolor(SHADES[column % len(SHADES)])
             both[-1].set_xlabel(f"Time since infusion ({_unit(function)})")
         labels = (
-            f"{whose}\n{_endpoint(function)}",
+            f"{'Typical patient' if of_model else 'Median of all runs'}\n{_endpoint(function)}",
             "First order index\n(share of variance, alone)",
             "Total order index\n(with interactions)",
         )
         for axis, label in zip(axes[:, 0], labels, strict=True):
             axis.set_ylabel(label)
         title = f"Sensitivity along time: {function.name}"
-        return style.finish(figure, title, _named(styles), note=_said(found, note))
+        return style.finish(figure, title, _named(styles), note=found.how() if note is None else note)
 
     def convergence(self, time: float | None = None, *, named: Sequence[str] = (), note: str | None = None) -> Figure:
         """Sobol indices with their limits against the number of base samples.
@@ -199,7 +200,7 @@ class IndicesPictures(_FunctionPictures):
         style.outer_labels(axes, "Base samples n", "Share of the variance\n(bands: limits)")
         at = "" if time is None else f" on {time:g}"
         title = f"Convergence of Sobol indices: {found.function.name}{at}"
-        return style.finish(figure, title, _named(styles), note=_said(found, note))
+        return style.finish(figure, title, _named(styles), note=found.how() if note is None else note)
 
 
 class RankPictures(Pictures):
@@ -406,38 +407,8 @@ def _signed_rows(names: Iterable[str], values: Any, *, ax: Axes | None) -> tuple
     return figure, axis, rows
 
 
-def _said(found: Indices, note: str | None) -> str:
-    """The note, or if there is none how the indices were computed."""
-    if note is not None:
-        return note
-    method = {"sobol": "Sobol", "efast": "eFAST"}[found.method]
-    scale = "logarithm" if found.function.scale == "log" else "value itself"
-    limits = f", with {100 * found.level:g} % bootstrap limits" if found.method == "sobol" else ""
-    return f"{method}, n = {found.n:,}, {len(found.samples):,} runs, variance of the {scale}{limits}"
-
-
 def _endpoint(function: Function) -> str:
     return style.label_with_unit(function.name, function.unit)
-
-
-def _typical_curve(found: Indices) -> tuple[NDArray[np.float64], str]:
-    """The typical patient's curve at the function's times, or the median of the runs of a function without a model."""
-    import pandas as pd
-
-    function = found.function
-    if function.model is None:
-        return np.median(found.values, axis=0), "Median of all runs"
-    own = dict(zip(function.model.parameters, function.model.values({}, 1)[0], strict=True))
-    names = [name for name in found.samples if name != "dose"]  # the dose is then the function's own
-    return function(pd.DataFrame({name: [own[name]] for name in names}))[0], "Typical patient"
-
-
-def _phases(function: Function, curve: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
-    times = np.asarray(function.times, float)
-    if function.name in CELLS:
-        with suppress(InputError):  # a curve that does not rise or bend has no phases
-            return phases_of(times, curve)
-    return {"whole time": (float(times[0]), float(times[-1]))}
 
 
 def _styles(table: pd.DataFrame, named: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError, check_kind
+from cartsim.errors import InputError, check_kind, elsewhere
 from cartsim.experiments.measures import (
     KINDS,
     Measure,
@@ -54,7 +54,7 @@ class Function:
 
     name, unit: of what it returns; scale: "linear" or "log", on which its variance is divided; accuracy:
     relative spread below which its output counts as constant; reached: parameters that can change it (None:
-    any).
+    any). model, dose: of which it is an endpoint, and under what dose.
     """
 
     call: Callable[[pd.DataFrame], ArrayLike]
@@ -66,6 +66,7 @@ class Function:
     reached: frozenset[str] | None = None
     made_by: dict[str, Any] = field(default_factory=dict)
     model: Model | None = None
+    dose: float | Regimen | None = None
 
     def __post_init__(self) -> None:
         if self.scale not in ("linear", "log"):
@@ -89,6 +90,10 @@ class OfFunction(Result):
     made_by: dict[str, Any]
 
 
+@elsewhere(
+    seed="nothing is drawn; cs.sobol, cs.efast and cs.prcc take one",
+    n="it is of the analysis, such as cs.sobol(endpoint, names, n=1024)",
+)
 def endpoint(
     model: str | Path | Model,
     what: str | Measure,
@@ -129,6 +134,7 @@ def endpoint(
     'copies/ug'
     """
     model = load(model)
+    check_kind("solver", solver, Solver, "Solver(rtol=1e-6)")
     check_kind("endpoint", what, (str, Measure), 'a name, such as "Cmax" or "mprotein_gL@90", or a Measure')
     if horizon is not None:
         horizon = finite_number(horizon, "horizon")
@@ -174,6 +180,7 @@ def endpoint(
         reached=_reached(model, output, dose),
         made_by=made_by(model, endpoint=str(what), rtol=solver.rtol, extinction=solver.extinction, regimen=dose),
         model=model,
+        dose=dose,
     )
 
 
@@ -208,6 +215,7 @@ def _name(what: str | Measure) -> str:
 
 def as_function(given: Function | Callable) -> Function:
     """What is asked, as a `Function`."""
+    check_kind("what is asked", given, Callable, "an endpoint, or a function of a table of parameters")  # type: ignore[arg-type]
     return given if isinstance(given, Function) else Function(given)
 
 

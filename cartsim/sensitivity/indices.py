@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError, brief, check_level, check_seed, whole
+from cartsim.errors import InputError, brief, check_level, check_seed, elsewhere, whole
 from cartsim.results import Result
 from cartsim.sensitivity.endpoint import FailedRuns, Function, along, refuse_failed, scaled
 from cartsim.sensitivity.ranges import Range, resolved
@@ -92,6 +92,14 @@ class Indices(Result):
             return ()
         return (f"{self.dropped} of {self.n} Saltelli blocks were left out: {len(self.failures)} runs failed",)
 
+    def how(self) -> str:
+        """How they were computed, and of what."""
+        method = {"sobol": "Sobol", "efast": "eFAST"}[self.method]
+        scale = "logarithm" if self.function.scale == "log" else "value itself"
+        by = {"sobol": "bootstrap limits", "efast": "limits of repeated search curves"}[self.method]
+        limits = f", with {100 * self.level:g} % {by}" if self.level == self.level else ""
+        return f"{method}, n = {self.n:,}, {len(self.samples):,} runs, variance of the {scale}{limits}"
+
     def ranking(self, order: str = "total") -> list[str]:
         """Parameters, the most important first, by the mean index over times."""
         means = self.table.groupby("parameter", sort=False)[order].mean()
@@ -144,6 +152,7 @@ class Indices(Result):
         return pd.concat(parts, ignore_index=True)
 
 
+@elsewhere()
 def sobol(
     function: Function | Callable,
     ranges: Mapping[str, Range] | Sequence[str],
@@ -196,6 +205,7 @@ def sobol(
     return Indices(found, "sobol", function, n, seed, level, int(lost.sum()), failures, table, values)
 
 
+@elsewhere()
 def efast(
     function: Function | Callable,
     ranges: Mapping[str, Range] | Sequence[str],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from cartsim.errors import InputError, check_kind
+from cartsim.errors import InputError, check_kind, elsewhere
 from cartsim.model.model import finite_number
 from cartsim.sensitivity.endpoint import Function, OfFunction, along, as_function, check_varied, refuse_failed, scaled
 from cartsim.sensitivity.ranges import Range, resolved, typical_value
@@ -30,6 +30,7 @@ class Tornado(OfFunction):
         return f"{self.function.name} at both ends of each range"
 
 
+@elsewhere(seed="nothing is drawn", n="there is a run on either side of each parameter")
 def local(
     function: Function | Callable, typical: Mapping[str, float] | Sequence[str], *, step: float = 0.01
 ) -> Elasticities:
@@ -68,6 +69,7 @@ def local(
     return Elasticities(found, function, function.made_by | {"step": step})
 
 
+@elsewhere(seed="nothing is drawn", n="there is a run at either end of each range")
 def tornado(
     function: Function | Callable,
     ranges: Mapping[str, Range] | Sequence[str],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError, brief, check_level, check_seed, whole
+from cartsim.errors import InputError, brief, check_level, check_seed, elsewhere, whole
 from cartsim.sensitivity.endpoint import Function, OfFunction, along, refuse_failed
 from cartsim.sensitivity.indices import LEVEL, constant_at, refuse_constant, table_of
 from cartsim.sensitivity.ranges import Range, resolved
@@ -49,6 +49,7 @@ class RankCorrelations(OfFunction):
         return f"partial rank correlations with {self.function.name}, {len(self.samples):,} runs"
 
 
+@elsewhere()
 def prcc(
     function: Function | Callable,
     ranges: Mapping[str, Range] | Sequence[str],

@@ -308,7 +308,7 @@ def test_the_command_compares_regimens_given_as_text(tmp_path):
         (("--give", "halves=0"), "write each infusion as DAY:CELLS"),
         (("--give", "halves=0:x"), "write each infusion as DAY:CELLS"),
         (("--give", "halves=7:1e6,0:1e6"), "give them in order of time"),
-        (("--give", "single=0:1e6"), "each name (not single) once"),
+        (("--give", "single=0:1e6"), "give another name"),
         (("--retreat-dose", "0"), "a number above 0"),
         (("--delay", "-3", "--n", "5"), "the time of an infusion is -3"),
         (("--burden", "5:150"), "burden"),

@@ -269,9 +269,10 @@ def test_response_over_time_judges_as_the_trial_did(trial):
 def test_indices_along_time_stand_under_the_typical_curve(results):
     found = results["sobol of a curve"]
     figure = found.plot.over_time(phases={"all": (1, 180)})
-    (curve,) = lines(figure.axes[0])
     model = found.function.model
-    np.testing.assert_allclose(curve, cs.simulate(model, None, DAYS[1:], ["transgene"])["transgene"][0], rtol=1e-9)
+    days, values = figure.axes[0].lines[0].get_data()
+    expected = cs.simulate(model, None, DAYS[1:], ["transgene"])["transgene"][0]
+    np.testing.assert_allclose(values[np.isin(days, DAYS[1:])], expected, rtol=1e-9)
 
 
 # --- what cannot be drawn ---------------------------------------------------------------------------------

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief
 
 AT_LIMIT = 1e-3  # share of the allowed range (of u) next to a limit that counts as at the limit
 INSIDE = 1e-2  # share of the range by which a start on a limit is moved inside
@@ -33,8 +34,8 @@ class Prior:
     def __post_init__(self) -> None:
         for name in ("estimate", "rse"):
             number = getattr(self, name)
-            if not (isinstance(number, (int, float)) and math.isfinite(number)):
-                raise InputError(f"prior: {name} is {number!r}; give a number")
+            if not isinstance(number, Real) or not math.isfinite(number):
+                raise InputError(f"prior: {name} is {brief(number)}; give a number")
         if self.rse <= 0 or self.estimate == 0:
             raise InputError(
                 f"prior {self.estimate:g} with rse {self.rse:g}: the estimate must not be 0, and "

@@ -17,9 +17,9 @@ from cartsim.fitting.pooled.axes import Axis
 from cartsim.fitting.pooled.problem import DataSet, Problem
 from cartsim.fitting.size import share_moved, telling
 from cartsim.simulation import simulate_rows
-from cartsim.solver import Solver
+from cartsim.solver import FINE, Solver
 
-SOLVER = Solver(rtol=1e-8)  # predictions then keep 9 digits from one candidate to the next
+SOLVER = Solver(rtol=FINE)
 STEP = 1e-3  # of u, relative on either scale, for slopes by central differences
 HUGE = 1e100  # information beyond which a candidate counts as failed, lest the search overflow
 
@@ -133,7 +133,7 @@ class Evaluator:
             jacobian[:, :, :p] = np.moveaxis((f[:, 1 : 1 + p] - f[:, 1 + p :]) / (2 * step[:, :, None]), 1, 2)
             for k, (output, error) in enumerate(data.layout.errors.items()):
                 rows = np.flatnonzero(data.layout.output == k)
-                sigma = self._sigma(data, output, error)
+                sigma = self.sigma_places(data, output, error)
                 value, below = data.layout.value[rows], data.layout.below[rows]
                 for i in range(b):
                     given = {s: float(self.axes[j].value(u[i, j])) for s, j in sigma.items()}
@@ -152,14 +152,14 @@ class Evaluator:
         both[:, np.arange(d), np.arange(d)] += (slopes / self._prior_sd) ** 2
         return Point(x, deviance, penalty, slope, both)
 
-    def _sigma(self, data: DataSet, output: str, error: ErrorModel) -> dict[str, int]:
+    def sigma_places(self, data: DataSet, output: str, error: ErrorModel) -> dict[str, int]:
         """Places among the axes of an error model's estimated SDs."""
         names = {s: _sigma_name(self.problem, data, output, s) for s in error.sigmas}
         return {s: self.names.index(name) for s, name in names.items() if name in self.names}
 
     def sigmas(self, data: DataSet, output: str, error: ErrorModel, values: dict[str, Floats]) -> dict[str, float]:
         """The estimated SDs of an error model, of the first candidate."""
-        return {s: float(values[self.names[j]][0]) for s, j in self._sigma(data, output, error).items()}
+        return {s: float(values[self.names[j]][0]) for s, j in self.sigma_places(data, output, error).items()}
 
     def start(self, u: Floats) -> Floats:
         """The coordinates x (d,) to start from at parameters u (p,): SDs come from the residuals there."""
@@ -178,7 +178,7 @@ class Evaluator:
             for k, (output, error) in enumerate(data.layout.errors.items()):
                 rows = (data.layout.output == k) & ~data.layout.below
                 guess = _residual_sd(error, data.layout.value[rows], f[0, rows])
-                for s, j in self._sigma(data, output, error).items():
+                for s, j in self.sigma_places(data, output, error).items():
                     axis = self.axes[j]
                     value = guess[s] if np.isfinite(guess[s]) else axis.start
                     x[j] = axis.x(axis.u(float(np.clip(value, 2 * axis.low, 0.5 * axis.high))))

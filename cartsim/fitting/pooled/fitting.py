@@ -12,14 +12,25 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError, brief, check_kind, check_level, check_seed, choices, elsewhere, whole
+from cartsim.errors import (
+    InputError,
+    brief,
+    check_count,
+    check_jobs,
+    check_kind,
+    check_level,
+    check_seed,
+    choices,
+    elsewhere,
+    whole,
+)
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.pooled.axes import Axis, Prior
 from cartsim.fitting.pooled.evaluation import SOLVER, Evaluator
 from cartsim.fitting.pooled.problem import DataSet, Estimated, Problem
 from cartsim.fitting.pooled.profiles import Profile, profile
 from cartsim.fitting.pooled.search import MAX_EVALUATIONS, Found, search
-from cartsim.fitting.pooled.uncertainty import NO_MINIMUM, Uncertainty, uncertainty
+from cartsim.fitting.pooled.uncertainty import NO_ERROR, NO_MINIMUM, Uncertainty, uncertainty
 from cartsim.model.model import Model
 from cartsim.model.reader import load
 from cartsim.observations import Observations
@@ -418,10 +429,10 @@ def fit_problem(
     check_kind("solver", solver, Solver, "Solver(rtol=1e-8)")
     if not whole(starts) or not 1 <= starts <= 1000:
         raise InputError(f"starts is {brief(starts)}; give a whole number from 1 to 1000")
-    if not whole(max_evaluations) or max_evaluations < 1:
-        raise InputError(f"max_evaluations is {brief(max_evaluations)}; give a whole number, 1 or more")
+    check_count(max_evaluations, f"max_evaluations is {brief(max_evaluations)}")
     check_seed(seed)
     check_level(level)
+    check_jobs(n_jobs)
     evaluator = Evaluator(problem, solver)
     places = _places(evaluator.axes[: evaluator.p], starts, seed)
     first = evaluator.start(places[0])
@@ -447,11 +458,13 @@ def fit_problem(
     estimates, correlation = _tables(evaluator, best, sure, level)
     lost = tuple(name for name, reason in zip(evaluator.names, sure.reasons, strict=True) if "not id" in reason)
     said = zip(evaluator.names, sure.reasons, strict=True)
-    remarks += [f"{name} is {reason}" for name, reason in said if reason and reason != NO_MINIMUM]
+    remarks += [f"{name} is {reason}" for name, reason in said if reason and reason not in (NO_MINIMUM, NO_ERROR)]
+    if NO_ERROR in sure.reasons:
+        remarks.append("an error runs to 0, so nothing has limits: too few values for it; hold it with an error model")
     if not sure.observed:
         remarks.append("standard errors are from the expected information, the observed one is not positive")
     for remark in remarks:
-        warnings.warn(remark, stacklevel=2)
+        warnings.warn(remark, stacklevel=3)
     log_likelihood = -0.5 * float(best.point.deviance[0])
     return Fit(
         problem=problem,
