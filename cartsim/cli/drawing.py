@@ -28,6 +28,7 @@ class Drawing(AbstractContextManager["Drawing"]):
         self._second = _second_process() if pictures else None
         self._left: deque[tuple[Path, Draw]] = deque()
         self._sent: list[tuple[Path, Draw, Future[None]]] = []
+        self._more = True
 
     def add(self, figures: Mapping[Path, Draw]) -> None:
         """Draw these and write them under their paths, if there are to be pictures: at once, or at the end here."""
@@ -37,6 +38,7 @@ class Drawing(AbstractContextManager["Drawing"]):
                 self._send_next()
 
     def __exit__(self, failed: object, *_: object) -> None:
+        self._more = False
         while self._left and not failed:
             with suppress(IndexError):  # the last was sent in the meantime
                 _save(self._pictures, *self._left.pop())
@@ -49,11 +51,17 @@ class Drawing(AbstractContextManager["Drawing"]):
                 _save(self._pictures, path, draw)
 
     def _send_next(self, _: object = None) -> None:
-        with suppress(IndexError, BrokenExecutor):  # none is left; or all are drawn here
-            if self._second is not None:
-                path, draw = self._left.popleft()
-                self._sent.append((path, draw, self._second.submit(_save, self._pictures, path, draw)))
-                self._sent[-1][2].add_done_callback(self._send_next)
+        if self._second is None:
+            return
+        try:
+            path, draw = self._left.popleft()
+            self._sent.append((path, draw, self._second.submit(_save, self._pictures, path, draw)))
+            self._sent[-1][2].add_done_callback(self._send_next)
+        except IndexError:
+            if not self._more:
+                self._second.shutdown(wait=False)  # it ends while the last picture is drawn here
+        except BrokenExecutor:
+            self._left.append((path, draw))
 
 
 def plotted(result: Any, name: str, *given: Any, **settings: Any) -> Any:
