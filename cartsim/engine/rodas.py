@@ -32,7 +32,7 @@ MOST_REFUSED = 100
 def integrate(kernel: Kernel, task: Task, patients: Patients, found: Trajectories) -> None:
     """Integrate all patients and write what comes of it into ``found``."""
     found.outputs[...] = np.nan  # here and not when room is made, so that threads share the work
-    work = Work.empty(kernel.n_states, kernel.n_constants, len(task.times))
+    work = Work.empty(kernel.n_states, kernel.n_constants, kernel.n_factors, len(task.times))
     k = kernel
     _run(k.attempt, k.constants, k.initial, k.infuse, k.rates, k.outputs, task, patients, work, tuple(found))
 
@@ -347,7 +347,7 @@ _example = Task(_reals, _reals, _whole, _whole, _reals > 0, _reals, _reals, Fals
         types.FunctionType(_void(_vector, _vector, _matrix, _counts, _int, _int, _cube)),
         typeof(_example),
         typeof(Patients(_table, _table, _reals, _table)),
-        typeof(Work.empty(1, 1, 1)),
+        typeof(Work.empty(1, 1, 1, 1)),
         types.Tuple([_cube, _counts, _counts, _counts, _vector, _vector]),  # converted
     ),
     error_model="numpy",

@@ -48,9 +48,9 @@ class Work(NamedTuple):
     c: NDArray[np.float64]  # (constants,)
 
     @classmethod
-    def empty(cls, n_states: int, n_constants: int, n_times: int) -> Work:
+    def empty(cls, n_states: int, n_constants: int, n_factors: int, n_times: int) -> Work:
         """Room for patients of one model."""
-        at = Rows(n_states, n_constants)
+        at = Rows(n_states, n_constants, n_factors)
         room = np.zeros(at.size + 8)
         first = -room.ctypes.data % 64 // 8  # rows on cache lines: a packed load that straddles two costs double
         flat = room[first : first + at.size]
@@ -69,7 +69,7 @@ class Work(NamedTuple):
             new=rows(at.new, at.dense),
             dense=rows(at.dense, at.alive).reshape(3, n_states, LANES),
             alive=rows(at.alive, at.constants),
-            constants=rows(at.constants, at.size),
+            constants=rows(at.constants, at.inverse),
             lanes=lanes,
             seen=np.empty((LANES, n_states, n_times)),
             x=np.empty(n_states),
