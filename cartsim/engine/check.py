@@ -31,7 +31,7 @@ _FUNCTIONS = {
 _CALLS = frozenset({"abs", "quick_exp", "exp", "log", "range", "sqrt", "stage"})
 _VARIABLES = re.compile(
     r"[pxycfdvruseq]_[0-9]+|[jm]_[0-9]+_[0-9]+|k[0-9]*_[0-9]+|(alive|new|size)_[0-9]+"
-    r"|amount|at|c|column|diagonal|done|dx|h|inv_h|j|l|out|p|rtol|strict|t|times|total|w|who|x"
+    r"|amount|at|c|column|diagonal|done|dx|h|inv_h|j|l|out|p|rtol|strict|t|taken|times|total|w|who|x"
 )
 _NODES = (
     ast.Assign, ast.AugAssign, ast.BinOp, ast.Call, ast.Compare, ast.Constant, ast.Expr, ast.For, ast.If, ast.IfExp,

@@ -11,7 +11,8 @@ LANES = 16
 class Rows:
     """First index of each block of the flat array; a block has a row of ``LANES`` numbers for each state.
 
-    time, step, error: one row each. y: states at the start of the step; new: at its end; dense: three blocks of the
+    time, step, error: one row each. growth: error**-0.2; taken: 1 where y is the last step's end, which is not yet
+    copied there, else 0. y: states at the start of the step; new: at its end; dense: three blocks of the
     interpolant's coefficients; alive: 1, or 0 where a pool is gone; constants: what depends on parameters alone.
 
     The others go from one loop of a step to the next. inverse: 1 / step; stages: a block of each stage but the last;
@@ -21,7 +22,7 @@ class Rows:
 
     def __init__(self, n_states: int, n_constants: int = 0, n_factors: int = 0) -> None:
         block = n_states * LANES
-        self.time, self.step, self.error, self.y = 0, LANES, 2 * LANES, 3 * LANES
+        self.time, self.step, self.error, self.growth, self.taken, self.y = (k * LANES for k in range(6))
         self.new = self.y + block
         self.dense = self.new + block
         self.alive = self.dense + 3 * block

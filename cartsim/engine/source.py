@@ -12,7 +12,7 @@ from cartsim.engine import symbols, tableau
 from cartsim.engine.check import checked
 from cartsim.engine.elimination import Elimination
 from cartsim.engine.layout import LANES, Rows
-from cartsim.engine.scale import EMPTY_BELOW
+from cartsim.engine.scale import ABSENT, EMPTY_BELOW, NOTHING
 from cartsim.engine.size import Budget, number
 from cartsim.errors import InputError
 from cartsim.model.model import shown
@@ -144,7 +144,7 @@ N_FACTORS = {len(self.elimination.factors())}
         return [
             *self.loaded(self.rows.time, ["t"]),
             *self.loaded(self.rows.step, ["h"]),
-            *self.loaded(self.rows.y, self.y),
+            *self.start(),
             *self.fixed(),
             *_block(everything, 0, "q_", _STEP_PRINTER),
             *(f"{name} = {self.guarded(name, int(name.split('_')[1]))}" for name in everything),
@@ -161,6 +161,17 @@ N_FACTORS = {len(self.elimination.factors())}
             *self.elimination.solve([f"r_{i}" for i in range(self.n)], self.of_stage(0)),
             *self.stored(self.rows.now, self.of_stage(0)),
         ]
+
+    def start(self) -> list[str]:
+        """States at the start of the step: where it was taken, the end of the last one."""
+        lines = self.loaded(self.rows.taken, ["taken"])
+        for i, state in enumerate(self.states):
+            lines.append(f"new_{i} = w[{self.rows.new + i * LANES} + l]")
+            if state.scale == "log":
+                lines.append(f"new_{i} = {ABSENT!r} if new_{i} < {NOTHING!r} else new_{i}")
+        lines += self.loaded(self.rows.y, self.y)
+        lines += [f"{name} = new_{i} if taken > 0.0 else {name}" for i, name in enumerate(self.y)]
+        return [*lines, *self.stored(self.rows.y, self.y)]
 
     def combined(self, s: int) -> list[str]:
         """Where the slopes of stage s are taken, and what its right-hand side has besides them."""
@@ -202,7 +213,12 @@ N_FACTORS = {len(self.elimination.factors())}
             for d, weights in enumerate(tableau.DENSE):
                 terms = " + ".join(f"{a!r}*k{m}_{i}" for m, a in enumerate(weights))
                 lines.append(f"w[{rows.dense + (d * n + i) * LANES} + l] = {terms}")
-        return [*lines, f"w[{rows.error} + l] = sqrt(total * {1.0 / n!r})"]
+        return [
+            *lines,
+            f"total = total * {1.0 / n!r}",
+            *self.stored(rows.error, ["sqrt(total)"]),
+            *self.stored(rows.growth, ["quick_exp(-0.1*log(total))"]),
+        ]
 
     # --- one patient, in natural units ----------------------------------------------------------------------------
 

@@ -34,6 +34,8 @@ class Work(NamedTuple):
     time: NDArray[np.float64]  # (lanes,)
     step: NDArray[np.float64]  # (lanes,)
     error: NDArray[np.float64]  # (lanes,)
+    growth: NDArray[np.float64]  # (lanes,)
+    taken: NDArray[np.float64]  # (lanes,)
     y: NDArray[np.float64]  # (states, lanes)
     new: NDArray[np.float64]  # (states, lanes)
     dense: NDArray[np.float64]  # (3, states, lanes)
@@ -64,7 +66,9 @@ class Work(NamedTuple):
             flat=flat,
             time=flat[at.time : at.step],
             step=flat[at.step : at.error],
-            error=flat[at.error : at.y],
+            error=flat[at.error : at.growth],
+            growth=flat[at.growth : at.taken],
+            taken=flat[at.taken : at.y],
             y=rows(at.y, at.new),
             new=rows(at.new, at.dense),
             dense=rows(at.dense, at.alive).reshape(3, n_states, LANES),

@@ -91,12 +91,10 @@ def test_log_of_any_number_is_within_two_ulp(x: float) -> None:
     assert errors_in_ulp(np.array(log_of(np.array([x]))), np.array([x]), mpmath.log)[0] <= 2
 
 
-def test_the_exp_of_steps_is_within_two_parts_in_1e14() -> None:
+def test_the_exp_of_steps_is_within_three_ulp() -> None:
     x = exp_arguments()
-    found = np.array(quick_exp_of(x))
-    with mpmath.workprec(200):
-        off = [abs(mpmath.mpf(f) / mpmath.exp(mpmath.mpf(v)) - 1) for f, v in zip(found, x, strict=True)]
-    assert max(off) <= 2e-14
+    errors = errors_in_ulp(np.array(quick_exp_of(x)), x, mpmath.exp)
+    assert errors.max() <= 3, x[errors.argmax()]
 
 
 def test_exp_that_would_be_subnormal_is_zero() -> None:
@@ -109,8 +107,7 @@ def test_exp_at_the_ends_of_the_range() -> None:
     x = np.array([np.inf, 710.0, 1e4, LARGEST, -746.0, -1e5, -LARGEST, -np.inf, 0.0, np.nan])
     expected = np.array([np.inf, np.inf, np.inf, np.inf, 0, 0, 0, 0, 1, np.nan])
     np.testing.assert_array_equal(exp_of(x), expected)
-    one = expected == 1
-    np.testing.assert_array_equal(np.array(quick_exp_of(x))[~one], expected[~one])
+    np.testing.assert_array_equal(quick_exp_of(x), expected)
 
 
 def test_log_at_the_ends_of_the_range() -> None:
