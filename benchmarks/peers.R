@@ -34,9 +34,13 @@ if (engine == "deSolve") {
   patients <- as.data.frame(parameters)
   patients$ID <- seq_len(n)
   for (k in colnames(start)) patients[[paste0("start_", k)]] <- start[, k]
+  all_of <- function(some) tryCatch(mrgsim_i(model, some, tgrid = times, output = "df"), error = function(problem) NULL)
+  # One patient whom it gives up ends the run of all: those are found one by one, count as failed, and the others timed.
+  whole <- seq_len(n)
+  if (is.null(all_of(patients))) whole <- Filter(function(i) !is.null(all_of(patients[i, ])), whole)
   for (r in seq_len(repeats)) {
     began <- proc.time()[["elapsed"]]
-    run <- mrgsim_i(model, patients, tgrid = times, output = "df")
+    run <- mrgsim_i(model, patients[whole, ], tgrid = times, output = "df")
     seconds[r] <- proc.time()[["elapsed"]] - began
   }
   for (i in seq_len(n)) {

@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 Called = TypeVar("Called", bound=Callable[..., Any])
@@ -43,6 +43,31 @@ def check_kind(what: str, value: Any, kinds: type | tuple[type, ...], give: str)
 def whole(value: Any) -> bool:
     """Whether it is a whole number, Python's or numpy's; True and False are none."""
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_count(value: Any, what: str) -> int:
+    """A whole number, 1 or more. Raises `InputError`, which begins with ``what``, for anything else."""
+    if not whole(value) or value < 1:
+        raise InputError(f"{what}; give a whole number, 1 or more")
+    return int(value)
+
+
+def check_seed(seed: Any) -> None:
+    """Raise `InputError` unless it is a seed: a whole number, 0 or more."""
+    if not whole(seed) or seed < 0:
+        raise InputError(f"the seed is {brief(seed)}; give a whole number, 0 or more")
+
+
+def check_level(level: Any) -> None:
+    """Raise `InputError` unless it is a level of confidence: a share between 0 and 1."""
+    if not isinstance(level, Real) or not 0 < float(level) < 1:
+        raise InputError(f"the level is {brief(level)}; give a share between 0 and 1, such as 0.95")
+
+
+def check_jobs(n_jobs: Any) -> None:
+    """Raise `InputError` unless it is a number of threads or processes as joblib counts them."""
+    if not whole(n_jobs) or n_jobs == 0:
+        raise InputError(f"n_jobs is {brief(n_jobs)}; give 1 or more, or -1 for all cores")
 
 
 def choices(name: str, known: Iterable[str]) -> str:

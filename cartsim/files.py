@@ -165,20 +165,29 @@ def _claim(folder: Path) -> tuple[Path, int]:
     """A new stage and its lock, an open file."""
     while True:
         own = folder / f".cartsim-{secrets.token_hex(8)}"
-        own.mkdir(mode=0o700)
         try:
-            lock = os.open(own / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except FileNotFoundError:  # another process tidied just now
-            continue
-        except OSError:
-            own.rmdir()
+            own.mkdir(mode=0o700)
+            lock = _locked(own)
+        except BaseException:  # Ctrl-C too
+            shutil.rmtree(own, ignore_errors=True)
             raise
-        if fcntl is not None:
-            with suppress(OSError):  # no locks here: `tidy` gets none either
-                fcntl.flock(lock, fcntl.LOCK_EX)
-        if (own / "lock").exists():  # else tidied before it was locked
+        if lock is not None:
             return own, lock
-        os.close(lock)
+
+
+def _locked(own: Path) -> int | None:
+    """The lock of a new stage, or None if another process tidied the stage just now."""
+    try:
+        lock = os.open(own / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except FileNotFoundError:
+        return None
+    if fcntl is not None:
+        with suppress(OSError):  # no locks here: `tidy` gets none either
+            fcntl.flock(lock, fcntl.LOCK_EX)
+    if (own / "lock").exists():  # else tidied before it was locked
+        return lock
+    os.close(lock)
+    return None
 
 
 def _reason(error: Exception) -> str:

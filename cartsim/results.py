@@ -51,9 +51,10 @@ class Result:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader should know."""
-        failed = len(self.failures)
-        return (f"{failed} failed; see failures",) if failed else ()
+        """What a reader should know, of replicates too."""
+        failed, again = len(self.failures), getattr(self, "replicates", None)
+        own = (f"{failed} failed; see failures",) if failed else ()
+        return own + (again.warnings if isinstance(again, Result) else ())
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Every table by the name of the file that `save` writes."""

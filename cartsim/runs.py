@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar
 
 from cartsim import memory
-from cartsim.errors import InputError, brief, say
+from cartsim.errors import InputError, brief, check_kind, say
 from cartsim.files import tidy, write_whole
 from cartsim.version import __version__
 
@@ -339,6 +339,7 @@ class _Parts:
 
 
 def _open(kept: Kept, chunk: int, total: int) -> _Parts:
+    check_kind("the checkpoint", kept.folder, (str, Path), "a folder")
     run = {
         "format": FORMAT,
         "kind": kept.kind,

@@ -62,8 +62,8 @@ class Simulation(Result):
 
     def __getitem__(self, output: str) -> NDArray[np.float64]:
         """The array (n, m) of one output."""
-        if output not in self.values:
-            raise InputError(f"no output {output!r} in this simulation; it holds {', '.join(self.values)}")
+        if not isinstance(output, str) or output not in self.values:
+            raise InputError(f"no output {brief(output)} in this simulation; it holds {', '.join(self.values)}")
         return self.values[output]
 
     def usable(self, output: str) -> NDArray[np.float64]:
@@ -252,6 +252,8 @@ def simulate(
         if isinstance(many, (int, np.integer)):
             names = _outputs(who.model, outputs)
             memory.require_simulation(int(many), len(times), len(names), len(who.model.parameters))
+    if not whole(n_jobs) or n_jobs == 0:
+        raise InputError(f"n_jobs is {brief(n_jobs)}; give the number of threads, or -1 for all cores")
     model, table, own_dose, drawn = _whom(who, n)
     if not isinstance(who, Patients):  # the typical patient, or those around it: its values must be possible
         at, cells = _schedule(model, _regimen(model, dose, None), 1, None)

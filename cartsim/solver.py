@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cartsim.errors import InputError
 
 RTOL = 1e-6
+FINE = 1e-8  # of a pooled fit, whose predictions then keep 9 digits from one candidate to the next
 LOOSEST, TIGHTEST = 1e-4, 1e-11  # looser, rare patients come out wrong; tighter, rounding takes over
 
 

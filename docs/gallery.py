@@ -30,7 +30,7 @@ DOSES = (50e6, 150e6, 450e6, 800e6)
 ARM = "450e6"  # of the pictures that show one arm
 PATIENTS = 400
 REPLICATES, SMALL = 40, 60  # trials behind the visual predictive check, and their size
-DPI, COLORS = 90, 64  # enough for a screen, and less than 150 kB a picture
+DPI, COLORS = 90, 128  # enough for a screen, and less than 150 kB a picture
 
 SBCMA_LOQ = 0.01  # of baseline
 ASSAYS = {

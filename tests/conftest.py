@@ -6,6 +6,8 @@ machine too. ``pytest --hypothesis-profile explore`` draws others each time.
 
 from __future__ import annotations
 
+import functools
+import os
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -13,10 +15,23 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # there is a worker for each core
+
 _UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", _UNTIMED, derandomize=True, database=None)
 settings.register_profile("explore", _UNTIMED)
 settings.load_profile("same")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_made_once() -> Iterator[None]:
+    """typer's runner makes click's commands of the app anew at every call, which takes longer than most calls."""
+    import typer.testing
+    from typer.main import get_command
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", functools.cache(get_command), raising=False)
+        yield
 
 
 @pytest.fixture

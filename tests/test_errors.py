@@ -73,6 +73,20 @@ MISTAKES = {
     "no place to save": lambda: cs.simulate(MODEL, 450e6, [1, 2]).save(None),
     "nothing to estimate": lambda: cs.fit(MODEL, "trial_synthetic", None),
     "other rules to respond by": lambda: cs.respond(LEVELS, cs.Rules()),
+    "a seed of data": lambda: cs.respond(LEVELS, cs.IMWG2016(), seed=1),
+    "a limit of data in words": lambda: cs.nca(LEVELS, lloq="a"),
+    "a horizon of data in words": lambda: cs.nca(LEVELS, horizon="late"),
+    "a column that is not there": lambda: TRIAL.run(columns=["x"]),
+    "one column": lambda: TRIAL.run(columns="burden"),
+    "a number as a checkpoint": lambda: TRIAL.run(checkpoint=3),
+    "threads in words": lambda: cs.simulate(MODEL, 450e6, [1], n_jobs="a"),
+    "no thread": lambda: cs.simulate(MODEL, 450e6, [1], n_jobs=0),
+    "a list of outputs": lambda: cs.simulate(MODEL, 450e6, [1])[["transgene"]],
+    "uncertainty in words": lambda: cs.replicate(TRIAL, uncertainty="x"),
+    "a misspelt keyword": lambda: cs.respond(LEVELS, cs.IMWG2016(), censor="ema"),
+    "a misspelt keyword of a sweep": lambda: cs.sweep(MODEL, EVEN, n_job=2),
+    "a misspelt keyword of a run": lambda: TRIAL.run(njobs=2),
+    "a misspelt keyword of a comparison": lambda: cs.compare(TRIAL, refrence="450e6"),
 }  # fmt: skip
 
 
@@ -84,6 +98,13 @@ def test_a_mistake_is_one_line_that_says_what_to_do(mistake):
     assert "\n" not in said
     assert len(said) < 300
     assert not re.search(r"np\.|float64|int64|array\(| object at ", said)
+
+
+def test_a_misspelt_keyword_is_told_from_one_that_belongs_elsewhere():
+    with pytest.raises(cs.InputError, match=r"^sweep takes no n_job=2; did you mean n_jobs\?$"):
+        cs.sweep(MODEL, EVEN, n_job=2)
+    with pytest.raises(cs.InputError, match=r"^run takes no seed=3; a seed belongs to the patients"):
+        TRIAL.run(seed=3)
 
 
 @pytest.mark.parametrize(

@@ -163,8 +163,8 @@ def test_questions_find_their_output_among_several() -> None:
     )
     observations = read_observations(frame)
     assert cs.respond(observations, cs.IMWG2016()).frame["best"].tolist() == ["VGPR"]
-    assert cs.nca(observations).loc[0, ["Cmax", "Tmax"]].tolist() == [900, 9]
-    assert cs.nca(observations, output="mprotein_gL", lloq=0)["Tmax"].tolist() == [28]
+    assert cs.nca(observations).loc[0, ["Cmax", "Tmax_day"]].tolist() == [900, 9]
+    assert cs.nca(observations, output="mprotein_gL", lloq=0)["Tmax_day"].tolist() == [28]
     with pytest.raises(InputError, match="values of mprotein_gL, blood; say which output is meant"):
         cs.nca(frame.replace("transgene", "blood"))
     with pytest.raises(InputError, match="no values, only categories"):

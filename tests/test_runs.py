@@ -453,9 +453,9 @@ CHANGED = {
     "derived value": replace(TRIAL, population=Population(MODEL.override({"Tumor0": 2.5e9}))),
 }
 JUDGES = {
-    "rules": Readout(Rules(IMWG2016(ife_limit=0.1))),
-    "censoring": Readout(Rules(censoring="ema")),
-    "lloq": Readout(Rules(lloq=51.0)),
+    "rules": Readout(Protocol(rules=Rules(IMWG2016(ife_limit=0.1)))),
+    "censoring": Readout(Protocol(rules=Rules(censoring="ema"))),
+    "lloq": Readout(Protocol(rules=Rules(lloq=51.0))),
     "visits kept": Readout(keep_visits=False),
     "columns": Readout(columns=("best",)),
 }

@@ -11,15 +11,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from cartsim.cli.design import error_models, names, one_dose
-from cartsim.cli.grammar import parse_assignments
+import cartsim as cs
+from cartsim.cli.design import error_models, one_dose
+from cartsim.cli.grammar import parse_assignments, parse_names
 from cartsim.errors import InputError, choices
-from cartsim.model.reader import load
 
 if TYPE_CHECKING:
-    from cartsim.fitting import DataSet, ErrorModel
-    from cartsim.model.model import Model
-    from cartsim.observations import Observations
+    from cartsim.fitting import DataSet
 
 T = TypeVar("T")
 
@@ -32,19 +30,19 @@ def data_sets(
     settings: "Kg=0.01", "mouse.Kg=0.1"; dose: "450e6", "mouse=5e6,dish=0"; errors: "lognormal",
     "transgene=lognormal:log=0.2", "mouse.tumor_volume=combined".
     """
-    from cartsim.fitting import DataSet, ErrorModel
+    from cartsim.fitting import DataSet
     from cartsim.fitting.pooled.problem import used_rows
 
     found = _read(files, model)
     parameters = {name: own.parameters for name, (own, _) in found.items()}
     values = _shared("--set", "parameter", parse_assignments(settings), parameters)
     models = error_models(errors)
-    general = models.pop("", ErrorModel())
+    general = models.pop("", cs.ErrorModel())
     outputs = {name: used_rows(observed).outputs for name, (_, observed) in found.items()}
     own_errors = _shared("--error", "observation of", models, outputs)
     doses = _doses(dose, list(found))
 
-    def error(name: str) -> ErrorModel | dict[str, ErrorModel]:
+    def error(name: str) -> cs.ErrorModel | dict[str, cs.ErrorModel]:
         own = own_errors[name]
         return {output: own.get(output, general) for output in outputs[name]} if own else general
 
@@ -64,13 +62,11 @@ def refuse_set_and_estimated(settings: Sequence[str], wanted: Sequence[str]) -> 
                 raise InputError(f"--set {given}: it is also to be estimated; leave out one of the two")
 
 
-def _read(files: Sequence[str], model: str) -> dict[str, tuple[Model, Observations]]:
-    from cartsim.observations import read_observations
-
-    found: dict[str, tuple[Model, Observations]] = {}
+def _read(files: Sequence[str], model: str) -> dict[str, tuple[cs.Model, cs.Observations]]:
+    found: dict[str, tuple[cs.Model, cs.Observations]] = {}
     for text in files:
         own, _, path = ("", "", text) if os.path.exists(text) else text.rpartition("=")
-        chosen, observed = load(own or model), read_observations(path)
+        chosen, observed = cs.load(own or model), cs.read_observations(path)
         name = Path(path).stem.replace(".", "_")
         if name in found:
             raise InputError(f"{path}: a data set is called {name} already; give the files different names")
@@ -99,7 +95,7 @@ def _shared(
 def _doses(text: str | None, known: Sequence[str]) -> dict[str, float | None]:
     if text is None or "=" not in text:
         return dict.fromkeys(known, one_dose(text))
-    own = parse_assignments(names(text))
+    own = parse_assignments(parse_names(text), "--dose")
     for name in own:
         _check_name(f"--dose {name}", name, known)
     return {name: own.get(name) for name in known}

@@ -70,17 +70,38 @@ def parse_doses(text: str) -> tuple[float, ...]:
     return tuple(doses)
 
 
-def parse_assignments(texts: Sequence[str]) -> dict[str, float]:
+def parse_named(texts: Sequence[str] | None, option: str, write: str) -> dict[str, str]:
+    """{"Kel_e": "100"} of ["Kel_e=100"]; option: what they were given with; write: how such a text is written."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, _, value = (part.strip() for part in text.partition("="))
+        if not (name and value):
+            raise InputError(f"{option} {text}: write {write}")
+        if name in found:
+            raise InputError(f"{option}: {name} is given twice; give it once")
+        found[name] = value
+    return found
+
+
+def parse_assignments(texts: Sequence[str] | None, option: str = "--set") -> dict[str, float]:
     """{"Kel_e": 100.0} of ["Kel_e=100"]; whether the names exist is for the model to say."""
-    values: dict[str, float] = {}
-    for text in texts:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not name or not equals:
-            raise InputError(f"{text!r} is not an assignment; write NAME=VALUE, such as Kel_e=100")
-        if name in values:
-            raise InputError(f"{name} is set twice; set each name once")
-        values[name] = float(_decimal(value, f"{text!r}", "write NAME=VALUE with a number, such as Kel_e=100"))
-    return values
+    write = "NAME=VALUE with a number, such as Kel_e=100"
+    named = parse_named(texts, option, write)
+    return {name: float(_decimal(text, f"{option} {name}={text}", f"write {write}")) for name, text in named.items()}
+
+
+def parse_pair(given: str, text: str, write: str) -> tuple[float, float]:
+    """The two numbers of "5:95"; given: the option with all its text; write: how it is written."""
+    try:
+        first, second = map(float, text.split(":"))
+    except ValueError:
+        raise InputError(f"{given}: write {write}") from None
+    return first, second
+
+
+def parse_names(text: str) -> list[str]:
+    """["Kel_e", "Kel_m"] of "Kel_e, Kel_m"."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def parse_grid(text: str, scale: str = "linear") -> NDArray[np.float64]:

@@ -21,18 +21,15 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from typer.models import ArgumentInfo
 
-from cartsim.cli import complete
+import cartsim as cs
+from cartsim.cli import complete, design
+from cartsim.cli.grammar import parse_assignments
 from cartsim.errors import InputError
 from cartsim.files import DPI, FORMATS
-from cartsim.solver import LOOSEST, RTOL, TIGHTEST, Solver
+from cartsim.solver import FINE, LOOSEST, RTOL, TIGHTEST
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from cartsim.model.model import Model
-    from cartsim.population.patients import Patients
-    from cartsim.population.population import Population
-    from cartsim.trial.protocol import Protocol
 
 Texts = list[str] | None
 MOST_JOBS = 1024  # threads; a system refuses some number more, in the middle of the work
@@ -117,9 +114,10 @@ def _repeat(name: str, shown: list[inspect.Parameter], options: dict[str, Any]) 
     return {"repeat": shlex.join(words), "inputs": inputs}
 
 
-def given(group: Any) -> list[str]:
-    """The options of a group that are not at their defaults."""
-    return [_option(field.name) for field in fields(group) if getattr(group, field.name) != field.default]
+def given(group: Any, *kinds: type) -> list[str]:
+    """The options of a group that are not at their defaults, of those of these kinds."""
+    every = [field for kind in kinds for field in fields(kind)]
+    return [_option(field.name) for field in every if getattr(group, field.name) != field.default]
 
 
 def _option(name: str) -> str:
@@ -155,7 +153,13 @@ Dose = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is drawn at random.")]
 Jobs = Annotated[int, typer.Option(callback=_jobs, help="Threads; -1 for all cores.")]
-Lloq = Annotated[float, typer.Option(min=0, help="Limit of quantification: values below it count as 0.")]
+Lloq = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Limit of quantification: values below it count as 0. By default 50, of a trial that of its assay if any.",
+    ),
+]
 Criteria = Annotated[
     Texts,
     typer.Option(
@@ -200,6 +204,7 @@ Errors = Annotated[
         "an SD (add, prop, log) or say the limit of quantification: transgene=lognormal:lloq=50.",
     ),
 ]
+Tolerance = Annotated[float, typer.Option(min=TIGHTEST, max=LOOSEST, help="Relative tolerance of the solver.")]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -243,20 +248,14 @@ class Who:
 
     def drawn(self) -> list[str]:
         """The options given that only virtual patients have."""
-        return [option for option in given(self) if option not in ("--set", "--patients", "--seed")]
+        return [option for option in given(self, Who) if option not in ("--set", "--patients", "--seed")]
 
-    def model(self, name: str) -> Model:
+    def model(self, name: str) -> cs.Model:
         """The model with what is set."""
-        from cartsim.cli.grammar import parse_assignments
-        from cartsim.model.reader import load
+        return cs.load(name).override(parse_assignments(self.set_))
 
-        return load(name).override(parse_assignments(self.set_ or []))
-
-    def of(self, name: str) -> Population | Patients:
+    def of(self, name: str) -> cs.Population | cs.Patients:
         """The patients of this model."""
-        from cartsim.cli import design
-        from cartsim.population.patients import Patients
-
         model = self.model(name)
         if self.patients is None:
             return design.population(
@@ -264,7 +263,7 @@ class Who:
             )
         if self.drawn():
             raise InputError(f"--patients and {self.drawn()[0]} both say who is simulated; give one of the two")
-        return Patients(model, self.patients, self.seed)
+        return cs.Patients(model, self.patients, self.seed)
 
 
 @dataclass(frozen=True)
@@ -274,7 +273,7 @@ class Plan:
     landmarks: Annotated[str, typer.Option(help="Months at which patients are judged, with commas between.")] = "6,21"
     criteria: Criteria = None
     censoring: Censoring = "fda"
-    lloq: Lloq = 50.0
+    lloq: Lloq = None
     assay: Annotated[
         Texts,
         typer.Option(
@@ -290,17 +289,13 @@ class Plan:
         str | None, typer.Option(help="Data cut-off: karmma, or months as MEDIAN:SHORTEST:LONGEST.")
     ] = None
 
-    def protocol(self) -> Protocol:
+    def protocol(self) -> cs.Protocol:
         """The protocol of a trial."""
-        from cartsim.cli import design
-        from cartsim.trial.conduct import Conduct
-        from cartsim.trial.protocol import Protocol, Visits
-
-        return Protocol(
-            Visits(landmarks=design.landmarks(self.landmarks)),
+        return cs.Protocol(
+            cs.Visits(landmarks=design.landmarks(self.landmarks)),
             design.assays(self.assay or []),
-            Conduct(self.missed, self.dropout, self.new_therapy, self.death, design.followup(self.followup)),
-            design.rules(self.criteria or [], self.censoring, self.lloq),
+            cs.Conduct(self.missed, self.dropout, self.new_therapy, self.death, design.followup(self.followup)),
+            design.rules(design.settings_of(self.criteria), self.censoring, lloq=self.lloq),
         )
 
 
@@ -308,15 +303,22 @@ class Plan:
 class Steps:
     """How exactly the equations are solved."""
 
-    rtol: Annotated[float, typer.Option(min=TIGHTEST, max=LOOSEST, help="Relative tolerance.")] = RTOL
+    rtol: Tolerance = RTOL
     extinction: Annotated[
         float | None,
         typer.Option(min=0, help="Cells below which a pool is gone until the next dose; by default none is."),
     ] = None
 
-    def solver(self) -> Solver:
+    def solver(self) -> cs.Solver:
         """The solver."""
-        return Solver(self.rtol, self.extinction)
+        return cs.Solver(self.rtol, self.extinction)
+
+
+@dataclass(frozen=True)
+class FineSteps(Steps):
+    """The same for a pooled fit."""
+
+    rtol: Tolerance = FINE
 
 
 @dataclass(frozen=True)
@@ -349,12 +351,18 @@ class Often:
         typer.Option("--uncertainty", help="Each replicate under other estimates too, drawn by their standard errors."),
     ] = False
 
-    def __bool__(self) -> bool:
-        return self.replicates is not None or self.uncertainty
-
-    def settings(self) -> dict[str, Any]:
-        """The settings of a run."""
+    def anew(self) -> dict[str, Any]:
+        """How often, and under what, as an experiment takes it."""
         return {"replicates": self.replicates, "uncertainty": self.uncertainty}
+
+
+@dataclass(frozen=True)
+class Study(Often, Work, Steps, Plan, Who):
+    """All that trials of virtual patients are asked with."""
+
+    def trial(self, name: str, arms: Any, **how: Any) -> cs.Trial:
+        """The trial of this model's patients."""
+        return cs.Trial(self.of(name), arms, self.n, self.protocol(), self.solver(), **how)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
@@ -18,6 +19,8 @@ from cartsim.files import tidy, write_whole
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
+
+    from cartsim.results import Result
 
 T = TypeVar("T")
 
@@ -51,7 +54,7 @@ def show_tables(*parts: Any) -> None:
         console.print()
 
 
-def new_table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
+def new_table(title: str, *columns: str, right: Sequence[str] = (), caption: str = "") -> Table:
     """An empty table without vertical lines; the columns named in ``right`` hold numbers."""
     from rich import box
     from rich.table import Column, Table
@@ -63,7 +66,56 @@ def new_table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
     ]
     table = Table(*heads, title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
     table.padding = (0, 1, 0, 0)
+    table.caption, table.caption_justify = caption, "left"
     return table
+
+
+def table_of(
+    title: str,
+    rows: pd.DataFrame,
+    columns: Mapping[str, Any],
+    *,
+    text: int | Sequence[str] = 1,
+    caption: str = "",
+) -> Table:
+    """A table of a frame: by its head, each column's format of a row, as "{low:.3g} to {high:.3g}", or function of it.
+
+    The first ``text`` columns, or those of which it has the names, hold text, the others numbers.
+    """
+    from rich.text import Text
+
+    heads = list(columns)
+    words = heads[:text] if isinstance(text, int) else text
+    table = new_table(title, *heads, right=[head for head in heads if head not in words], caption=caption)
+    for row in rows.to_dict("records"):
+        cells = (form.format_map(row) if isinstance(form, str) else form(row) for form in columns.values())
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def number(value: float, form: str = "") -> str:
+    """A number, by default three digits or all before the point; NE for what cannot be estimated."""
+    if math.isnan(value):
+        return "NE"
+    return format(value, form or (",.0f" if abs(value) >= 100 else ".3g"))
+
+
+def ranged(
+    row: Mapping[Any, Any], key: str, shape: str, form: str = "", ends: Sequence[str] = ("", "_low", "_high")
+) -> str:
+    """A value with its limits, such as "12 (10, NE)", the value alone where neither limit can be estimated.
+
+    key: the columns' name with {} where ``ends`` come in.
+    """
+    shown = [number(row[key.format(end)], form) for end in ends]
+    return shown[0] if shown[1:] == ["NE", "NE"] else shape.format(*shown)
+
+
+def show_result(result: Result, *parts: Any) -> None:
+    """Print what is shown of a result on stdout, and on stderr what a reader should know of it."""
+    show_tables(*parts)
+    for warning in result.warnings:
+        note(warning)
 
 
 def note_failures(failures: pd.DataFrame, n: int) -> None:

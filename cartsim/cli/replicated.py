@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cartsim.cli.output import new_table
-from cartsim.cli.process import note
+from cartsim.cli.output import number, ranged, show_result, table_of
 
 if TYPE_CHECKING:
     from cartsim.cli.options import Pictures
@@ -14,8 +13,8 @@ if TYPE_CHECKING:
 
 FILES = ("replicates.csv", "replicates_summary.csv", "replicates_tests.csv", "replicates_pairs.csv", "replicates.json",
          "replicates.png", "replicates_by_dose.png")  # fmt: skip
-ENDPOINTS = {"ORR": "ORR, %", "CR": "CR, %", "PFS": "median PFS, months"}
-BETTER = {"ORR": "ORR, points", "CR": "CR, points", "PFS": "median PFS, months"}
+ENDPOINTS = {"ORR": "ORR, %", "CR": "CR, %", "PFS_months": "median PFS, months"}
+BETTER = {"ORR": "ORR, points", "CR": "CR, points", "PFS_months": "median PFS, months"}
 
 
 def _summary(found: Replicates) -> Any:
@@ -25,39 +24,34 @@ def _summary(found: Replicates) -> Any:
         for name in found.endpoints
         if name.startswith("response_")
     }
-    shown = ENDPOINTS | landmarks
-    view = new_table(found.title(), "arm", *shown.values(), right=tuple(shown.values()))
-    for row in found.summary.to_dict("records"):
-        cells = [_ranged([row[name + end] for end in ("", "_low", "_high")], "-") for name in shown]
-        view.add_row(f"{row['arm']}\nn={row['n']:,}", *cells)
-    view.caption = "Median of the replicates and the range that holds 95 % of them. NE: not reached."
-    view.caption_justify = "left"
-    return view
+    columns: dict[str, Any] = {"arm": "{arm}\nn={n:,}"}
+    for name, head in (ENDPOINTS | landmarks).items():
+        columns[head] = lambda row, key=f"{name}{{}}": ranged(row, key, "{} ({}-{})", ".3g")
+    said = "Median of the replicates and the range that holds 95 % of them. NE: not reached."
+    return table_of(found.title(), found.summary, columns, caption=said)
 
 
 def _pairs(found: Replicates, reference: str | None) -> Any:
     """A row a pair of arms and endpoint: the difference, how often the arm is higher, and the power of its test."""
-    heads = ("arm", "against", "", "difference (95 %)", "higher, %", "power, %")
-    view = new_table("Arms compared in each replicate", *heads, right=heads[3:])
-    for row in found.pairs(reference=reference).to_dict("records"):
-        if row["endpoint"] not in BETTER:
-            continue
-        difference = _ranged([row["difference"], row["low"], row["high"]], " to ")
-        power = "" if row["power"] != row["power"] else f"{100 * row['power']:.1f}"
-        view.add_row(
-            row["arm"], row["reference"], BETTER[row["endpoint"]], difference, f"{100 * row['higher']:.1f}", power
-        )
+    pairs = found.pairs(reference=reference)
+    columns = {
+        "arm": "{arm}",
+        "against": "{reference}",
+        "": lambda row: BETTER[row["endpoint"]],
+        "difference (95 %)": lambda row: ranged(row, "{}", "{} ({} to {})", ".3g", ("difference", "low", "high")),
+        "higher, %": lambda row: f"{100 * row['higher']:.1f}",
+        "power, %": lambda row: number(100 * row["power"], ".1f").replace("NE", ""),
+    }
     tested = "Score test of ORR, log-rank test of PFS, two-sided at 5 %"
-    view.caption = f"Higher: in so many of the replicates. Power: shown to differ in so many. {tested}."
-    view.caption_justify = "left"
-    return view
+    said = f"Higher: in so many of the replicates. Power: shown to differ in so many. {tested}."
+    shown = pairs[pairs["endpoint"].isin(BETTER)]
+    return table_of("Arms compared in each replicate", shown, columns, text=3, caption=said)
 
 
-def tables(found: Replicates, reference: str | None = None) -> list[Any]:
-    """What is printed of replicates; their warnings go to stderr."""
-    for warning in found.warnings:
-        note(warning)
-    return [_summary(found), *([_pairs(found, reference)] if len(found.arms) > 1 else [])]
+def show(found: Replicates, *parts: Any, reference: str | None = None, pairs: bool = True) -> None:
+    """Print what replicates found and, with several arms, how these compare; then what else is said of them."""
+    compared = [_pairs(found, reference)] if pairs and len(found.arms) > 1 else []
+    show_result(found, _summary(found), *compared, *parts)
 
 
 def draw(found: Replicates, stage: Path, pictures: Pictures) -> None:
@@ -65,8 +59,3 @@ def draw(found: Replicates, stage: Path, pictures: Pictures) -> None:
     pictures.save(found.plot.distributions(), stage / "replicates.png")
     if len({dose for dose in found.doses.values() if dose > 0}) > 1:
         pictures.save(found.plot.by_dose(), stage / "replicates_by_dose.png")
-
-
-def _ranged(numbers: list[float], between: str) -> str:
-    middle, *limits = ("NE" if number != number else f"{number:.3g}" for number in numbers)
-    return "NE" if {middle, *limits} == {"NE"} else f"{middle} ({between.join(limits)})"

@@ -25,8 +25,9 @@ UNIT = "g/L"
 class Histories:
     """Assessments of n patients, v the most visits any has; NaN pads patients with fewer.
 
-    ids (n,); arm (n,) its name; baseline (n,); days, values (n, v) after day 0; new_therapy_day, death_day, end_day
-    (n,), NaN for none; seen_day (n,), of the last row of any kind, NaN without one from day 0 on.
+    ids (n,); arm (n,) its name; baseline (n,); days, values (n, v) after day 0; events, (n,) each by name
+    (``new_therapy_day``, ``death_day``, ``end_day``), NaN for none; seen_day (n,), of the last row of any kind, NaN
+    without one from day 0 on.
     """
 
     ids: NDArray[Any]
@@ -34,9 +35,7 @@ class Histories:
     baseline: NDArray[np.float64]
     days: NDArray[np.float64]
     values: NDArray[np.float64]
-    new_therapy_day: NDArray[np.float64]
-    death_day: NDArray[np.float64]
-    end_day: NDArray[np.float64]
+    events: dict[str, NDArray[np.float64]]
     seen_day: NDArray[np.float64]
 
 
@@ -81,13 +80,15 @@ def lay_out(
     code, known = found.patient, found.ids
     if patients is not None:
         code, known = _listed(found, patients)
-    own = {name: _each(found, name, code, len(known)) for name in ("baseline", *EVENTS)}
+    own = {name: np.full(len(known), np.nan) for name in ("baseline", *EVENTS)}
+    for name in own.keys() & {*found.frame}:
+        own[name][code] = found.frame[name].to_numpy()
     if "baseline" not in found.frame:
         before = np.flatnonzero((time <= 0) & ~np.isnan(value))
         own["baseline"][code[before]] = value[before]  # rows of a patient are in order: the last one stays
     if patients is not None:
         _overwrite(own, patients.assign(id=known))
-    baseline = own["baseline"]
+    baseline = own.pop("baseline")
     unusable, missing = ~(baseline[code] > 0), np.isnan(baseline[code])
     why = "has no baseline; give a value at or before day 0 or a baseline column"
     found.refuse(unusable & missing, "id", why)
@@ -96,7 +97,7 @@ def lay_out(
     after = time > 0
     days, values = padded(code[after], len(known), (time[after], value[after]))
     arm = _arms(found, code, known, patients)
-    return Histories(ids=np.asarray(known), arm=arm, days=days, values=values, seen_day=_seen(everything, known), **own)
+    return Histories(np.asarray(known), arm, baseline, days, values, own, _seen(everything, known))
 
 
 def _seen(everything: Observations, known: NDArray[Any]) -> NDArray[np.float64]:
@@ -123,14 +124,6 @@ def _arms(
     if without.size:
         raise InputError(f"id {known[without[0]]} has no arm; give each patient one")
     return arm
-
-
-def _each(found: Observations, name: str, code: NDArray[np.intp], n: int) -> NDArray[np.float64]:
-    """(n,) What each patient has in a column, NaN without one."""
-    each = np.full(n, np.nan)
-    if name in found.frame:
-        each[code] = found.frame[name].to_numpy()
-    return each
 
 
 def _listed(found: Observations, patients: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[Any]]:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cartsim.endpoints import comparison
 from cartsim.endpoints.incidence import CumulativeIncidence, cumulative_incidence
 from cartsim.endpoints.landmarks import Landmark, landmark_analysis
-from cartsim.endpoints.response import Judgement
+from cartsim.endpoints.response import Assessments, Judgement, judge
 from cartsim.endpoints.rules import Response
-from cartsim.endpoints.survival import KaplanMeier, known_curve
+from cartsim.endpoints.survival import UNKNOWN, KaplanMeier, known_curve, median_of
 from cartsim.endpoints.times import ENDPOINTS, READ, time_to_event
 from cartsim.errors import InputError, brief, choices
 from cartsim.results import Result
@@ -152,12 +151,14 @@ class Judged(Result):
         return pd.concat([self.compare(name, reference=reference) for name in chosen], ignore_index=True)
 
     def with_medians(self, table: pd.DataFrame, endpoints: Sequence[str]) -> pd.DataFrame:
-        """A table with a row an arm, and columns for the medians of endpoints in months: ``PFS``, ``PFS_low``, ..."""
+        """A table with a row an arm, and columns for medians: ``PFS_months``, ``PFS_months_low``, ..."""
+        import pandas as pd
+
         read = [self._read(arm) for arm in self.arms]
         for endpoint in endpoints:
-            curves = [known_curve(found.time, found.event) for found in (time_to_event(own, endpoint) for own in read)]
-            for name, end in _ENDS:
-                table[endpoint + end] = [getattr(curve.median, name) if curve else np.nan for curve in curves]
+            times = [time_to_event(own, endpoint) for own in read]
+            medians = [median_of(found.time, found.event).named(f"{endpoint}_months") for found in times]
+            table = table.assign(**pd.DataFrame(medians))
         return table
 
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -228,9 +229,14 @@ class Judged(Result):
         best = self.judged(arm, until=month * MONTH).best
         return pd.Categorical.from_codes(np.maximum(best - Response.MR, 0), LEVELS)
 
-    @abstractmethod
     def judged(self, arm: str, until: float = np.inf) -> Judgement:
         """The arm's assessments up to a day, judged by the rules of the result."""
+        mprotein, days, baseline, rules, events = self._assessments(arm)
+        return judge(mprotein, days, baseline, rules, **events | {"end_day": np.fmin(events["end_day"], until)})
+
+    @abstractmethod
+    def _assessments(self, arm: str) -> Assessments:
+        """What `judge` is given of an arm."""
 
     def _in(self, arm: str) -> pd.Series:
         if arm not in self.arms:
@@ -250,23 +256,10 @@ class Judged(Result):
         time, event, _ = self.times(endpoint, arm=arm)
         curve, n = known_curve(time, event), int((~np.isnan(time)).sum())
         row: dict[str, object] = {"endpoint": endpoint, "arm": arm, "n": n, "events": int(event.sum())}
-        median = curve.median if curve else None
-        for name, end in _ENDS:
-            row[f"median{end}_months"] = getattr(median, name) if median else np.nan
-        rates = curve.at(RATES) if curve else None
-        for k, month in enumerate(RATES):
-            for name, end in (("survival", ""), ("low", "_low"), ("high", "_high")):
-                row[f"percent{end}_{month}_months"] = 100 * float(rates[name][k]) if rates is not None else np.nan
-        responded = time[event] if endpoint in ("TTR", "TTBR") else np.empty(0)
-        row |= dict(zip(_OF_RESPONDERS, _median_and_range(responded), strict=True))
+        row |= (curve.median if curve else UNKNOWN).named("median", "_months")
+        for month in RATES:
+            row |= (curve.rate(month) if curve else UNKNOWN).named("percent", f"_{month}_months")
+        responded = time[event] if endpoint in ("TTR", "TTBR") and event.any() else np.array([np.nan])
+        for what, of in (("median", np.median), ("shortest", np.min), ("longest", np.max)):
+            row[f"responders_{what}_months"] = float(of(responded))
         return row
-
-
-_ENDS = (("value", ""), ("low", "_low"), ("high", "_high"))
-_OF_RESPONDERS = ("responders_median_months", "responders_shortest_months", "responders_longest_months")
-
-
-def _median_and_range(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    if not values.size:
-        return np.nan, np.nan, np.nan
-    return float(np.median(values)), float(values.min()), float(values.max())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError, brief
+from cartsim.errors import InputError, brief, elsewhere
 from cartsim.observations import Observations, padded, read_observations
 from cartsim.schedule import MONTH
 
@@ -60,7 +60,7 @@ def noncompartmental(
 
     One row per patient (areas in unit*day):
 
-    - ``Cmax``, ``Tmax``: the highest value observed after day 0 and the first day that shows it (no Tmax
+    - ``Cmax``, ``Tmax_day``: the highest value observed after day 0 and the first day that shows it (no Tmax
       where all are 0).
     - ``AUC0-28`` (named after ``horizon``): from 0 on day 0, or the sample of day 0, through all samples,
       zeros too. Trapezoids: with ``method`` "linear-log" logarithmic where the curve falls and linear where
@@ -71,10 +71,10 @@ def noncompartmental(
       missing. That holds too where the last sample is a zero, from which the curve then rises (Phoenix, which
       takes a zero for a number); with ``after_blq`` "zero" nothing is added after a last zero.
     - ``expansion_rate``: Cmax/Tmax.
-    - ``lambda_z`` (1/day), ``half_life`` (days), ``r2_adj``, ``n_lambda``: regression of the logarithm on
+    - ``lambda_z`` (1/day), ``half_life_days``, ``r2_adj``, ``n_lambda``: regression of the logarithm on
       time over the last 3 or more quantifiable samples after Cmax (the sample of Cmax does not count); of
       those that fall, the one with the best adjusted R2, and within 1e-4 of it the one with most points.
-    - ``clast``, ``tlast``: last quantifiable value after day 0, and its day.
+    - ``clast``, ``tlast_day``: last quantifiable value after day 0, and its day.
     - ``persistence_6m``, ``persistence_12m``: whether the sample nearest to that month is quantifiable;
       missing without a sample within half a month of it.
     - ``Cmax_flag``, ``AUC_flag``, ``lambda_z_flag``: what it rests on, or why it is missing.
@@ -90,14 +90,7 @@ def noncompartmental(
         raise InputError(f"{shapes}; give transgene as patients x samples and a day for each sample")
     if (np.diff(times) <= 0).any() or (times < 0).any() or np.isinf(times).any():
         raise InputError("days must increase, be finite and not negative; sort them and drop doubles")
-    if method not in ("linear-log", "linear"):
-        raise InputError(f"method is {method!r}; allowed are 'linear-log' and 'linear'")
-    if after_blq not in AFTER_BLQ:
-        raise InputError(f"after_blq is {after_blq!r}; allowed are 'lambda_z' and 'zero'")
-    if not 0 < horizon < np.inf:
-        raise InputError(f"horizon is {horizon}; give a day after 0")
-    if not (isinstance(lloq, Real) and 0 <= lloq < np.inf):
-        raise InputError(f"lloq is {brief(lloq)}; give 0 or more")
+    _check(lloq, method, horizon, after_blq)
     wrong = (values < 0) | np.isinf(values) | (np.isnan(times) & ~np.isnan(values))
     if wrong.any():
         i, j = np.argwhere(wrong)[0]
@@ -119,6 +112,7 @@ def noncompartmental(
     return pd.DataFrame({"id": np.arange(n) if ids is None else np.asarray(ids)} | columns)
 
 
+@elsewhere(seed="nothing is drawn: the patients are those observed", n="the patients are those observed")
 def nca(
     observations: Observations | pd.DataFrame | str | Path,
     *,
@@ -160,6 +154,7 @@ def nca(
     >>> cs.nca(samples)["Cmax"].tolist()
     [900.0]
     """
+    _check(lloq, method, horizon, after_blq)
     found = read_observations(observations).quantity(output, TRANSGENE)
     time, value, below = (found.frame[name].to_numpy() for name in ("time", "value", "below"))
     found.refuse(time < 0, "time", "is negative; days count from infusion, earlier samples get 0")
@@ -171,6 +166,17 @@ def nca(
     found.check_order()
     days, values = padded(found.patient, len(found.ids), (time, np.where(below, 0.0, value)))
     return noncompartmental(days, values, lloq=lloq, method=method, horizon=horizon, after_blq=after_blq, ids=found.ids)
+
+
+def _check(lloq: float, method: str, horizon: float, after_blq: str) -> None:
+    if method not in ("linear-log", "linear"):
+        raise InputError(f"method is {brief(method)}; allowed are 'linear-log' and 'linear'")
+    if after_blq not in AFTER_BLQ:
+        raise InputError(f"after_blq is {brief(after_blq)}; allowed are 'lambda_z' and 'zero'")
+    if not (isinstance(horizon, Real) and 0 < horizon < np.inf):
+        raise InputError(f"horizon is {brief(horizon)}; give a day after 0")
+    if not (isinstance(lloq, Real) and 0 <= lloq < np.inf):
+        raise InputError(f"lloq is {brief(lloq)}; give 0 or more")
 
 
 def _block(
@@ -201,15 +207,15 @@ def _block(
     area, area_flag = _area(days, values, horizon, predicted, method)
     return {
         "Cmax": cmax,
-        "Tmax": tmax,
+        "Tmax_day": tmax,
         f"AUC0-{horizon:g}": np.where(any_sample, area, np.nan),
         "expansion_rate": cmax / tmax,
         "lambda_z": lambda_z,
-        "half_life": np.log(2.0) / lambda_z,
+        "half_life_days": np.log(2.0) / lambda_z,
         "r2_adj": r2_adj,
         "n_lambda": points,
         "clast": np.where(any_quantifiable, _at(values, last), np.nan),
-        "tlast": np.where(any_quantifiable, _at(days, last), np.nan),
+        "tlast_day": np.where(any_quantifiable, _at(days, last), np.nan),
         "persistence_6m": _persistence(days, values, 6 * MONTH),
         "persistence_12m": _persistence(days, values, 12 * MONTH),
         "Cmax_flag": np.select([any_quantifiable, any_sample], [0, 1], 2),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -40,13 +40,13 @@ class Landmark:
         """A row a group: ``landmark_months``, ``group``, ``n``, ``events``, median months since then, ``logrank_p``."""
         import pandas as pd
 
-        rows: list[dict[str, Any]] = []
-        for group, curve in self.curves.items():
-            median = curve.median
-            row = {"landmark_months": self.month, "group": group, "n": curve.n, "events": curve.events}
-            row |= {"median_months": median.value, "median_low_months": median.low, "median_high_months": median.high}
-            rows.append(row | {"logrank_p": self.logrank.pvalue})
-        return pd.DataFrame(rows)
+        rows = [
+            {"group": group, "n": curve.n, "events": curve.events} | curve.median.named("median", "_months")
+            for group, curve in self.curves.items()
+        ]
+        table = pd.DataFrame(rows).assign(logrank_p=self.logrank.pvalue)
+        table.insert(0, "landmark_months", self.month)
+        return table
 
 
 def landmark_analysis(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from cartsim.endpoints.censoring import TimeToEvent, overall_survival, progression_free_survival
 from cartsim.endpoints.response import Judgement, judge
 from cartsim.endpoints.rules import IMWG2016
+from cartsim.observations import EVENTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +49,7 @@ def outcomes(
     rules: IMWG2016,
     censoring: str,
     *,
-    events: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    events: Mapping[str, NDArray[np.float64]],
     alive_day: ArrayLike,
     censor_no_baseline: bool | None = None,
 ) -> Outcomes:
@@ -62,7 +64,7 @@ def outcomes(
     censoring
         "fda" or "ema", see `progression_free_survival`.
     events
-        Days (n,) of new therapy, of death, and the last of observation (drop-out or data cut-off); NaN for none.
+        Days (n,), NaN for none: ``new_therapy_day``, ``death_day``, and ``end_day``, the last of observation.
     alive_day
         (n,) or one for all: the last day on which patients whose observation has no end were known alive. NaN where
         there is none: outside the analysis of overall survival.
@@ -74,8 +76,8 @@ def outcomes(
     InputError
         As `judge` and `progression_free_survival`.
     """
-    therapy, death, end = events
-    judged = judge(mprotein, days, baseline, rules, new_therapy_day=therapy, death_day=death, end_day=end)
+    therapy, death, end = (events[name] for name in EVENTS)
+    judged = judge(mprotein, days, baseline, rules, **events)
     evaluable, progression_day = judged.evaluable, judged.progression_day
     if censoring == "ema" and np.isfinite(therapy).any():
         through = judge(mprotein, days, baseline, rules, death_day=death, end_day=end)

@@ -33,14 +33,14 @@ def difference_of_rates(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> E
 
 def difference_of_means(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Estimate:
     """Mean of a - b (n,) with Student limits; pairs with a missing value (NaN) are left out."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     first, second = _pairs(a, b)
     d = (first - second)[np.isfinite(first - second)]
     if d.size < 2:
         return Estimate(float(d.mean()) if d.size else np.nan, np.nan, np.nan, level=level)
     se = float(d.std(ddof=1) / np.sqrt(d.size))
-    half = float(t.ppf(0.5 + level / 2, d.size - 1)) * se
+    half = float(stdtrit(d.size - 1, 0.5 + level / 2)) * se
     mean = float(d.mean())
     return Estimate(mean, mean - half, mean + half, se, level)
 

@@ -12,8 +12,9 @@ import numpy as np
 from cartsim.endpoints.histories import Histories, lay_out
 from cartsim.endpoints.judged import Judged
 from cartsim.endpoints.outcomes import outcomes
-from cartsim.endpoints.response import Judgement, judge
+from cartsim.endpoints.response import Assessments
 from cartsim.endpoints.rules import IMWG2016
+from cartsim.errors import elsewhere
 from cartsim.observations import Observations
 from cartsim.version import __version__
 
@@ -44,7 +45,7 @@ class Responses(Judged):
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """A row an arm: ``n``, ``ORR`` and ``CR`` in percent; medians in months with limits of PFS, OS, DOR and TTR."""
+        """A row an arm: ``n``, ``ORR`` and ``CR`` in percent; medians of PFS, OS, DOR, TTR (``PFS_months``, ...)."""
         import pandas as pd
 
         rows = []
@@ -60,23 +61,16 @@ class Responses(Judged):
         unjudged = int((self.patients["best"] == "NE").sum())
         return (f"{unjudged} of {len(self.patients)} patients are not evaluable (NE)",) if unjudged else ()
 
-    def judged(self, arm: str, until: float = np.inf) -> Judgement:
-        seen = self.history
-        own = seen.arm == arm
-        return judge(
-            seen.values[own],
-            seen.days[own],
-            seen.baseline[own],
-            self.rules,
-            new_therapy_day=seen.new_therapy_day[own],
-            death_day=seen.death_day[own],
-            end_day=np.fmin(seen.end_day[own], until),
-        )
+    def _assessments(self, arm: str) -> Assessments:
+        seen, own = self.history, self.history.arm == arm
+        events = {name: days[own] for name, days in seen.events.items()}
+        return seen.values[own], seen.days[own], seen.baseline[own], self.rules, events
 
     def _title(self) -> str:
         return f"responses of {len(self.patients):,} patients"
 
 
+@elsewhere(seed="nothing is drawn: the patients are those observed", n="the patients are those observed")
 def respond(
     observations: Observations | pd.DataFrame | str | Path,
     rules: IMWG2016,
@@ -124,19 +118,18 @@ def respond(
     import pandas as pd
 
     seen = lay_out(observations, output=output, patients=patients)
-    events = (seen.new_therapy_day, seen.death_day, seen.end_day)
     found = outcomes(
         seen.values,
         seen.days,
         seen.baseline,
         rules,
         censoring,
-        events=events,
+        events=seen.events,
         alive_day=seen.seen_day,
         censor_no_baseline=censor_no_baseline,
     )
     own = pd.DataFrame({"id": seen.ids, "arm": pd.Categorical(seen.arm, list(dict.fromkeys(seen.arm)), ordered=True)})
-    own[["new_therapy_day", "death_day", "end_day"]] = np.column_stack(events)
+    own = own.assign(**seen.events)
     table = pd.concat([own, found.frame(seen.ids, np.zeros(len(own), bool))], axis=1)
     made = {"rules": asdict(rules), "censoring": censoring, "censor_no_baseline": censor_no_baseline}
     made |= {"cartsim": __version__}

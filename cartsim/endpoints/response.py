@@ -37,6 +37,9 @@ from cartsim.errors import InputError, brief
 if TYPE_CHECKING:
     import pandas as pd
 
+Assessments = tuple[ArrayLike, ArrayLike, ArrayLike, IMWG2016, dict[str, NDArray[np.float64]]]
+"""Arguments of `judge`: M-protein, days, baseline, rules; and the days of new therapy, death and end by name."""
+
 TOLERANCE = 1e-9
 """Relative slack of every comparison: far above binary rounding (1e-16), far below any assay (1e-2)."""
 
@@ -140,7 +143,7 @@ def judge(
     """
     if not isinstance(rules, IMWG2016):
         raise InputError(f"judging needs {IMWG2016.name} rules, not {brief(rules)}; give IMWG2016(...)")
-    values = _numbers("mprotein", mprotein)
+    values = numbers_of("mprotein", mprotein)
     if values.ndim != 2:
         raise InputError(f"mprotein has shape {values.shape}; it must be (patients, visits)")
     n, visits = values.shape
@@ -329,7 +332,8 @@ def _categorical(codes: NDArray[np.int8]) -> pd.Categorical:
     return pd.Categorical.from_codes(codes, [category.name for category in Response], ordered=True)
 
 
-def _numbers(what: str, value: ArrayLike) -> NDArray[Any]:
+def numbers_of(what: str, value: ArrayLike) -> NDArray[Any]:
+    """The value as an array of numbers. Raises `InputError` for anything else."""
     array = np.asarray(value)
     if array.dtype.kind not in "iuf":
         raise InputError(f"{what} holds {array.dtype} values; it must hold numbers only, NaN where missing")
@@ -337,14 +341,14 @@ def _numbers(what: str, value: ArrayLike) -> NDArray[Any]:
 
 
 def _per_patient(what: str, value: ArrayLike | None, n: int) -> NDArray[np.float64]:
-    array = _numbers(what, np.nan if value is None else value).astype(float, copy=False)
+    array = numbers_of(what, np.nan if value is None else value).astype(float, copy=False)
     if array.shape not in ((), (n,)):
         raise InputError(f"{what} has shape {array.shape}; give one number or one for each of {n} patients")
     return np.broadcast_to(array, (n,))
 
 
 def _checked_days(days: ArrayLike, n: int, visits: int) -> NDArray[np.float64]:
-    day = _numbers("days", days).astype(float, copy=False)
+    day = numbers_of("days", days).astype(float, copy=False)
     if day.shape not in ((visits,), (n, visits)):
         raise InputError(f"days has shape {day.shape}; mprotein needs ({visits},) or ({n}, {visits})")
     if np.isinf(day).any() or (day.ndim == 1 and np.isnan(day).any()):
@@ -364,14 +368,12 @@ def judge_each(
     rules: Sequence[IMWG2016] | Mapping[str, IMWG2016],
     *,
     ids: ArrayLike | None = None,
-    new_therapy_day: ArrayLike | None = None,
-    death_day: ArrayLike | None = None,
-    end_day: ArrayLike | None = None,
+    **events: ArrayLike | None,
 ) -> pd.DataFrame:
     """The same patients judged under each of many rules: `Judgement.patient_table`s under a column `rules`.
 
-    A sequence is labelled by the settings that differ from the defaults, a mapping by its keys. Arguments and
-    errors are those of `judge`; `InputError` too when `rules` is empty or two of them have one label.
+    A sequence is labelled by the settings that differ from the defaults, a mapping by its keys. Arguments and errors
+    are those of `judge`, ``events`` its days; `InputError` too when `rules` is empty or two of them have one label.
     """
     import pandas as pd
 
@@ -380,16 +382,7 @@ def judge_each(
         raise InputError(f"{len(rules)} rules with {len(named)} labels; give one or more, each different")
     tables: list[pd.DataFrame] = []
     for rule in named.values():
-        found = judge(
-            mprotein,
-            days,
-            baseline,
-            rule,
-            new_therapy_day=new_therapy_day,
-            death_day=death_day,
-            end_day=end_day,
-        )
-        table = found.patient_table(ids)
+        table = judge(mprotein, days, baseline, rule, **events).patient_table(ids)
         table.insert(0, "rules", pd.Categorical.from_codes(np.full(len(table), len(tables)), list(named)))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
@@ -401,7 +394,7 @@ def landmark(change: ArrayLike, rules: SinghLandmark, *, baseline: ArrayLike | N
     `baseline` (g/L, broadcast against `change`) is needed when `rules.cr_limit` is set. Raises `InputError`
     for a change below -100 % or infinite, or a missing baseline.
     """
-    percent = _numbers("change", change).astype(float)
+    percent = numbers_of("change", change).astype(float)
     ratio = 1 + percent / 100
     wrong = np.flatnonzero((ratio < -TOLERANCE) | np.isinf(ratio))
     if wrong.size:
@@ -418,7 +411,7 @@ def landmark(change: ArrayLike, rules: SinghLandmark, *, baseline: ArrayLike | N
     elif baseline is None:
         raise InputError(f"{label(rules)}: cr_limit is in g/L; give the baseline too")
     else:
-        complete = _at_most(ratio * _numbers("baseline", baseline), rules.cr_limit)
+        complete = _at_most(ratio * numbers_of("baseline", baseline), rules.cr_limit)
     code[complete] = Response.CR
     code[np.isnan(ratio)] = Response.NE
     return code

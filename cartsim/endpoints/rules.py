@@ -8,17 +8,16 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass, fields
 from enum import IntEnum
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError, brief
+from cartsim.errors import InputError, brief, choices
 
 
 class Response(IntEnum):
@@ -132,31 +131,26 @@ def rules_from(name: str, settings: Mapping[str, str | float | bool | None] | No
     Raises `InputError` for an unknown name or setting, or a value that cannot be read.
     """
     if name not in _RULES:
-        raise InputError(f"no rules are called {name!r}; {_choices(name, list(_RULES))}")
+        raise InputError(f"no rules are called {name!r}; choose from {', '.join(_RULES)}")
     kind = _RULES[name]
     defaults = {field.name: field.default for field in fields(kind)}
     values: dict[str, Any] = {}
     for setting, value in (settings or {}).items():
         if setting not in defaults:
-            raise InputError(f"{name} has no setting {setting!r}; {_choices(setting, list(defaults))}")
+            raise InputError(f"{name} has no setting {setting!r}{choices(setting, defaults)}")
         values[setting] = _parsed(f"{name}: {setting}", value, defaults[setting])
     return kind(**values)
 
 
 def label(rules: Rules) -> str:
     """The rules' name and the settings that differ from the defaults: "imwg2016 ife_limit=0.1"."""
-    changed = [
-        f"{field.name}={getattr(rules, field.name)}"
-        for field in fields(rules)
-        if getattr(rules, field.name) != field.default
-    ]
-    return " ".join([rules.name, *changed])
+    return " ".join([rules.name, *changed_settings(rules)])
 
 
-def _choices(given: str, allowed: list[str]) -> str:
-    close = difflib.get_close_matches(given, allowed, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}allowed: {', '.join(allowed)}"
+def changed_settings(rules: Any, among: Sequence[Field[Any]] | None = None) -> list[str]:
+    """The settings of a dataclass, or some of them, that differ from the defaults: ["ife_limit=0.1"]."""
+    values = {f.name: (getattr(rules, f.name), f.default) for f in among or fields(rules)}
+    return [f"{name}={value}" for name, (value, default) in values.items() if value != default]
 
 
 def switch(what: str, text: str) -> bool:

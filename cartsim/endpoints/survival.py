@@ -1,6 +1,5 @@
 """Survival estimates that clinicians read: Kaplan-Meier as SAS PROC LIFETEST prints it, log-rank, Cox,
-restricted mean, and the interval-censored curve. When an event counts is in `cartsim.endpoints.censoring`;
-its functions are offered here too.
+restricted mean, and the interval-censored curve. When an event counts is in `cartsim.endpoints.censoring`.
 """
 
 from __future__ import annotations
@@ -13,39 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.endpoints.censoring import (
-    TimeToEvent,
-    duration_of_response,
-    overall_survival,
-    progression_free_survival,
-    progression_intervals,
-    time_to_response,
-)
 from cartsim.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = [
-    "Cox",
-    "Estimate",
-    "IntervalCensored",
-    "KaplanMeier",
-    "LogRank",
-    "TimeToEvent",
-    "cox",
-    "duration_of_response",
-    "hazard_ratio",
-    "interval_censored",
-    "kaplan_meier",
-    "kaplan_meier_by",
-    "known_curve",
-    "log_rank",
-    "overall_survival",
-    "progression_free_survival",
-    "progression_intervals",
-    "time_to_response",
-]
 
 # Two survival probabilities closer than this are the same number: products of fractions miss 0.5 by rounding.
 SAME = 1e-8
@@ -71,6 +41,14 @@ class Estimate:
 
     def __str__(self) -> str:
         return format(self, ".4g")
+
+    def named(self, name: str, unit: str = "") -> dict[str, float]:
+        """Value and limits by column: ``name``, ``name_low``, ``name_high``, with the unit behind ("_months")."""
+        ends = (("", self.value), ("_low", self.low), ("_high", self.high))
+        return {f"{name}{end}{unit}": value for end, value in ends}
+
+
+UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +105,11 @@ class KaplanMeier:
         rates = {name: np.where(known, getattr(self, name)[row], np.nan) for name in names}
         return pd.DataFrame({"time": times} | rates | {"n_risk": self.at_risk(times)})
 
+    def rate(self, t: float) -> Estimate:
+        """Percent without event at a time, see `at`."""
+        value, low, high = 100 * self.at(t)[["survival", "low", "high"]].to_numpy()[0]
+        return Estimate(float(value), float(low), float(high), level=self.level)
+
     def at_risk(self, times: ArrayLike) -> NDArray[np.int64]:
         """Numbers at risk just before each time, as printed under a Kaplan-Meier plot."""
         return np.append(self.n_risk, 0)[np.searchsorted(self.times, _times("times", times), side="left")]
@@ -171,50 +154,39 @@ def largest_distance(first: KaplanMeier, second: KaplanMeier) -> tuple[float, fl
 
 
 def kaplan_meier(time: ArrayLike, event: ArrayLike, *, level: float = 0.95) -> KaplanMeier:
-    """Kaplan-Meier estimate (scipy.stats.ecdf) with log-log limits.
+    """Kaplan-Meier estimate with log-log limits.
 
     ``time`` (n,) with NaN = outside the analysis set (left out), ``event`` (n,) True = event. Raises
     InputError for negative or infinite times, an event that is not true or false, or nobody to analyse.
     """
-    from scipy import stats
+    from scipy.special import ndtri
 
     t, events, _ = _sample(time, event)
-    with warnings.catch_warnings():
-        # The log-log formula has no value where the curve is 1 or 0, and scipy warns of it each time.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        curve = stats.ecdf(stats.CensoredData.right_censored(t, ~events)).sf
-        limits = curve.confidence_interval(level, method="log-log")
-    times, survival = curve.quantiles, curve.probabilities
-    low, high = limits.low.probabilities, limits.high.probabilities
-    rows = np.searchsorted(times, t)
-    total, n_event = np.bincount(rows), np.bincount(rows, weights=events).astype(np.int64)
-    n_risk = t.size - np.cumsum(total) + total
-    if times[0] > 0:
-        times, n_risk = np.insert(times, 0, 0.0), np.insert(n_risk, 0, t.size)
-        survival, low, high = (np.insert(curve, 0, 1.0) for curve in (survival, low, high))
-        total, n_event = np.insert(total, 0, 0), np.insert(n_event, 0, 0)
+    times, place = np.unique(np.append(t, 0.0), return_inverse=True)  # curves begin at time 0
+    total = np.bincount(place[:-1], minlength=times.size)
+    n_event = np.bincount(place[:-1][events], minlength=times.size)
+    n_risk = total[::-1].cumsum()[::-1]
+    survival = np.cumprod(1 - n_event / np.maximum(n_risk, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        std_error = survival * np.sqrt(np.cumsum(n_event / (n_risk * (n_risk - n_event))))
-    undefined = survival == 0
-    low, high = np.where(survival == 1, 1.0, low), np.where(survival == 1, 1.0, high)
+        spread = np.sqrt(np.cumsum(n_event / (n_risk * (n_risk - n_event))))  # Greenwood: SE of ln S
+        beyond = np.exp(ndtri(0.5 + level / 2) * spread / np.abs(np.log(survival)))
+        low, high = (np.where(survival == 1, 1.0, survival**power) for power in (beyond, 1 / beyond))
+        std_error = survival * spread
+    std_error, low, high = (np.where(survival > 0, each, np.nan) for each in (std_error, low, high))
     return KaplanMeier(
-        n=t.size,
-        events=int(events.sum()),
-        level=level,
-        times=times,
-        n_risk=n_risk,
-        n_event=n_event,
-        n_censored=total - n_event,
-        survival=survival,
-        std_error=np.where(undefined, np.nan, std_error),
-        low=np.where(undefined, np.nan, low),
-        high=np.where(undefined, np.nan, high),
+        t.size, int(events.sum()), level, times, n_risk, n_event, total - n_event, survival, std_error, low, high
     )
 
 
 def known_curve(time: ArrayLike, event: ArrayLike) -> KaplanMeier | None:
     """As `kaplan_meier`, None where nobody is to be analysed (all times are NaN)."""
     return None if np.isnan(np.asarray(time, float)).all() else kaplan_meier(time, event)
+
+
+def median_of(time: ArrayLike, event: ArrayLike) -> Estimate:
+    """Median by `kaplan_meier`, NaN where nobody is to be analysed."""
+    curve = known_curve(time, event)
+    return curve.median if curve else UNKNOWN
 
 
 def kaplan_meier_by(
@@ -238,12 +210,12 @@ class LogRank:
 def log_rank(time: ArrayLike, event: ArrayLike, group: ArrayLike, *, strata: ArrayLike | None = None) -> LogRank:
     """Two-sided log-rank test of equal survival in the groups.
 
-    By scipy.stats.logrank for two groups, by statsmodels for more or with strata.
+    By counts for two groups, by statsmodels for more or with strata.
 
     ``time`` and ``event`` as in `kaplan_meier`; ``group`` and ``strata`` (n,) labels. A group of which nobody
     was at risk at any event says nothing and is left out, as in R's survdiff.
     """
-    from scipy import stats
+    from scipy.special import chdtrc
 
     t, events, keep = _sample(time, event)
     codes, names = _groups("group", group, keep)
@@ -256,9 +228,12 @@ def log_rank(time: ArrayLike, event: ArrayLike, group: ArrayLike, *, strata: Arr
     if df < 1:
         return LogRank(float("nan"), 0, float("nan"))
     if df == 1 and strata is None:
-        x, y = (stats.CensoredData.right_censored(t[codes == i], ~events[codes == i]) for i in compared)
+        (risk, died), (risk_second, died_second) = _counts(t, events, [codes == i for i in compared])
+        everybody, all_died = risk + risk_second, died + died_second
+        share = risk / np.maximum(everybody, 1)
+        variance = share * (1 - share) * all_died * (everybody - all_died) / np.maximum(everybody - 1, 1)
         with np.errstate(invalid="ignore"):  # everybody has the event at one time: nothing to compare, NaN
-            statistic = float(stats.logrank(x, y).statistic ** 2)
+            statistic = float((died - share * all_died).sum() ** 2 / variance.sum())
     else:
         from statsmodels.duration.survfunc import survdiff
 
@@ -267,7 +242,7 @@ def log_rank(time: ArrayLike, event: ArrayLike, group: ArrayLike, *, strata: Arr
             statistic = float(survdiff(t[use], events[use], codes[use], strata=stratum[use])[0])
         except np.linalg.LinAlgError:  # groups that are never at risk together
             statistic = float("nan")
-    return LogRank(statistic, df, float(stats.chi2.sf(statistic, df)))
+    return LogRank(statistic, df, float(chdtrc(df, statistic)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -402,6 +377,19 @@ def _proportional_hazards(
     return coef, np.sqrt(np.diag(np.linalg.inv(information))), float(model.loglike(coef))
 
 
+def _counts(
+    t: NDArray[np.float64], events: NDArray[np.bool_], groups: list[NDArray[np.bool_]]
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Numbers at risk and with an event in each group, at every time that is seen in any."""
+    times, place = np.unique(t, return_inverse=True)
+    found = []
+    for own in groups:
+        left = np.bincount(place[own], minlength=times.size)
+        died = np.bincount(place[own & events], minlength=times.size)
+        found.append((left[::-1].cumsum()[::-1].astype(float), died.astype(float)))
+    return found
+
+
 def _cox_of_two_groups(
     t: NDArray[np.float64], events: NDArray[np.bool_], second: NDArray[np.bool_], ties: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
@@ -410,16 +398,9 @@ def _cox_of_two_groups(
     Two groups need counts alone, which takes a fiftieth of the seconds of PHReg. Raises LinAlgError where the two are
     never at risk together.
     """
-    times, place = np.unique(t, return_inverse=True)
-
-    def counts(rows: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        left = np.bincount(place[rows], minlength=times.size)
-        died = np.bincount(place[rows & events], minlength=times.size)
-        return left[::-1].cumsum()[::-1].astype(float), died.astype(float)
-
-    (risk0, died0), (risk1, died1) = counts(~second), counts(second)
+    (risk0, died0), (risk1, died1) = _counts(t, events, [~second, second])
     died = (died0 + died1).astype(int)
-    row = np.repeat(np.arange(times.size), died)  # an entry an event
+    row = np.repeat(np.arange(died.size), died)  # an entry an event
     earlier = np.arange(row.size) - np.repeat(np.cumsum(died) - died, died)  # events before it at the same time
     share = earlier / died[row] if ties == "efron" else np.zeros(row.size)
     a, b = risk0[row] - share * died0[row], risk1[row] - share * died1[row]

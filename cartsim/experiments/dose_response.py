@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.endpoints.paired import bootstrap, difference_of_means, difference_of_rates
-from cartsim.endpoints.rates import wilson
+from cartsim.endpoints.rates import percentages
 from cartsim.endpoints.survival import Estimate
 from cartsim.errors import InputError, brief, elsewhere
 from cartsim.experiments.replicates import Replicates, ends, replicated
@@ -28,7 +28,7 @@ from cartsim.population.variability import fixed, logitnormal, uniform
 from cartsim.results import Result
 from cartsim.runs import Running
 from cartsim.solver import Solver
-from cartsim.trial.outcome import GROUPS
+from cartsim.trial.outcome import GROUPS, STATES
 from cartsim.trial.protocol import Protocol
 from cartsim.trial.trial import Trial
 
@@ -90,17 +90,17 @@ class DoseResponse(Result):
     Attributes
     ----------
     responses
-        dose, landmark (months), category (NE and those of Figure 6), n, count, percent with Wilson limits. Also
-        ``frame``.
+        dose, landmark (months), category (NE and those of Figure 6), n, count, percent with Wilson limits, as observed;
+        ``true_percent``, of the true state. Also ``frame``.
     differences
-        landmark, dose and the response rate (MR or better) there less that at the highest dose, percentage points with
-        paired limits.
+        landmark, dose and the response rate (MR or better, as observed) there less that at the highest dose, percentage
+        points with paired limits.
     exposure
-        dose, measure (Cmax, Tmax, AUC0-28 as sampled), n, mean of the logarithm, percentiles 5, 25, 50, 75, 95.
+        dose, measure (Cmax, Tmax_day, AUC0-28 as sampled), n, mean of the logarithm, percentiles 5, 25, 50, 75, 95.
     slopes
         measure and the exponent b of exposure ~ dose**b within patients, with limits (1 is proportional to dose).
     plateaus
-        By landmark.
+        By landmark, of the response rates as observed.
     failed
         Patients without a result, by arm. Also ``failures``.
     replicates
@@ -129,22 +129,18 @@ class DoseResponse(Result):
         return self.failed
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a reader should know, of the replicates too."""
-        return super().warnings + (self.replicates.warnings if self.replicates is not None else ())
-
-    @property
     def claimed(self) -> float | None:
         """The threshold dose that a publication claims of the model, if one does: Singh 2021 of bb2121, 150e6 cells."""
         return CLAIMED_THRESHOLD.get(str(self.made_by.get("model")))
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row a dose and landmark: the response rate (MR or better), percent, and median Cmax."""
+        """A row a dose and landmark: MR or better as observed, percent with Wilson limits; median Cmax and AUC0-28."""
         rates = self.responses[self.responses["category"].isin(RESPONSE)]
-        rates = rates.groupby(["dose", "landmark"], as_index=False)["percent"].sum()
-        peaks = self.exposure[self.exposure["measure"] == "Cmax"].set_index("dose")["p50"]
-        return rates.assign(Cmax=rates["dose"].map(peaks))
+        table = rates.groupby(["dose", "landmark"], as_index=False).agg({"count": "sum", "n": "first"})
+        medians = self.exposure.pivot(index="dose", columns="measure", values="p50")
+        shown = {name: table["dose"].map(medians[name]) for name in ("Cmax", "AUC0-28")}
+        return table.assign(**percentages(table.pop("count"), table.pop("n")), **shown)
 
     def plateau_table(self) -> pd.DataFrame:
         """A row a landmark: the curve, its rise and where the plateau begins, with limits, and the verdict."""
@@ -156,12 +152,8 @@ class DoseResponse(Result):
                 "e0": p.e0,
                 "emax": p.emax,
                 "ed50": p.ed50,
-                "rise": p.rise.value,
-                "rise_low": p.rise.low,
-                "rise_high": p.rise.high,
-                "begins": p.begins.value,
-                "begins_low": p.begins.low,
-                "begins_high": p.begins.high,
+                **p.rise.named("rise"),
+                **p.begins.named("begins"),
                 "verdict": p.verdict,
             }
             for landmark, p in self.plateaus.items()
@@ -252,7 +244,7 @@ class DoseResponse(Result):
         return about
 
 
-@elsewhere(seed="a seed belongs to the patients: Population(model, seed=...)")
+@elsewhere(Running, seed="a seed belongs to the patients: Population(model, seed=...)")
 def dose_response(
     population: Population | Patients,
     doses: Sequence[float] = DOSES,
@@ -266,7 +258,8 @@ def dose_response(
 ) -> DoseResponse:
     """Treat the same n patients with each dose and judge them at the protocol's landmarks (months) against baseline.
 
-    What is judged is the true state at the landmark, of everybody, whatever the protocol's conduct lets be seen.
+    Responses are told as observed: by M-protein as measured at the nearest assessment within half a month, in percent
+    of all patients, NE without one. The true state, as if everybody had been followed, stands beside them.
 
     Parameters
     ----------
@@ -299,17 +292,18 @@ def dose_response(
     shape = (len(given), n)
     responses, differences, plateaus = [], [], {}
     for month in protocol.visits.landmarks:
-        codes = patients[f"true_{month:g}"].astype(str).to_numpy().reshape(shape)
-        responded = np.isin(codes, [name for group in RESPONSE for name in GROUPS[group]])
-        for dose, row in zip(given, codes, strict=True):
-            responses += [(dose, month, name, n, int(np.isin(row, held).sum())) for name, held in GROUPS.items()]
+        seen, true = (patients[f"{column}_{month:g}"].astype(str).to_numpy().reshape(shape) for column in STATES)
+        responded = np.isin(seen, [name for group in RESPONSE for name in GROUPS[group]])
+        for dose, *states in zip(given, seen, true, strict=True):
+            for name, held in GROUPS.items():
+                count, real = (int(np.isin(state, held).sum()) for state in states)
+                responses.append((dose, month, name, n, count, 100 * real / n))
         for dose, row in zip(given[:-1], responded[:-1], strict=True):
             d = difference_of_rates(row, responded[-1])
             differences.append((month, dose, given[-1], d.value, d.low, d.high))
         plateaus[month] = plateau(given, responded.T, seed=seed)
-    table = pd.DataFrame(responses, columns=["dose", "landmark", "category", "n", "count"])
-    low, high = wilson(table["count"].to_numpy(), table["n"].to_numpy())
-    table = table.assign(percent=100 * table["count"] / table["n"], low=100 * low, high=100 * high)
+    table = pd.DataFrame(responses, columns=["dose", "landmark", "category", "n", "count", "true_percent"])
+    table = table.assign(**percentages(table["count"], table["n"]), true_percent=table.pop("true_percent"))
     return DoseResponse(
         doses=given,
         responses=table,
@@ -433,7 +427,7 @@ def _exposure(patients: pd.DataFrame, doses: NDArray[np.float64]) -> pd.DataFram
     rows = []
     for dose in doses:
         group = patients[patients["dose"] == dose]
-        for name in ("Cmax", "Tmax", "AUC0-28"):
+        for name in ("Cmax", "Tmax_day", "AUC0-28"):
             values = group[name].dropna().to_numpy(float)
             levels = np.percentile(values, [5, 25, 50, 75, 95]) if values.size else np.full(5, np.nan)
             above = values[values > 0]

@@ -10,15 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cartsim.errors import InputError
 from cartsim.model.model import Model
 from cartsim.schedule import MONTH
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _LONGEST = 1_000_000  # of the time unit: over a hundred years of hours
 HALF_YEAR = 6 * MONTH
@@ -134,8 +132,6 @@ class Reading:
 
 def reading_times(measures: Mapping[str, Measure], horizon: float) -> NDArray[np.float64]:
     """Times (m,) dense enough for `read`: finest while the infused cells leave the blood."""
-    import numpy as np
-
     start = np.concatenate([np.arange(0, 0.1, 0.00125), np.geomspace(0.1, 1.0, 25)])
     step = min(0.25, horizon / 400)
     early = np.arange(1.0, min(60.0, horizon), step)
@@ -155,8 +151,6 @@ def read(
 
     NaN for a patient without a finite trajectory: its integration failed, or its tumor outgrew every limit.
     """
-    import numpy as np
-
     found: dict[str, NDArray[np.float64]] = {}
     waves: dict[tuple[object, str, float], tuple[NDArray[np.float64], ...]] = {}
     for name, measure in measures.items():
@@ -179,8 +173,6 @@ def peak(
     times: NDArray[np.float64], y: NDArray[np.float64], after: float = 0.0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Time and height (n,) of the highest point from ``after`` on; at either end the time is NaN."""
-    import numpy as np
-
     first = int(np.searchsorted(times, after))
     top = first + y[:, first:].argmax(axis=1)
     at = np.full(len(y), np.nan)
@@ -214,7 +206,6 @@ def first_wave(
     A peak is one that rises to twice the troughs on both of its sides (scipy's prominence, half of its height). Where
     the highest point comes before any other such peak, all is as `peak` gives it.
     """
-    import numpy as np
     from scipy.signal import find_peaks
 
     at, height = peak(times, y, after)
@@ -240,21 +231,16 @@ def _lowest(times: NDArray[np.float64], y: NDArray[np.float64], at: float) -> ND
 
 
 def _log10_fall(times: NDArray[np.float64], y: NDArray[np.float64], at: float) -> NDArray[np.float64]:
-    import numpy as np
-
     # Of the logarithm: the tumor may fall by hundreds of powers of ten.
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.maximum(-np.log10(y.min(axis=1)), 0.0)
 
 
 def _value(times: NDArray[np.float64], y: NDArray[np.float64], at: float) -> NDArray[np.float64]:
-    import numpy as np
-
     return y[:, np.searchsorted(times, round(at, 9))]
 
 
 def _area(times: NDArray[np.float64], y: NDArray[np.float64], at: float) -> NDArray[np.float64]:
-    import numpy as np
     from scipy.integrate import simpson
 
     end = int(np.searchsorted(times, round(at, 9))) + 1
@@ -263,8 +249,6 @@ def _area(times: NDArray[np.float64], y: NDArray[np.float64], at: float) -> NDAr
 
 def _time_below(times: NDArray[np.float64], y: NDArray[np.float64], level: float) -> NDArray[np.float64]:
     """The curve taken as straight between the points."""
-    import numpy as np
-
     a, b = y[:, :-1] - level, y[:, 1:] - level
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where((a < 0) == (b < 0), a < 0, np.where(a < 0, a / (a - b), b / (b - a)))

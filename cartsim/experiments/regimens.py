@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 from cartsim.endpoints.comparison import Sample, restricted_mean_difference
 from cartsim.endpoints.paired import difference_of_means, difference_of_rates, ratio_of_means
 from cartsim.endpoints.survival import Estimate
-from cartsim.errors import InputError, check_kind
+from cartsim.errors import InputError, check_kind, elsewhere
 from cartsim.experiments.replicates import Replicates, replicated
 from cartsim.regimen import Regimen
 from cartsim.results import Result
 from cartsim.runs import Running
 from cartsim.schedule import MONTH
-from cartsim.trial.outcome import TrialResult
+from cartsim.trial.outcome import STATES, TrialResult
 from cartsim.trial.trial import Trial
 
 if TYPE_CHECKING:
@@ -73,11 +73,6 @@ class Comparison(Result):
         return self.outcome.failures
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a reader should know, of the replicates too."""
-        return super().warnings + (self.replicates.warnings if self.replicates is not None else ())
-
-    @property
     def made_by(self) -> dict[str, Any]:  # type: ignore[override]
         """Model, settings and versions of the trial."""
         again = {} if self.replicates is None else {"replicates": self.replicates.made_by}
@@ -89,6 +84,7 @@ class Comparison(Result):
         return tables if self.replicates is None else tables | self.replicates.tables(self.reference)
 
 
+@elsewhere(Running, seed="a seed belongs to the patients: Population(model, seed=...)")
 def compare(
     trial: Trial,
     *,
@@ -99,11 +95,12 @@ def compare(
 ) -> Comparison:
     """Run a trial whose arms are regimens, and compare them in the same patients.
 
-    Endpoints: MR or better and CR at the landmarks (the true state of all patients), confirmed best response (PR or
-    better) and CR, M-protein change at the landmarks, progression-free months up to the last that both curves are known
-    to (restricted mean), Cmax and AUC0-28. Limits know that the patients are the same, see `cartsim.endpoints.paired`
-    and, for months, `cartsim.endpoints.comparison.restricted_mean_difference`. Transgene is not sampled on days on
-    which any of the regimens infuses, since the cells just infused would be measured.
+    Endpoints: MR or better and CR at the landmarks as observed (percent of all patients) and of the true state of all,
+    the true change of M-protein at the landmarks, confirmed best response (PR or better) and CR, progression-free
+    months up to the last that both curves are known to (restricted mean), Cmax and AUC0-28. Limits know that the
+    patients are the same, see `cartsim.endpoints.paired` and, for months,
+    `cartsim.endpoints.comparison.restricted_mean_difference`. Transgene is not sampled on days on which any of the
+    regimens infuses, since the cells just infused would be measured.
 
     Parameters
     ----------
@@ -159,12 +156,13 @@ def compare(
             rows.append((name, endpoint, unit, found.value, found.low, found.high))
 
         for month in visits.landmarks:
-            at = f"true_{month:g}"
-            for what, least in (("MR or better", "MR"), ("CR", "CR")):
-                found = difference_of_rates(arm[at] >= least, base[at] >= least)
-                add(f"{what} at month {month:g}", "points", found)
+            for column, state in STATES.items():
+                at = f"{column}_{month:g}"
+                for what, least in (("MR or better", "MR"), ("CR", "CR")):
+                    found = difference_of_rates(arm[at] >= least, base[at] >= least)
+                    add(f"{what} at month {month:g}{state}", "points", found)
             change = difference_of_means(arm[f"change_{month:g}"], base[f"change_{month:g}"])
-            add(f"M-protein change at month {month:g}", "points", change)
+            add(f"M-protein change at month {month:g}{STATES['true']}", "points", change)
         add("best response PR or better", "points", difference_of_rates(arm["best"] >= "PR", base["best"] >= "PR"))
         add("best response CR", "points", difference_of_rates(arm["best"] == "CR", base["best"] == "CR"))
         gained, last = restricted_mean_difference(_progression(arm), _progression(base), paired=True)

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.response import Response
-from cartsim.endpoints.survival import known_curve, log_rank
-from cartsim.errors import InputError, brief, check_kind, say, whole
+from cartsim.endpoints.survival import log_rank, median_of
+from cartsim.errors import InputError, brief, check_count, check_kind, elsewhere, say
 from cartsim.population.patients import Patients
 from cartsim.population.population import APART, Population, endless
 from cartsim.population.uncertainty import uncertain
@@ -43,7 +43,7 @@ TIMES = 500  # replicates, if nothing is said
 PATIENTS = 2000  # simulated at a time
 LEVEL = 0.95
 ALPHA = 0.05  # two-sided
-EXPOSURE = ("Cmax", "Tmax", "AUC0-28")  # of which an arm's median is kept
+EXPOSURE = ("Cmax", "Tmax_day", "AUC0-28")  # of which an arm's median is kept
 RATIOS = ("Cmax", "AUC0-28")  # of which arms are compared by their ratio
 
 
@@ -54,9 +54,9 @@ class Replicates(Result):
     Attributes
     ----------
     frame
-        A row a replicate and arm: ``n``, ``failed``, ``ORR`` and ``CR`` (best confirmed response, percent), ``PFS``
-        (median, months; NaN where not reached), ``response_M`` and ``CR_M`` (MR or better, and CR, as observed at
-        month M, percent), and the arm's medians of ``Cmax``, ``Tmax`` and ``AUC0-28``.
+        A row a replicate and arm: ``n``, ``failed``, ``ORR`` and ``CR`` (best confirmed response, percent),
+        ``PFS_months`` (median; NaN where not reached), ``response_M`` and ``CR_M`` (MR or better, and CR, as observed
+        at month M, percent), and the arm's medians of ``Cmax``, ``Tmax_day`` and ``AUC0-28``.
     tests
         A row a replicate and pair of arms: two-sided p-values ``p_ORR`` of the score test of equal response rates and
         ``p_PFS`` of the log-rank test; NaN where there is nothing to compare.
@@ -157,7 +157,7 @@ class Replicates(Result):
             for name in self.endpoints:
                 row = {"arm": arm, "reference": base, "endpoint": name}
                 row |= _difference(name, _ordered(name, arms[arm][name]), _ordered(name, arms[base][name]))
-                rows.append(row | _power(own.get(f"p_{name}"), alpha))
+                rows.append(row | _power(own.get(f"p_{name.removesuffix('_months')}"), alpha))
         return pd.DataFrame(rows)
 
     def tables(self, reference: str | None = None) -> dict[str, pd.DataFrame]:
@@ -176,6 +176,7 @@ class Replicates(Result):
         return self.title()
 
 
+@elsewhere(seed="a seed belongs to the patients: Population(model, seed=...)")
 def replicate(
     trial: Trial,
     times: int = TIMES,
@@ -271,7 +272,7 @@ class _Replicates(ArrayWork):
 
     def __init__(self, trial: Trial, width: int) -> None:
         self.trial, self.width = trial, width
-        self.judge = Readout(trial.protocol.rules, keep_visits=False, columns=())
+        self.judge = Readout(trial.protocol, keep_visits=False, columns=())
 
     def __call__(self, start: int, stop: int) -> Arrays:
         arms = [self._arm(k, start, stop) for k in range(len(self.trial.arms))]
@@ -279,12 +280,12 @@ class _Replicates(ArrayWork):
         found = {name: np.stack([own[name] for own in endpoints], axis=1) for name in endpoints[0]}
         pairs = list(combinations(range(len(arms)), 2))
         responded = [arm["best"] >= Response.PR for arm in arms]
-        p_orr = [score_test(responded[j].sum(1), responded[i].sum(1), responded[j].shape[1], responded[i].shape[1])
-                 for i, j in pairs]  # fmt: skip
-        p_pfs = [self._log_rank(arms[i], arms[j]) for i, j in pairs]
-        empty = np.empty((stop - start, 0))
-        return found | {"p_ORR": np.stack(p_orr, axis=1) if pairs else empty,
-                        "p_PFS": np.stack(p_pfs, axis=1) if pairs else empty}  # fmt: skip
+        count, n = [own.sum(axis=1) for own in responded], [own.shape[1] for own in responded]
+        tests = {
+            "p_ORR": [score_test(count[j], count[i], n[j], n[i]) for i, j in pairs],
+            "p_PFS": [self._log_rank(arms[i], arms[j]) for i, j in pairs],
+        }
+        return found | {name: np.reshape(own, (len(pairs), stop - start)).T for name, own in tests.items()}
 
     def _arm(self, arm: int, start: int, stop: int) -> Arrays:
         """What is judged of each patient of one arm, (replicates, patients)."""
@@ -306,7 +307,9 @@ class _Replicates(ArrayWork):
             "failed": (arm["status"] != 0).sum(axis=1),
             "ORR": 100 * (arm["best"] >= Response.PR).mean(axis=1),
             "CR": 100 * (arm["best"] == Response.CR).mean(axis=1),
-            "PFS": np.array([_median(t, e) for t, e in zip(arm["pfs_day"], arm["pfs_event"], strict=True)]),
+            "PFS_months": np.array(
+                [median_of(t / MONTH, e).value for t, e in zip(arm["pfs_day"], arm["pfs_event"], strict=True)]
+            ),
         }
         for month in self.trial.protocol.visits.landmarks:
             codes = arm[f"month_{month:g}"]
@@ -346,8 +349,7 @@ def asked(replicates: int | None, uncertainty: bool | pd.DataFrame) -> int | Non
 
 def replicable(population: Population | Patients, replicates: int, n: int = 1) -> Population:
     """The population itself; refused for a number of replicates that cannot be, or where no other patients are."""
-    if not whole(replicates) or replicates < 1:
-        raise InputError(f"{brief(replicates)} replicates; give a whole number, 1 or more")
+    check_count(replicates, f"{brief(replicates)} replicates")
     if not (isinstance(population, Population) and endless(population)):
         raise InputError("replicates need other patients each time; give a Population whose sampler is 'random'")
     if replicates * n > APART:
@@ -363,11 +365,6 @@ def _plain(column: pd.Series[Any]) -> NDArray[Any]:
 def _middle(values: NDArray[np.float64]) -> float:
     known = values[np.isfinite(values)]
     return float(np.median(known)) if known.size else np.nan
-
-
-def _median(time: NDArray[np.float64], event: NDArray[np.bool_]) -> float:
-    curve = known_curve(time / MONTH, event)
-    return curve.median.value if curve else np.nan
 
 
 def limits_of(trial: Trial, times: int) -> dict[str, Any]:
@@ -400,7 +397,7 @@ def ends(values: NDArray[np.float64], level: float = LEVEL) -> tuple[float, floa
 def _ordered(name: str, values: Any) -> NDArray[np.float64]:
     """Values of an endpoint by replicate; a median survival that is not reached is longer than any that is."""
     found = np.asarray(values, float)
-    return np.where(np.isnan(found), np.inf, found) if name == "PFS" else found
+    return np.where(np.isnan(found), np.inf, found) if name == "PFS_months" else found
 
 
 def _difference(name: str, a: NDArray[np.float64], b: NDArray[np.float64]) -> dict[str, Any]:
@@ -411,7 +408,7 @@ def _difference(name: str, a: NDArray[np.float64], b: NDArray[np.float64]) -> di
     known = ~np.isnan(apart)
     middle, low, high = ends(apart)
     higher = float((a > b)[known].mean()) if known.any() else np.nan
-    unit = "ratio" if name in RATIOS else {"PFS": "months", "Tmax": "days"}.get(name, "points")
+    unit = "ratio" if name in RATIOS else {"PFS_months": "months", "Tmax_day": "days"}.get(name, "points")
     return {"unit": unit, "difference": middle, "low": low, "high": high, "higher": higher}
 
 

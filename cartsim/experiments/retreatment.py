@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from cartsim.endpoints.censoring import duration_of_response, progression_free_survival
 from cartsim.endpoints.kinetics import noncompartmental
 from cartsim.endpoints.paired import difference_of_rates
-from cartsim.endpoints.rates import wilson
+from cartsim.endpoints.rates import percentages, wilson
 from cartsim.endpoints.response import judge
-from cartsim.endpoints.survival import kaplan_meier
-from cartsim.errors import InputError, check_kind
+from cartsim.endpoints.survival import median_of
+from cartsim.errors import InputError, check_kind, elsewhere
 from cartsim.model.model import Model
 from cartsim.population.patients import Patients
 from cartsim.regimen import Infusion, Regimen
@@ -23,6 +23,7 @@ from cartsim.results import Result
 from cartsim.schedule import MONTH
 from cartsim.simulation import simulate
 from cartsim.solver import Solver
+from cartsim.trial.conduct import Conduct
 from cartsim.trial.outcome import TrialResult
 from cartsim.trial.protocol import Protocol
 from cartsim.trial.trial import Trial
@@ -40,10 +41,10 @@ class Retreated(Result):
     ``patients``: a row for each retreated patient and second dose (0: not retreated, for comparison): id,
     ``second_dose``, ``status`` of the simulation, ``day`` of retreatment, ``mprotein`` (g/L) and ``tumor`` (percent of
     its first burden) then, ``first_best`` response to the first infusion, ``best`` response to the second, its
-    ``response_day`` and ``progression_day`` and its ``duration`` (days, with ``ended``), counted from retreatment,
-    ``Cmax`` and ``Tmax`` of the second expansion. ``by_dose``, also ``summary``: a row a second dose: n, responded,
-    percent with Wilson limits, percent with CR, median duration of response in months with limits, median tumor at
-    retreatment and Cmax.
+    ``response_day`` and ``progression_day`` and its ``duration_days`` (with ``ended``), counted from retreatment,
+    ``Cmax`` and ``Tmax_day`` of the second expansion. ``by_dose``, also ``summary``: a row a second dose: n, responded,
+    percent with Wilson limits, percent with CR, ``duration_months`` (median duration of response, with limits), median
+    tumor at retreatment and Cmax.
     ``differences`` of the response rates to that of the smallest second dose, with paired limits. ``first``: the trial
     of the first infusion.
     """
@@ -104,6 +105,7 @@ class Retreated(Result):
         return {"made_by": self.made_by, "against_karmma": self.against_karmma()}
 
 
+@elsewhere(seed="a seed belongs to the patients: Population(model, seed=...)")
 def retreat(
     trial: Trial,
     second_doses: Sequence[float] | None = None,
@@ -144,8 +146,8 @@ def retreat(
     if len(trial.arms) != 1 or dose is None:
         raise InputError("retreatment follows one dose; give a trial with one arm, such as arms=[450e6]")
     second = check_retreatment(dose, second_doses, delay)
-    visits, rules, solver = trial.protocol.visits, trial.protocol.rules, trial.solver
-    trial = replace(trial, protocol=Protocol(visits=visits, rules=rules), curves=0)
+    protocol = trial.protocol.judged_by(trial.protocol.rules)
+    trial = replace(trial, protocol=replace(protocol, assays={}, conduct=Conduct()), curves=0)
     first = trial.run(n_jobs=n_jobs, progress=progress, keep_visits=False)
     progressed = first.patients[first.patients["progression_day"].notna()]
     model = trial.model
@@ -154,7 +156,7 @@ def retreat(
     for day, group in progressed.groupby("progression_day"):
         for cells in (0.0, *second):
             regimen = Regimen((Infusion(0.0, dose), Infusion(float(day) + delay, cells)))
-            parts.append(_second(model, group[["id", *inputs]], regimen, trial.protocol, solver))
+            parts.append(_second(model, group[["id", *inputs]], regimen, trial.protocol, trial.solver))
             parts[-1]["first_best"] = group["best"].astype(str).to_numpy()
     patients = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["id", "second_dose"])
     patients = patients.sort_values(["second_dose", "id"], ignore_index=True)
@@ -212,7 +214,7 @@ def _second(
         visits.response, judged.evaluable, judged.progression_day, rule=rules.censoring
     )
     lasting = duration_of_response(survival, judged.response_day)
-    kinetic = noncompartmental(visits.kinetics, at("transgene", kinetics), lloq=rules.lloq)
+    kinetic = noncompartmental(visits.kinetics, at("transgene", kinetics), lloq=protocol.lloq)
     found = judged.patient_table(table["id"].to_numpy())[["id", "best", "response_day", "progression_day", "change"]]
     return found.assign(
         second_dose=cells,
@@ -221,32 +223,17 @@ def _second(
         mprotein=baseline,
         tumor=100 * at("tumor_relative", [day])[:, 0],
         responded=(found["best"] >= "PR").to_numpy(),
-        duration=lasting.time,
+        duration_days=lasting.time,
         ended=lasting.event,
         Cmax=kinetic["Cmax"].to_numpy(),
-        Tmax=kinetic["Tmax"].to_numpy(),
+        Tmax_day=kinetic["Tmax_day"].to_numpy(),
     )
 
 
 def _summary(cells: float, group: pd.DataFrame) -> dict[str, Any]:
     count, n = int(group["responded"].sum()), len(group)
-    low, high = map(float, wilson(count, n))
-    row = {
-        "second_dose": cells,
-        "n": n,
-        "responded": count,
-        "percent": 100 * count / n,
-        "low": 100 * low,
-        "high": 100 * high,
-    }
+    row: dict[str, Any] = {"second_dose": cells, "n": n, "responded": count}
+    row |= {name: float(value) for name, value in percentages(count, n).items()}
     row["CR"] = 100 * float((group["best"] == "CR").mean())
-    known = group["duration"].notna()
-    median = kaplan_meier(group["duration"][known] / MONTH, group["ended"][known]).median if known.any() else None
-    row |= {
-        "duration": median.value if median else np.nan,
-        "duration_low": median.low if median else np.nan,
-        "duration_high": median.high if median else np.nan,
-        "tumor": float(group["tumor"].median()),
-        "Cmax": float(group["Cmax"].median()),
-    }
-    return row
+    row |= median_of(group["duration_days"] / MONTH, group["ended"]).named("duration_months")
+    return row | {name: float(group[name].median()) for name in ("tumor", "Cmax")}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError, brief, whole
+from cartsim.errors import InputError, brief, check_count, elsewhere
 from cartsim.experiments.measures import Measure, Reading, read, reading_times
 from cartsim.population.draws import uniforms
 from cartsim.population.population import Population
@@ -141,6 +141,7 @@ class Selection(Result):
         return pd.DataFrame(rows)
 
 
+@elsewhere(seed="a seed belongs to the patients: Population(model, seed=...)")
 def select(
     population: Population,
     n: int,
@@ -167,8 +168,7 @@ def select(
     """
     model = population.model
     measures, horizon = reading.of(model)
-    if not whole(n) or n < 1:
-        raise InputError(f"select among {brief(n)} patients; give a whole number, 1 or more")
+    check_count(n, f"select among {brief(n)} patients")
     if not constraints and weight is None:
         raise InputError("select: no constraints and no weight; give at least one")
     for name, ends in constraints.items():

@@ -69,18 +69,24 @@ class Sweep(Result):
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row a quantity: its lowest and highest value, and the cells where these are."""
+        """A row a quantity: its lowest and highest value, limits of these if it has any, and the cells where they are.
+
+        NaN where no cell has a value.
+        """
         import pandas as pd
 
         rows = []
-        names = list(self.axes)
-        for name in self.table.columns.drop(names):
-            values = pd.to_numeric(self.table[name], errors="coerce")
-            if values.notna().any():
-                ends = [self.table.loc[at, names] for at in (values.idxmin(), values.idxmax())]
-                places = [", ".join(f"{axis} {cell[axis]:.3g}" for axis in names) for cell in ends]
-                rows.append((name, values.min(), places[0], values.max(), places[1]))
-        return pd.DataFrame(rows, columns=["quantity", "lowest", "lowest_at", "highest", "highest_at"])
+        for name in self.table.select_dtypes(float).columns.difference([*self.axes], sort=False):
+            if name.removesuffix("_low").removesuffix("_high") != name:  # limits of another
+                continue
+            values, row = self.table[name], {"quantity": name}
+            for end, at in (("lowest", values.argmin), ("highest", values.argmax)):
+                cell = self.table.iloc[at()] if values.notna().any() else None
+                limits = [limit for limit in ("", "_low", "_high") if f"{name}{limit}" in self.table]
+                row |= {f"{end}{limit}": math.nan if cell is None else cell[f"{name}{limit}"] for limit in limits}
+                row[f"{end}_at"] = "" if cell is None else ", ".join(f"{axis} {cell[axis]:.3g}" for axis in self.axes)
+            rows.append(row)
+        return pd.DataFrame(rows)
 
     @property
     def failures(self) -> pd.DataFrame:
@@ -116,6 +122,7 @@ class Sweep(Result):
 
 
 @elsewhere(
+    Running,
     n="a sweep is of the typical patient; sweep_trials is of patients",
     seed="nothing is drawn; sweep_trials is of patients",
 )
@@ -211,6 +218,11 @@ def sweep(
     return Sweep(values, pd.concat([cells, pd.DataFrame(pieces)], axis=1), made)
 
 
+@elsewhere(
+    Running,
+    n="it belongs to the trial: Trial(population, arms, n=...)",
+    seed="a seed belongs to the patients: Population(model, seed=...)",
+)
 def sweep_trials(
     trial: Trial,
     axes: Mapping[str, ArrayLike],
@@ -237,7 +249,7 @@ def sweep_trials(
     -------
     Sweep
         Its columns are those of `cartsim.trial.summary.summarize`: ``ORR`` (confirmed partial response or better,
-        percent) and ``CR`` with Wilson limits ``_low`` and ``_high``, median ``PFS`` in months with limits (NaN where
+        percent) and ``CR`` with Wilson limits ``_low`` and ``_high``, median ``PFS_months`` with limits (NaN where
         not reached), landmark rates, medians and percentiles of kinetics, ``failed``. With replicates they are those of
         `Replicates.limits`: medians over the replicates, and limits between which 95 % of them lie.
 
@@ -487,7 +499,7 @@ class _Trials(ArrayWork):
             limits = [limits_of(self.trial_of(cell), self.replicates) for cell in range(start, stop)]
             return {name: np.array([row[name] for row in limits]) for name in limits[0]}
         protocol, n = self.trial.protocol, self.trial.n or 0
-        judge = Readout(protocol.rules, keep_visits=False)
+        judge = Readout(protocol, keep_visits=False)
         cells = [judge(self.trial_of(cell).measure(0, 0, n)).patients for cell in range(start, stop)]
         table = pd.concat([summarize(patients, protocol.visits.landmarks) for patients in cells]).drop(columns="arm")
         for name in ("ORR", "CR"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.endpoints.rules import Response, SinghLandmark
-from cartsim.errors import InputError, choices
+from cartsim.errors import InputError, brief, check_kind, choices
 from cartsim.fitting.errors import ErrorModel
 from cartsim.model.model import Model
 from cartsim.observations import COLUMNS, Observations, padded, read_observations
@@ -50,9 +51,10 @@ class CategoryRules:
 
     def __post_init__(self) -> None:
         if self.progression not in ("nadir", "baseline"):
-            raise InputError(f"progression is {self.progression!r}; choose 'nadir' or 'baseline'")
-        if not (math.isfinite(self.pd_absolute) and self.pd_absolute >= 0):
-            raise InputError(f"pd_absolute is {self.pd_absolute!r}; give a number of g/L, 0 or more")
+            raise InputError(f"progression is {brief(self.progression)}; choose 'nadir' or 'baseline'")
+        check_kind("bins", self.bins, SinghLandmark, "SinghLandmark(...)")
+        if not isinstance(self.pd_absolute, Real) or not 0 <= self.pd_absolute < math.inf:
+            raise InputError(f"pd_absolute is {brief(self.pd_absolute)}; give a number of g/L, 0 or more")
 
     def intervals(self, M0: float | None = None) -> dict[Response, tuple[float, float]]:
         """Lowest and highest M-protein relative to baseline (1 = no change) of each category."""
@@ -126,6 +128,7 @@ def patient_data(
     """
     import pandas as pd
 
+    check_kind("rules", rules, CategoryRules, "CategoryRules(...)")
     found = read_observations(observations)
     frame = found.frame
     if "dose" not in frame:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief
 
 # The standard deviations of each error model: `add` in the output's unit, `prop` as a fraction, `log` of the
 # logarithm.
@@ -81,31 +82,27 @@ class ErrorModel:
     lloq: float | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in SIGMAS:
-            raise InputError(f"error model {self.kind!r}; choose from {', '.join(SIGMAS)}")
+        if not isinstance(self.kind, str) or self.kind not in SIGMAS:
+            raise InputError(f"error model {brief(self.kind)}; choose from {', '.join(SIGMAS)}")
         for name in ("add", "prop", "log", "lloq"):
             number = getattr(self, name)
             if number is None:
                 continue
             if name != "lloq" and name not in SIGMAS[self.kind]:
                 raise InputError(f"{self.kind} error has no {name}; it has {', '.join(SIGMAS[self.kind])}")
-            if not (isinstance(number, (int, float)) and math.isfinite(number) and number > 0):
-                raise InputError(f"{self.kind} error: {name} is {number!r}; give a number above 0")
+            if not (isinstance(number, Real) and 0 < float(number) < math.inf):
+                raise InputError(f"{self.kind} error: {name} is {brief(number)}; give a number above 0")
 
     @property
     def sigmas(self) -> tuple[str, ...]:
         """Names of its standard deviations."""
         return SIGMAS[self.kind]
 
-    def sd(self, predicted: ArrayLike, **sigma: Any) -> NDArray[np.float64]:
-        """Standard deviation at a prediction, in the output's unit (of the logarithm for "lognormal").
+    def moments(self, predicted: ArrayLike, **sigma: Any) -> Moments:
+        """Mean and standard deviation of the measurement and how they move with prediction and sigma.
 
         sigma: `add`, `prop`, `log` as numbers or arrays that broadcast; those that are fixed may be left out.
         """
-        return self.moments(predicted, **sigma).sd
-
-    def moments(self, predicted: ArrayLike, **sigma: Any) -> Moments:
-        """Mean and standard deviation of the measurement and how they move with prediction and sigma."""
         f = np.asarray(predicted, float)
         value = {name: self._sigma(name, sigma) for name in self.sigmas}
         one, zero = np.ones_like(f), np.zeros_like(f)
@@ -127,6 +124,11 @@ class ErrorModel:
             raise InputError(f"{self.kind} error: {name} is not fixed, so give its value")
         return np.asarray(number, float)
 
+    def measured(self, value: ArrayLike) -> NDArray[np.float64]:
+        """Measurements on the scale of their error: logarithms (NaN without one) for "lognormal", else as they are."""
+        value = np.asarray(value, float)
+        return np.log(np.where(value > 0, value, np.nan)) if self.kind == "lognormal" else value
+
     def log_likelihood(
         self, value: ArrayLike, predicted: ArrayLike, below: ArrayLike | None = None, **sigma: Any
     ) -> NDArray[np.float64]:
@@ -137,7 +139,7 @@ class ErrorModel:
         """
         value, below = self.censored(value, below)
         m = self.moments(predicted, **sigma)
-        measured = np.log(np.where(value > 0, value, np.nan)) if self.kind == "lognormal" else value
+        measured = self.measured(value)
         density = normal(measured, m.mean, m.sd) - (measured if self.kind == "lognormal" else 0)
         if not below.any():
             return density

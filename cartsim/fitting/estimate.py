@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -34,13 +34,13 @@ class PopulationEstimate:
     """What is estimated: mu (d,), Omega (d, d), and the open SDs of the error models by (label, name of the SD).
 
     Rows and columns of ``omega`` are 0 for parameters without variability; ``linear`` are the columns of those of them
-    whose mu is the parameter itself.
+    whose mu is the parameter itself, and the sizes by which these are measured.
     """
 
     mu: Floats
     omega: Floats
     sigma: dict[tuple[str, str], float]
-    linear: frozenset[int] = frozenset()
+    linear: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def sigmas(self) -> dict[str, dict[str, float]]:
@@ -85,8 +85,8 @@ class PopulationEstimate:
         return found
 
     def sizes(self, columns: Ints) -> Floats:
-        """By which parameters without variability are measured: 1 for logarithms, else what they are now."""
-        return np.array([abs(float(self.mu[k])) or 1.0 if k in self.linear else 1.0 for k in columns])
+        """By which parameters without variability are measured: 1 for logarithms."""
+        return np.array([self.linear.get(int(k), 1.0) for k in columns])
 
     def without(self, columns: Ints) -> PopulationEstimate:
         """The same with no variability of the parameters in these columns."""

@@ -16,15 +16,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cartsim.endpoints.censoring import TimeToEvent, progression_free_survival
 from cartsim.endpoints.rules import Response
-from cartsim.endpoints.survival import KaplanMeier, TimeToEvent, kaplan_meier, progression_free_survival
-from cartsim.errors import InputError, brief, elsewhere, whole
+from cartsim.endpoints.survival import KaplanMeier, kaplan_meier
+from cartsim.errors import InputError, brief, check_kind, check_seed, elsewhere, whole
 from cartsim.fitting.data import CategoryRules, PatientData, patient_data
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.likelihood import PatientLikelihood, error_models, judged
@@ -368,8 +370,7 @@ def fit_individuals(
             raise InputError(f"the error model of {name} leaves an SD open; individual fits need its number")
     if not whole(draws) or draws < FEW_DRAWS:
         raise InputError(f"{brief(draws)} draws; give a whole number, {FEW_DRAWS} or more")
-    if not whole(seed) or seed < 0:
-        raise InputError(f"seed is {brief(seed)}; give a whole number, 0 or more")
+    check_seed(seed)
     likelihood = PatientLikelihood(data, chosen, names, models, solver, n_jobs)
 
     def target(eta: Floats, who: Ints) -> Floats:
@@ -386,6 +387,10 @@ def fit_individuals(
 def chosen_parameters(estimate: Iterable[str] | None, data: PatientData) -> tuple[str, ...]:
     """The parameters asked for, or by default those of Singh 2021: gamma_b only where the data have sBCMA."""
     if estimate is not None:
+        check_kind("estimate", estimate, Iterable, "a list of names, or a mapping of names to omegas")
+        for name, omega in estimate.items() if isinstance(estimate, Mapping) else ():
+            if omega is not None and not isinstance(omega, Real):
+                raise InputError(f"the omega of {name} is {brief(omega)}; give a number, or None for the model's")
         return (estimate,) if isinstance(estimate, str) else tuple(estimate)
     sbcma = any(series.output in ("sbcma_change", "sBCMA") for series in data.series)
     return (*PARAMETERS, "gamma_b") if sbcma else PARAMETERS

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from cartsim.endpoints.rules import Response
-from cartsim.errors import InputError
+from cartsim.errors import InputError, check_jobs, check_kind
 from cartsim.fitting.data import CategoryRules, PatientData, Series, is_change
-from cartsim.fitting.errors import ErrorModel, normal, normal_below, normal_between
+from cartsim.fitting.errors import ErrorModel, normal_between
 from cartsim.model.model import Model
 from cartsim.population.patients import outside
 from cartsim.simulation import simulate_rows
@@ -51,6 +51,10 @@ class PatientLikelihood:
     errors: dict[str, ErrorModel]
     solver: Solver = Solver()  # noqa: RUF009 (frozen)
     n_jobs: int = 1
+
+    def __post_init__(self) -> None:
+        check_kind("solver", self.solver, Solver, "Solver(rtol=1e-6)")
+        check_jobs(self.n_jobs)
 
     @property
     def n(self) -> int:
@@ -107,7 +111,8 @@ class PatientLikelihood:
     def _terms(self, series: Series, who: Ints, levels: Floats, sigma: dict[str, Any]) -> Floats:
         error = self.errors[label(series)]
         if series.category is None:
-            return _value_terms(series, who, levels, error, sigma)
+            low, high = series.low[who], series.high[who]
+            return error.log_likelihood(high, levels, low != high, **sigma)
         M0 = self.data.table["M0"].to_numpy()[who] if "M0" in self.data.table else None
         return _category_terms(series, who, levels, error, sigma, self.data.rules, M0)
 
@@ -128,9 +133,11 @@ def error_models(
     (the data say which values lie below it), and values that a log-normal error cannot have.
     """
     names = [label(series) for series in data.series]
-    for name in given or {}:
+    check_kind("errors", given or {}, Mapping, "a mapping of outputs to error models")
+    for name, error in (given or {}).items():
         if name not in names:
             raise InputError(f"an error model of {name!r}, which is not in the data; they hold {', '.join(names)}")
+        check_kind(f"the error model of {name}", error, ErrorModel, 'ErrorModel("lognormal"), say')
     models = {}
     for series, name in zip(data.series, names, strict=True):
         chosen = (given or {}).get(name) or default.get(name) or default[""]
@@ -144,14 +151,6 @@ def error_models(
             )
         models[name] = chosen
     return models
-
-
-def _value_terms(series: Series, who: Ints, levels: Floats, error: ErrorModel, sigma: dict[str, Any]) -> Floats:
-    low, high = series.low[who], series.high[who]
-    m = error.moments(levels, **sigma)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        measured, jacobian = (np.log(high), np.log(high)) if error.kind == "lognormal" else (high, 0.0)
-        return np.where(low == high, normal(measured, m.mean, m.sd) - jacobian, normal_below(measured, m.mean, m.sd))
 
 
 def _category_terms(

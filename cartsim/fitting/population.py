@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError, brief, check_kind, elsewhere, whole
+from cartsim.errors import InputError, brief, check_kind, check_seed, elsewhere, whole
 from cartsim.fitting.data import CategoryRules, patient_data
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.estimate import (
@@ -58,6 +58,7 @@ from cartsim.fitting.individual import ERRORS, chosen_parameters, lognormal_prio
 from cartsim.fitting.likelihood import PatientLikelihood, error_models
 from cartsim.fitting.maximum import STEPS, Likelihood, find_maximum
 from cartsim.fitting.posterior import Sample
+from cartsim.fitting.size import share_moved, telling
 from cartsim.model.model import Model
 from cartsim.model.reader import load
 from cartsim.observations import Observations
@@ -118,8 +119,7 @@ class Saem:
         if not all(whole(count) and count >= 10 for count in (self.explore, self.smooth)):
             counts = f"{brief(self.explore)} exploring and {brief(self.smooth)} smoothing iterations"
             raise InputError(f"{counts}; give whole numbers, 10 or more of each")
-        if not whole(self.seed) or self.seed < 0:
-            raise InputError(f"seed is {brief(self.seed)}; give a whole number, 0 or more")
+        check_seed(self.seed)
         if isinstance(self.fixed_means, str) or not isinstance(self.fixed_means, Iterable):
             raise InputError(f'fixed_means is {brief(self.fixed_means)}; give a list of names, such as ["Kexp_max"]')
 
@@ -408,7 +408,8 @@ def fit_population(
                 sigma[series_name, name] = START_SD.get(name) or _spread_of(likelihood, series_name)
     mu = np.array([typical[name] if name in linear else math.log(typical[name]) for name in names])
     sd = np.array([omega[name] for name in names])
-    first = PopulationEstimate(mu, np.diag(sd**2), sigma, frozenset(map(names.index, linear)))
+    sizes = {names.index(name): _size(likelihood, [typical[each] for each in names], name) for name in linear}
+    first = PopulationEstimate(mu, np.diag(sd**2), sigma, sizes)
     free = np.array([name not in saem.fixed_means for name in names])
     return estimate_by_saem(likelihood, first, free, saem)
 
@@ -555,7 +556,12 @@ def _kept(likelihood: Likelihood, first: PopulationEstimate, free: NDArray[np.bo
     if not isinstance(likelihood, PatientLikelihood):
         raise InputError("a checkpoint is of a fit to patients' data; leave it out")
     inputs = {name: getattr(likelihood, name) for name in ("model", "data", "parameters", "errors", "solver")}
-    begun = {"mu": first.mu, "omega": first.omega, "sigma": list(first.sigma.items()), "linear": sorted(first.linear)}
+    begun = {
+        "mu": first.mu,
+        "omega": first.omega,
+        "sigma": list(first.sigma.items()),
+        "linear": list(first.linear.items()),
+    }
     own = {name: getattr(settings, name) for name in ("explore", "smooth", "full", "seed")}
     return Kept(settings.checkpoint, "population", inputs | {"first": begun, "free": free, "saem": own})
 
@@ -619,6 +625,12 @@ class _Chains:
         """The log likelihood under new error models; predictions stay."""
         self.height = self.likelihood.log_likelihood(self.predicted, self.who, now.sigmas)
 
+    def total(self, now: PopulationEstimate, changed: dict[tuple[str, str], float]) -> float:
+        """The log likelihood of all chains with some SDs changed."""
+        sigmas = replace(now, sigma=now.sigma | changed).sigmas
+        values = self.likelihood.log_likelihood(self.predicted, self.who, sigmas)
+        return float(values[np.isfinite(values)].sum())
+
     def move(self, now: PopulationEstimate) -> dict[str, float]:
         """One step by each kernel and two in single components; the shares that were accepted."""
         m, d = self.phi.shape
@@ -675,26 +687,11 @@ def _sigma_step(
     """The open SDs of the error models after a damped Newton step in their logarithms."""
     moved = dict(now.sigma)
     for key, value in now.sigma.items():
-        low, middle, high = (
-            _total(walk.likelihood, walk.predicted, walk.who, now, {key: value * math.exp(h)}) / chains
-            for h in (-0.01, 0.0, 0.01)
-        )
+        low, middle, high = (walk.total(now, {key: value * math.exp(h)}) / chains for h in (-0.01, 0.0, 0.01))
         slope, bend = (high - low) / 0.02, (high - 2 * middle + low) / 1e-4
         information[key] += gamma * (-bend - information[key])
         moved[key] = value * math.exp(gamma * float(np.clip(slope / max(information[key], 1.0), -1, 1)))
     return moved
-
-
-def _total(
-    likelihood: Likelihood,
-    predicted: list[Floats],
-    who: Ints,
-    now: PopulationEstimate,
-    changed: dict[tuple[str, str], float],
-) -> float:
-    other = replace(now, sigma=now.sigma | changed)
-    values = likelihood.log_likelihood(predicted, who, other.sigmas)
-    return float(values[np.isfinite(values)].sum())
 
 
 def _row(likelihood: Likelihood, now: PopulationEstimate, first: PopulationEstimate, full: bool) -> dict[str, float]:
@@ -712,4 +709,18 @@ def _spread_of(likelihood: PatientLikelihood, label: str) -> float:
     """A third of the SD of the measured values of an output: where an additive error begins."""
     series = next(s for s in likelihood.data.series if s.category is None and s.output == label)
     values = series.high[series.known]
-    return float(values.std()) / 3 or 1.0
+    return float(values.std()) / 3 or float(np.abs(values).max()) / 10 or 1.0
+
+
+def _size(likelihood: PatientLikelihood, typical: Sequence[float], name: str) -> float:
+    """By what size a parameter is measured that is estimated as it is, and may be 0."""
+    everyone, column = np.arange(likelihood.n), likelihood.parameters.index(name)
+    values = np.tile(np.array(typical), (likelihood.n, 1))
+    usual = likelihood.predict(values, everyone)
+
+    def change(step: float) -> float:
+        moved = likelihood.predict(values + step * np.eye(len(typical))[column], everyone)
+        parts = [(f[s.known], own[s.known]) for s, f, own in zip(likelihood.data.series, moved, usual, strict=True)]
+        return share_moved([f - own for f, own in parts], [own for _, own in parts])
+
+    return telling(values[0, column], change)

@@ -102,11 +102,11 @@ def synthetic_patients(
                 break
     for output, how in (("sbcma_change", sbcma), ("transgene", transgene)):
         sampled, values = measured(output, how.days, how.cv)
-        for i, j in np.ndindex(*values.shape):
+        for i, j in np.argwhere(sampled <= end[:, None]):
             known = max(float(values[i, j]), how.limit)
             shown = f"{100 * (known - 1):.6g}" if output.endswith("_change") else f"{known:.6g}"
             text = shown if values[i, j] >= how.limit else f"<{shown}"
-            found.append((i, float(doses[i]), float(sampled[j]), "", output, text))
+            found.append((int(i), float(doses[i]), float(sampled[j]), "", output, text))
     data = pd.DataFrame(found, columns=["id", "dose", "time", "category", "output", "value"])
     data = data.sort_values(["id", "time"], kind="stable", ignore_index=True)
     return data, truth

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cartsim.model.reader import load
-from cartsim.paper.drawn import Drawn, art, observations, paragraphs
+from cartsim.paper.drawn import Drawn, observations, paragraphs
 from cartsim.plots import style
 from cartsim.population.patients import Patients
 from cartsim.simulation import simulate
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 HOURS = 4.0
 RATIOS = np.unique(np.round(np.concatenate([np.geomspace(1, 10, 41), [1, 2, 4, 10]]), 6))  # those of the assay
 WELLS = (50.0, 100.0, 200.0)  # uL: usual in 96-well plates, the middle one the model's own
-LEVELS = (5, 25, 50, 75, 95)
 COLOR = "#0072B2"
 
 
@@ -59,7 +58,7 @@ def _simulated() -> pd.DataFrame:
     assert kill.iiv is not None
     own = model.parameters["MV"].value
     # Viability only falls with Kkill_max, so its percentiles are those at the percentiles of Kkill_max.
-    curves = [(volume, 50) for volume in WELLS] + [(own, level) for level in LEVELS if level != 50]
+    curves = [(volume, 50) for volume in WELLS] + [(own, level) for level in style.LEVELS if level != 50]
     rows = [
         {"line": line, **values, "MV": volume, "percentile": level, "ET": ratio}
         for line, values in model.variants.items()
@@ -74,22 +73,15 @@ def _simulated() -> pd.DataFrame:
 
 
 def _picture(table: pd.DataFrame, seen: pd.DataFrame | None, antigen: dict[str, float]) -> Figure:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     figure, axes = style.panels(len(antigen), columns=3, height=2.6, sharex=True, sharey=True)
     for axis, (line, receptors) in zip(axes, antigen.items(), strict=True):
         rows = table[table["line"] == line]
 
-        def curve(volume: float, level: int, rows: pd.DataFrame = rows) -> Any:
-            return rows[(rows["MV"] == volume) & (rows["percentile"] == level)]["viability"]
-
-        own = WELLS[1]
-        axis.fill_between(RATIOS, curve(own, 5), curve(own, 95), color=COLOR, alpha=0.18, lw=0)
-        axis.fill_between(RATIOS, curve(own, 25), curve(own, 75), color=COLOR, alpha=0.30, lw=0)
-        axis.plot(RATIOS, curve(own, 50), color=COLOR, lw=1.8)
-        axis.plot(RATIOS, curve(WELLS[0], 50), color=style.INK, lw=1, ls=":")
-        axis.plot(RATIOS, curve(WELLS[-1], 50), color=style.INK, lw=1, ls="--")
+        curves = {key: own["viability"].to_numpy() for key, own in rows.groupby(["MV", "percentile"])}
+        small, usual, large = WELLS
+        style.draw_bands(axis, RATIOS, np.stack([curves[usual, level] for level in style.LEVELS]), COLOR)
+        axis.plot(RATIOS, curves[small, 50], color=style.INK, lw=1, ls=":")
+        axis.plot(RATIOS, curves[large, 50], color=style.INK, lw=1, ls="--")
         if seen is not None:
             points = seen[seen["line"] == line]
             axis.plot(points["ET"], points["viability"], "o", color=style.INK, ms=4, mec="white", mew=0.5)
@@ -101,17 +93,16 @@ def _picture(table: pd.DataFrame, seen: pd.DataFrame | None, antigen: dict[str, 
     axes[0].set_xlim(given.min() / 1.04, given.max() * 1.04)
     axes[0].set_ylim(0, 103)
     style.outer_labels(axes, "Effector to target ratio (E:T)", "Viability at 4 h\n(% of cells alone)")
-    handles: list[Any] = [
-        Line2D([], [], color=COLOR, lw=1.8, label="typical value, well of 100 µL"),
-        Patch(color=COLOR, alpha=0.45, lw=0, label="25–75 percentiles"),
-        Patch(color=COLOR, alpha=0.18, lw=0, label="5–95 percentiles"),
-        Line2D([], [], color=style.INK, lw=1, ls=":", label="50 µL"),
-        Line2D([], [], color=style.INK, lw=1, ls="--", label="200 µL"),
+    handles = [
+        style.line("typical value, well of 100 µL", color=COLOR, lw=1.8),
+        *style.band_handles(COLOR)[1:],
+        style.line("50 µL", color=style.INK, lw=1, ls=":"),
+        style.line("200 µL", color=style.INK, lw=1, ls="--"),
     ]
     if seen is not None:
-        handles.append(Line2D([], [], color=style.INK, ls="", marker="o", ms=4, label="observed"))
+        handles.append(style.line("observed", color=style.INK, ls="", marker="o", ms=4))
     style.legend_below(figure, handles)
-    return art(figure, [f"a{i + 1}" for i in range(len(axes))])
+    return figure
 
 
 def _caption(table: pd.DataFrame, omega: float) -> str:

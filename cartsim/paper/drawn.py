@@ -78,7 +78,12 @@ def paragraphs(*texts: str) -> str:
 
 
 def observations(
-    path: str | Path, names: dict[str, tuple[str, ...]], numbers: tuple[str, ...], optional: tuple[str, ...] = ()
+    path: str | Path,
+    names: dict[str, tuple[str, ...]],
+    numbers: tuple[str, ...],
+    *,
+    optional: tuple[str, ...] = (),
+    until: float = np.inf,
 ) -> pd.DataFrame:
     """Points to draw beside the curves, from a CSV file.
 
@@ -92,6 +97,8 @@ def observations(
         Columns of finite numbers.
     optional
         Columns of numbers that may be left out or blank, which is NaN.
+    until
+        Last day that the figure shows, for a column ``day``.
 
     Raises
     ------
@@ -103,25 +110,20 @@ def observations(
     table = read_table(path)
     wanted = [*names, *numbers]
     missing = [name for name in wanted if name not in table]
-    spare = [name for name in optional if name in table]
     if missing or table.empty:
         lack = f"no column {missing[0]!r}" if missing else "no rows"
         raise InputError(f"{path}: {lack}; give the columns {', '.join(wanted)} and a row for each point")
-    table = table[wanted + spare].copy()
-    for name, known in names.items():
-        table[name] = table[name].str.strip()
-        unknown = ~table[name].isin(known)
-        if unknown.any():
-            line = int(np.argmax(unknown)) + 2
-            raise InputError(
-                f"{path}, line {line}: {name} {table[name].iloc[line - 2]!r} is not one of {', '.join(known)}"
-            )
-    for name in [*numbers, *spare]:
-        values = pd.to_numeric(table[name], errors="coerce")
-        blank = (table[name].isna() | (table[name].astype(str).str.strip() == "")) & (name in spare)
-        wrong = ~np.isfinite(values) & ~blank
+    table = table.reindex(columns=[*wanted, *optional])
+    for name, given in table.items():
+        if name in names:
+            wrong, allowed = ~given.isin(names[name]), f"one of {', '.join(names[name])}"
+        else:
+            table[name] = pd.to_numeric(given, errors="coerce")
+            blank = given.isna() & (name in optional)
+            wrong, allowed = ~(np.isfinite(table[name]) | blank), "a number"
         if wrong.any():
-            line = int(np.argmax(wrong)) + 2
-            raise InputError(f"{path}, line {line}: {name} is {table[name].iloc[line - 2]!r}; give a number")
-        table[name] = values
-    return table.reindex(columns=[*wanted, *optional])
+            row = int(np.argmax(wrong))
+            raise InputError(f"{path}, line {row + 2}: {name} is {given.iloc[row]!r}; give {allowed}")
+    if "day" in table and not table["day"].between(0, until).all():
+        raise InputError(f"{path}: days must lie from 0 to {until:g}, which is what the figure shows")
+    return table

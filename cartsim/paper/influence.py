@@ -32,9 +32,8 @@ def figure_s1(seed: int = 2021) -> Drawn:
     model = load("bb2121_clinical")
     box = ranges(model, KINETIC, "factor", factor=FACTOR)
     found = sobol(endpoint(model, "transgene", times=DAYS), box, BASE, seed=seed)
-    days, curve = typical(model)
-    marked = phases(days, curve)
-    figure = art(found.plot.over_time(phases=marked, curve=(days, curve), named=KINETIC, note=""))
+    marked = phases(*typical(model))
+    figure = art(found.plot.over_time(phases=marked, named=KINETIC, note=""))
     figure.axes[0].set_ylabel(f"Typical patient\n{TRANSGENE}")
     return Drawn(figure, found.table, _caption(by_phase(found.table, marked), marked, len(found.samples), seed))
 

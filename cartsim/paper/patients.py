@@ -13,7 +13,6 @@ from cartsim.model.reader import load
 from cartsim.paper.drawn import Drawn, art, observations, paragraphs
 from cartsim.plots import style
 from cartsim.plots.kinetics import TRANSGENE
-from cartsim.plots.patients import spider
 from cartsim.population.patients import Patients
 from cartsim.population.population import Population
 from cartsim.schedule import MONTH
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DOSES = (50e6, 150e6, 450e6, 800e6)  # cells
-WIDTHS = (4.8, 3.4, 2.2, 0.9)  # of their lines
 EXPANSION = 12.0  # days, of the paper's insert
 DAYS = np.unique(np.round(np.concatenate([np.arange(0, 30, 0.1), np.arange(30, 365.5, 1)]), 6))
 MARKERS = {"sbcma_change": "Soluble BCMA", "mprotein_change": "Serum M-protein"}
@@ -59,29 +57,26 @@ def figure_3(data: str | Path | None = None) -> Drawn:
 
 
 def _means(path: str | Path) -> pd.DataFrame:
-    seen = observations(path, {"series": ("transgene", *MARKERS)}, ("dose", "day", "value"), ("sd",))
+    series, numbers = ("transgene", *MARKERS), ("dose", "day", "value")
+    seen = observations(path, {"series": series}, numbers, optional=("sd",), until=DAYS[-1])
     wrong = ~seen["dose"].isin(DOSES)
     if wrong.any():
         shown = ", ".join(f"{dose:g}" for dose in DOSES)
         raise InputError(
             f"{path}: dose {seen['dose'][wrong].iloc[0]:g} is not in the figure; give one of {shown} cells"
         )
-    if not seen["day"].between(0, DAYS[-1]).all():
-        raise InputError(f"{path}: days must lie from 0 to {DAYS[-1]:g}, which is what the figure shows")
     if (seen["sd"] < 0).any() or (seen.loc[seen["series"] == "transgene", "value"] <= 0).any():
         raise InputError(f"{path}: an sd is negative, or a transgene not above 0; leave such an sd or row out")
     return seen
 
 
 def _courses(days: NDArray[np.float64], values: dict[str, NDArray[np.float64]], seen: pd.DataFrame | None) -> Figure:
-    colors = style.arm_colors([f"{dose / 1e6:g}e6" for dose in DOSES])
-    # Nested, the lowest dose broadest: where curves coincide all can be seen.
-    pens = [{"color": color, "lw": width} for color, width in zip(colors.values(), WIDTHS, strict=True)]
+    pens = style.arm_pens(f"{dose:g}" for dose in DOSES)
     per, unit = style.time_unit(DAYS[-1])
     figure, axes = style.panels(3, width=4.2, height=3.7)
     insert = axes[0].inset_axes((0.62, 0.58, 0.38, 0.36))
     after = days > 0  # on day 0 the whole dose is in blood
-    for k, pen in enumerate(pens):
+    for k, pen in enumerate(pens.values()):
         curve = values["transgene"][k][after]
         axes[0].plot(days[after] / per, curve, **pen)
         insert.plot(days[after], curve, **pen)
@@ -106,16 +101,16 @@ def _courses(days: NDArray[np.float64], values: dict[str, NDArray[np.float64]], 
     for axis in axes:
         style.time_axis(axis, DAYS[-1] / per, unit, root=True)  # else the doses cannot be told apart
         axis.set_xlabel(style.time_label(unit, root=True))
-    handles = [style.line(style.arm_title(name), **pen) for name, pen in zip(colors, pens, strict=True)]
+    handles = [style.line(style.arm_title(name), **pen) for name, pen in pens.items()]
     if seen is not None:
-        _draw_means(dict(zip(("transgene", *MARKERS), axes, strict=True)), insert, seen, per)
+        colors = [pen["color"] for pen in pens.values()]
+        _draw_means(dict(zip(("transgene", *MARKERS), axes, strict=True)), insert, seen, per, colors)
         handles.append(style.line("observed mean, SD where given", color=style.INK, ls="", marker="o", ms=5))
     style.legend_below(figure, handles)
     return art(figure, "abc", axes)
 
 
-def _draw_means(axes: dict[str, Axes], insert: Axes, seen: pd.DataFrame, per: float) -> None:
-    colors = list(style.arm_colors([f"{dose:g}" for dose in DOSES]).values())
+def _draw_means(axes: dict[str, Axes], insert: Axes, seen: pd.DataFrame, per: float, colors: list[Any]) -> None:
     for (name, dose), rows in seen.groupby(["series", "dose"]):
         log = name == "transgene"
         pen: dict[str, Any] = {"fmt": "o", "ms": 5, "mec": "white", "mew": 0.6, "capsize": 2, "lw": 1.0, "zorder": 4}
@@ -191,24 +186,12 @@ def _spiders(name: str, letters: Sequence[str], shown: int, seed: int) -> Drawn:
     population = Population(load("bb2121_clinical"), seed)
     found = Trial(population, tuple(Arm(dose) for dose in DOSES), PATIENTS).run(keep_visits=False)
     days = found.curves[found.arms[0]].times
-    curves = {arm: kept.values["mprotein_change"] for arm, kept in found.curves.items()}
-    best = {str(arm): rows["best"].to_numpy() for arm, rows in found.patients.groupby("arm", observed=True)}
-    table = pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "dose": dose,
-                    "id": np.repeat(np.arange(shown), len(days)),
-                    "day": np.tile(days, shown),
-                    "mprotein_change": curves[arm][:shown].ravel(),
-                    "best": np.repeat(best[arm][:shown], len(days)),
-                }
-            )
-            for dose, arm in zip(DOSES, curves, strict=True)
-        ],
-        ignore_index=True,
-    )
-    figure = art(spider(days, curves, best, first=shown, columns=2), letters)
+    index = pd.MultiIndex.from_product([DOSES, range(shown), days], names=["dose", "id", "day"])
+    change = [found.curves[arm].values["mprotein_change"][:shown].ravel() for arm in found.arms]
+    best = [found.arm(arm)["best"].to_numpy()[:shown] for arm in found.arms]
+    table = pd.DataFrame({"mprotein_change": np.concatenate(change)}, index).reset_index()
+    table["best"] = np.repeat(np.concatenate(best), len(days))
+    figure = art(found.plot.spider(first=shown, columns=2), letters)
     of = f"all {shown}" if shown == PATIENTS else f"the first {shown} of {PATIENTS}"
     who = f"Figure {name}. Serum M-protein of {of} virtual patients"
     return Drawn(figure, table, _spider_caption(who, letters, found.summary, table["mprotein_change"].max(), seed))

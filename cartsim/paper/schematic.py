@@ -7,6 +7,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cartsim.model.processes import Process, processes
 from cartsim.model.reader import load
 from cartsim.paper.drawn import Drawn, paragraphs
@@ -23,6 +25,8 @@ Point = tuple[float, float]
 FLOW, GAIN, LOSS, DRIVE = INK, COLORS[2], COLORS[1], COLORS[0]
 HALF = (0.85, 0.4)  # inches from the middle of a box to its sides
 OUT = 0.62  # length of the arrow of a loss
+STEEP = 0.7  # slope of an arrow from which its word stands beside it
+LETTER = 0.062  # width of a letter of it
 SIDES: dict[str, Point] = {"left": (-1, 0), "right": (1, 0), "up": (0, 1), "down": (0, -1)}
 
 
@@ -57,18 +61,18 @@ LAYOUTS = {
     "bb2121_xenograft": Layout(
         "b1",
         "Xenograft mice",
-        (11.8, 3.7),
+        (11.8, 3.85),
         {
-            "CART_PB": (1.85, 2.35),
-            "CART_tumor": (4.8, 2.35),
-            "complex": (7.4, 2.35),
+            "CART_PB": (1.85, 2.5),
+            "CART_tumor": (4.8, 2.5),
+            "complex": (7.4, 2.5),
             "K1": (2.5, 0.9),
             "K2": (5.0, 0.9),
             "K3": (7.5, 0.9),
             "K4": (10.0, 0.9),
-            "V": (10.0, 2.35),
+            "V": (10.0, 2.5),
         },
-        {"Blood": (0.1, 1.5, 2.85, 2.1), "Tumor": (3.65, 1.5, 8.1, 2.1)},
+        {"Blood": (0.1, 1.5, 2.85, 2.25), "Tumor": (3.65, 1.5, 8.1, 2.25)},
         {"CART_PB": "left", "complex": "up", "V": "right"},
         {("K4", "V"): 0.15},
     ),
@@ -81,7 +85,7 @@ LAYOUTS = {
             "CARTm_PB": (1.85, 0.75),
             "CARTe_BM": (4.75, 2.75),
             "CARTm_BM": (4.75, 0.75),
-            "complex": (7.2, 1.3),
+            "complex": (7.2, 1.15),
             "Tumor": (8.65, 2.75),
             "mprotein": (10.85, 2.75),
             "sBCMA": (10.85, 0.95),
@@ -208,8 +212,11 @@ class _Pen:
         name = each.target or ""
         start, end = self.layout.places[driver], self.layout.places[name]
         self.arrow(start, end, GAIN, start=self.boxes[driver], end=self.boxes[name], ls=(0, (4, 2)))
-        steep = abs(end[1] - start[1]) / abs(end[0] - start[0])
-        self.say(((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.12 + 0.2 * steep), each.rate, GAIN)
+        x, y, slope = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2, (end[1] - start[1]) / (end[0] - start[0])
+        if abs(slope) > STEEP:  # beside the arrow, else above it
+            self.say((x - 0.12 * np.sign(slope), y + 0.06), each.rate, GAIN, ha="right" if slope > 0 else "left")
+        else:
+            self.say((x, y + 0.12 + LETTER / 2 * len(each.rate) * abs(slope)), each.rate, GAIN)
 
     def arrow(
         self, a: Point, b: Point, color: str, *, start: Any = None, end: Any = None, rad: float = 0.0, **style: Any

@@ -28,7 +28,6 @@ from cartsim.errors import InputError
 from cartsim.plots.dose_response import DoseResponsePictures, exposure_by_dose, response_by_dose
 from cartsim.plots.estimation import FitPictures, profiles
 from cartsim.plots.exposure import exposure_quartiles
-from cartsim.plots.incidence import cumulative_incidence
 from cartsim.plots.individual import IndividualPictures
 from cartsim.plots.judged import JudgedPictures
 from cartsim.plots.kinetics import by_response, marker_change, transgene, visual_predictive_check
@@ -37,7 +36,6 @@ from cartsim.plots.pictures import Pictures
 from cartsim.plots.population import PopulationFitPictures
 from cartsim.plots.regimens import ComparisonPictures, RetreatedPictures
 from cartsim.plots.replicates import ReplicatesPictures, replicates_by_dose
-from cartsim.plots.residual import negative_over_time
 from cartsim.plots.response import response_bars, response_over_time
 from cartsim.plots.selection import SelectionPictures
 from cartsim.plots.sensitivity import (
@@ -56,12 +54,10 @@ from cartsim.plots.trial import TrialPictures
 __all__ = [
     "by_response",
     "contours",
-    "cumulative_incidence",
     "exposure_by_dose",
     "exposure_quartiles",
     "kaplan_meier",
     "marker_change",
-    "negative_over_time",
     "pictures_of",
     "profiles",
     "replicates_by_dose",

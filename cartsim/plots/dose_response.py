@@ -46,41 +46,36 @@ def response_by_dose(
     if not responses or not all(len(table) for table in responses.values()):
         raise InputError("response_by_dose: nothing is given; give at least one population with one landmark")
     landmarks = sorted({month for table in responses.values() for month in table["landmark"]})
-    rows = len(responses)
     figure, axes = style.panels(
-        rows * len(landmarks), ax=ax, width=4.6, height=3.1, columns=len(landmarks), sharex=True, sharey=True
+        len(responses) * len(landmarks), ax=ax, width=4.6, height=3.1, columns=len(landmarks), sharex=True, sharey=True
     )
     # The color and mark of PR stand for the group that Singh 2021 calls so.
     responses = {k: table.replace({"category": {"MR-VGPR": "PR"}}) for k, table in responses.items()}
     drawn = {c for table in responses.values() for c in table.loc[table["percent"] > 0, "category"]}
     order = [name for name in style.CATEGORY_COLORS if name in drawn | {"PD", "SD", "PR", "CR"}]
     seen = set()
-    for i, (population, table) in enumerate(responses.items()):
-        for j, month in enumerate(landmarks):
-            axis = axes[i * len(landmarks) + j]
-            at = table[table["landmark"] == month]
-            if at.empty:
-                style.say_empty(axis)
+    cells = [(population, table, month) for population, table in responses.items() for month in landmarks]
+    for axis, (population, table, month) in zip(axes, cells, strict=True):
+        at = table[table["landmark"] == month]
+        if at.empty:
+            style.say_empty(axis)
+            continue
+        for category, own in at.groupby("category", sort=False):
+            own = own[own["dose"] > 0].sort_values("dose")
+            if category == "NE" and not own["percent"].any():
                 continue
-            for category, own in at.groupby("category", sort=False):
-                own = own[own["dose"] > 0].sort_values("dose")
-                if category == "NE" and not own["percent"].any():
-                    continue
-                seen.add(category)
-                # Side by side, so that categories with the same share can both be seen.
-                place = own["dose"] / 1e6 * DODGE ** (order.index(category) - (len(order) - 1) / 2)
-                limits, color = style.reach(own["percent"], own["low"], own["high"]), style.CATEGORY_COLORS[category]
-                pen: dict[str, Any] = {"fmt": MARKS[category], "ms": 3.5, "capsize": 1.5, "ls": "-", "lw": 1.0}
-                axis.errorbar(place, own["percent"], yerr=limits, color=color, **pen)
-            if claimed is not None:
-                axis.axvline(claimed / 1e6, color=style.FAINT, ls="--", lw=1)
-            style.dose_scale(axis)
-            axis.set_ylim(-2, 102)
-            axis.set_title(f"{population}, {month:g} months" if population else f"{month:g} months", fontsize=10)
-            if j == 0:
-                axis.set_ylabel("Patients (%)")
-            if i == rows - 1:
-                axis.set_xlabel(style.DOSE)
+            seen.add(category)
+            # Side by side, so that categories with the same share can both be seen.
+            place = own["dose"] / 1e6 * DODGE ** (order.index(category) - (len(order) - 1) / 2)
+            limits, color = style.reach(own["percent"], own["low"], own["high"]), style.CATEGORY_COLORS[category]
+            pen: dict[str, Any] = {"fmt": MARKS[category], "ms": 3.5, "capsize": 1.5, "ls": "-", "lw": 1.0}
+            axis.errorbar(place, own["percent"], yerr=limits, color=color, **pen)
+        if claimed is not None:
+            axis.axvline(claimed / 1e6, color=style.FAINT, ls="--", lw=1)
+        style.dose_scale(axis)
+        axis.set_ylim(-2, 102)
+        axis.set_title(f"{population}, {month:g} months" if population else f"{month:g} months", fontsize=10)
+    style.outer_labels(axes, style.DOSE, "Patients (%)")
     labels = style.CATEGORY_LABELS | style.FIGURE6_LABELS
     handles = [
         style.line(labels[name], color=style.CATEGORY_COLORS[name], marker=MARKS[name], ms=5, lw=1.0)
@@ -109,15 +104,15 @@ def exposure_by_dose(
     if not exposures or not all(len(table) for table in exposures.values()):
         raise InputError("exposure_by_dose: nothing is given; give at least one population")
     measures = list(dict.fromkeys(m for table in exposures.values() for m in table["measure"]))
-    number = len(exposures) * len(measures)
-    figure, axes = style.panels(number, ax=ax, width=3.7, height=3.1, columns=len(measures), sharex=True)
+    figure, axes = style.panels(
+        len(exposures) * len(measures), ax=ax, width=3.7, height=3.1, columns=len(measures), sharex=True
+    )
     color = style.COLORS[0]
-    for k, axis in enumerate(axes):
-        population, table = list(exposures.items())[k // len(measures)]
-        name = measures[k % len(measures)]
+    cells = [(population, table, name) for population, table in exposures.items() for name in measures]
+    for axis, (population, table, name) in zip(axes, cells, strict=True):
         at = table[(table["measure"] == name) & (table["dose"] > 0)].sort_values("dose")
         dose = at["dose"] / 1e6
-        if name != "Tmax":
+        if name != "Tmax_day":
             axis.set_yscale("log")
             floor = at.loc[at["p5"] > 0, "p5"].min() / 2
             for low, high, alpha in (("p5", "p95", 0.15), ("p25", "p75", 0.3)):
@@ -132,7 +127,7 @@ def exposure_by_dose(
         style.dose_scale(axis)
         title_of = style.quantity_title(name)
         axis.set_title(f"{population}: {title_of}" if population else title_of, fontsize=9)
-        axis.set_xlabel(style.DOSE if k >= len(axes) - len(measures) else "")
+    style.outer_labels(axes, style.DOSE)
     said = "Line: median (of Tmax, a day of sampling, the geometric mean); bands or bars: the middle half and 90 %"
     return style.finish(figure, title or "Exposure against dose", note=f"{said} of the patients. {note}", ax=ax)
 
@@ -160,7 +155,7 @@ class DoseResponsePictures(Pictures):
         verdicts = ", ".join(
             f"month {month:g}: plateau {p.text()}" for month, p in found.plateaus.items() if landmark in (None, month)
         )
-        note = f"Whiskers: 95 % Wilson limits. {verdicts[:1].upper()}{verdicts[1:]}."
+        note = f"As observed (NE: no assessment). Whiskers: 95 % Wilson limits. {verdicts[:1].upper()}{verdicts[1:]}."
         return response_by_dose({"": table}, claimed=claimed or found.claimed, note=note, ax=ax)
 
     def exposure(self, measure: str | None = None, *, ax: Axes | None = None) -> Figure:
@@ -169,7 +164,7 @@ class DoseResponsePictures(Pictures):
         Parameters
         ----------
         measure
-            "Cmax", "Tmax" or "AUC0-28"; by default all.
+            "Cmax", "Tmax_day" or "AUC0-28"; by default all.
         """
         found = self._result
         table = chosen(found.exposure, "measure", measure, "measure")

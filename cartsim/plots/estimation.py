@@ -51,8 +51,7 @@ def profiles(found: Sequence[Profile], *, ax: Axes | None = None) -> Figure:
         if not (profile.converged and profile.identified):
             wrong = "not identified" if profile.converged else "not converged"
             axis.set_title(wrong, fontsize=9, color=style.COLORS[1])
-    for axis in style.first_column(axes):
-        axis.set_ylabel("Change of -2 log L")
+    style.outer_labels(axes, y="Change of −2 log L")
     priors = any(profile.with_priors for profile in found)
     handles = [style.line(label, color=color) for _, color, label in parts] if priors else []
     return style.finish(figure, f"Likelihood profiles, {100 * found[0].level:g} % threshold dashed", handles, ax=ax)

@@ -8,7 +8,7 @@ import numpy as np
 
 from cartsim.endpoints.times import ENDPOINTS
 from cartsim.errors import InputError
-from cartsim.plots.incidence import cumulative_incidence
+from cartsim.plots import style
 from cartsim.plots.pictures import Pictures
 from cartsim.plots.survival import kaplan_meier
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SCALES = {"DOR": "Still in response", "TTR": "Without response", "TTBR": "Before their best response"}
 """What the curve of an endpoint gives, where it is not called so itself."""
+EVENTS = {"progression": (style.COLORS[1], "-"), "response": (style.COLORS[0], "-"), "death": (style.INK, "--")}
 
 
 class JudgedPictures(Pictures):
@@ -93,6 +94,8 @@ class JudgedPictures(Pictures):
     def incidence(self, of: str = "progression", *, arm: str | None = None, ax: Axes | None = None) -> Figure:
         """Cumulative incidence of progression against death without it, or of response against both; a panel an arm.
 
+        The share of patients that has had each of the competing events first, with limits.
+
         Parameters
         ----------
         of
@@ -108,4 +111,22 @@ class JudgedPictures(Pictures):
             For another event.
         """
         arms = self._result.arms if arm is None else [arm]
-        return cumulative_incidence({each: self._result.incidence(of, arm=each) for each in arms}, what=of, ax=ax)
+        found = {each: self._result.incidence(of, arm=each) for each in arms}
+        figure, axes = style.panels(len(arms), ax=ax, width=3.6, height=3.4, sharex=True, sharey=True)
+        end = max(float(own.times[-1]) for own in found.values())
+        highest = max(float(np.nanmax(high)) for own in found.values() for high in own.high.values())
+        seen: dict[str, None] = {}
+        for axis, (name, own) in zip(axes, found.items(), strict=True):
+            for event in own.events:
+                seen[event] = None
+                color, dash = EVENTS[event]
+                low, high = 100 * own.low[event], 100 * own.high[event]
+                axis.fill_between(own.times, low, high, step="post", color=color, alpha=0.15, lw=0)
+                axis.step(own.times, 100 * own.incidence[event], where="post", color=color, ls=dash, lw=1.8)
+            style.time_axis(axis, end, "months")
+            axis.set_ylim(0, 20 * np.ceil(max(5 * highest, 0.01)))
+            axis.set_title(f"{style.arm_title(name)}, n = {own.n}", fontsize=10)
+        style.outer_labels(axes, style.time_label("months"), "Patients with the event (%)")
+        handles = [style.line(f"{name} first", color=EVENTS[name][0], ls=EVENTS[name][1], lw=1.8) for name in seen]
+        title = f"Cumulative incidence of {of} with {100 * own.level:g} % limits (Aalen-Johansen)"
+        return style.finish(figure, title, handles, ax=ax)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TRANSGENE = "Transgene (copies/µg DNA)"
 EXPANSION = 28.0  # days: expansion, peak and first contraction
 OTHERS = "#CFCFCF"  # curves to compare with
+Arms = Mapping[str, NDArray[np.float64]]
 
 
 def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = LLOQ, ax: Axes | None = None) -> Figure:
@@ -38,18 +39,16 @@ def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = 
     from matplotlib.figure import Figure
 
     t, values = style.matrices("transgene", times, arms)
-    per, unit = style.time_unit(t[-1])
-    colors, dashes, widths = style.arm_colors(values), style.arm_dashes(values), style.arm_widths(values)
-    bands = {arm: style.percentiles(rows, style.LEVELS) for arm, rows in values.items()}
+    bands = _bands(values)
     several = len(values) > 1
+    middle = [band[2] if several else band[4] for band in bands.values()]
+    title = "CAR-T kinetics in blood"
     if ax is not None:
-        figure, (axis,) = style.panels(1, ax=ax)
-        _in_one(axis, t / per, values, bands)
-        _log_axis(axis, [band[2] if several else band[4] for band in bands.values()], lloq)
-        style.time_axis(axis, t[-1] / per, unit, root=True)
-        axis.set_xlabel(style.time_label(unit, root=True))
-        axis.set_ylabel(TRANSGENE)
-        return style.finish(figure, f"CAR-T kinetics in blood{', medians' if several else ''}", ax=ax)
+        figure = _in_one(ax, t, values, bands, title)
+        _log_axis(ax, middle, lloq)
+        ax.set_ylabel(TRANSGENE)
+        return figure
+    per, unit = style.time_unit(t[-1])
     deep = -(-len(values) // 4) if several else 0  # rows of panels below
     figure = Figure(figsize=(12.4 if several else 9.6, 4.0 + 2.6 * deep), layout="constrained")
     above, below = (figure, None)
@@ -57,37 +56,29 @@ def transgene(times: ArrayLike, arms: Mapping[str, ArrayLike], *, lloq: float = 
         above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(3, 2.5 * deep)).ravel()
 
     early, late = style.grid(above, 2, sharey=True)
-    for axis, days_per, name in ((early, 1.0, "days"), (late, per, unit)):
-        for arm, band in bands.items():
-            if several:
-                label = f"{style.arm_title(arm)}, {style.count(values[arm])}"
-                axis.plot(t / days_per, band[2], color=colors[arm], ls=dashes[arm], lw=widths[arm], label=label)
-            else:
-                style.draw_bands(axis, t / days_per, band, colors[arm])
-        highest = [band[2] if several else band[4] for band in bands.values()]
-        _log_axis(axis, highest, lloq)
+    what = "Medians, {}" if several else "{}"
+    for axis, days_per, name, last, when in (
+        (early, 1.0, "days", min(EXPANSION, t[-1]), "first 28 days"),
+        (late, per, unit, t[-1] / per, "whole time"),
+    ):
+        _curves(axis, t / days_per, values, bands)
+        _log_axis(axis, middle, lloq)
+        style.time_axis(axis, last, name)
         axis.set_xlabel(style.time_label(name))
-    style.time_axis(early, min(EXPANSION, t[-1]), "days")
-    style.time_axis(late, t[-1] / per, unit)
+        axis.set_title(what.format(when if several else when.capitalize()), fontsize=10)
     early.set_ylabel(TRANSGENE)
-    early.set_title("Medians, first 28 days" if several else "First 28 days", fontsize=10)
-    late.set_title("Medians, whole time" if several else "Whole time", fontsize=10)
-    if below is not None:
+    if below is None:
+        title += f": {_counted(values)[0]}"
+    else:
+        title += f" {style.by_arm(values)}"
         late.legend(frameon=False, fontsize=9)
         axes = style.grid(below, len(values), sharex=True, sharey=True)
-        for axis, (arm, band) in zip(axes, bands.items(), strict=True):
-            style.draw_bands(axis, t / per, band, colors[arm])
+        _arm_panels(axes, t, values, bands, TRANSGENE)
+        for axis, rows in zip(axes, values.values(), strict=True):
             _log_axis(axis, list(bands.values()), lloq)
-            style.time_axis(axis, t[-1] / per, unit, root=True)
-            axis.set_title(f"{style.arm_title(arm)}, {style.count(values[arm])}", fontsize=10)
-            if (values[arm] == 0).all():
+            if (rows == 0).all():
                 style.say_empty(axis, "0 throughout")
-        style.outer_labels(axes, style.time_label(unit, root=True), TRANSGENE)
-        which = f" {style.by_arm(values)}"
-    else:
-        ((arm, rows),) = values.items()
-        which = f": {style.arm_title(arm)}, {style.count(rows)}"
-    return style.finish(figure, f"CAR-T kinetics in blood{which}", [*style.band_handles(), *_lloq_handles(lloq)])
+    return style.finish(figure, title, [*style.band_handles(), *_lloq_handles(lloq)])
 
 
 def marker_change(
@@ -117,33 +108,25 @@ def marker_change(
     arms = list(next(iter(checked.values())))
     if any(list(values) != arms for values in checked.values()):
         raise InputError("the markers have different arms; give the same arms for each")
-    per, unit = style.time_unit(t[-1])
     if ax is not None:
-        figure, (axis,) = style.panels(len(checked), ax=ax)
+        style.panels(len(checked), ax=ax)  # refuses several
         ((marker, values),) = checked.items()
-        bands = {arm: style.percentiles(changes, style.LEVELS) for arm, changes in values.items()}
-        _in_one(axis, t / per, values, bands)
-        axis.axhline(0, color=style.FAINT, lw=0.8)
-        style.time_axis(axis, t[-1] / per, unit, root=True)
-        axis.set_ylim(-104, _top(bands, highest))
-        axis.set_xlabel(style.time_label(unit, root=True))
-        axis.set_ylabel("% change from baseline")
-        return style.finish(figure, f"{marker}{', medians' if len(arms) > 1 else ''}", ax=ax)
-    colors = style.arm_colors(arms)
+        bands = _bands(values)
+        figure = _in_one(ax, t, values, bands, marker)
+        ax.axhline(0, color=style.FAINT, lw=0.8)
+        ax.set_ylim(-104, _top(bands, highest))
+        ax.set_ylabel("% change from baseline")
+        return figure
     rows = -(-len(arms) // 4) * len(checked)
     figure = Figure(figsize=(max(3.1 * min(len(arms), 4), 6.4), 1.0 + 2.7 * rows), layout="constrained")
-    for part, (marker, values) in zip(
-        figure.subfigures(len(checked), 1, squeeze=False).ravel(), checked.items(), strict=True
-    ):
+    parts = figure.subfigures(len(checked), 1, squeeze=False).ravel()
+    for part, (marker, values) in zip(parts, checked.items(), strict=True):
         axes = style.grid(part, len(arms), sharex=True, sharey=True)
-        bands = {arm: style.percentiles(changes, style.LEVELS) for arm, changes in values.items()}
-        for axis, (arm, band) in zip(axes, bands.items(), strict=True):
-            style.draw_bands(axis, t / per, band, colors[arm])
+        bands = _bands(values)
+        _arm_panels(axes, t, values, bands, f"{marker}\n(% change from baseline)")
+        for axis in axes:
             axis.axhline(0, color=style.FAINT, lw=0.8)
-            style.time_axis(axis, t[-1] / per, unit)
-            axis.set_title(f"{style.arm_title(arm)}, {style.count(values[arm])}", fontsize=10)
         axes[0].set_ylim(-104, _top(bands, highest))
-        style.outer_labels(axes, style.time_label(unit), f"{marker}\n(% change from baseline)")
     return style.finish(figure, f"Change from baseline {style.by_arm(arms)}", style.band_handles())
 
 
@@ -183,10 +166,7 @@ def by_response(
     per, unit = style.time_unit(t[-1])
     figure, axes = style.panels(max(len(present), 1), columns=3, width=3.5, height=2.6, sharex=True, sharey=True)
     for i, axis in enumerate(axes):
-        if log:
-            _log_axis(axis, list(bands.values()), lloq, strip=True)
-        else:
-            axis.axhline(0, color=style.FAINT, lw=0.8)
+        _value_axis(axis, list(bands.values()), lloq, log)
         style.time_axis(axis, t[-1] / per, unit, root=True)
         if not present:
             style.say_empty(axis, "nobody has a response category")
@@ -269,10 +249,7 @@ def visual_predictive_check(
         style.time_axis(axis, t[-1] / per, unit, root=True)
         axis.set_title(f"{style.arm_title(arm)}, {style.count(rows)}, {len(replicates)} simulated trials", fontsize=10)
     for axis in axes:
-        if log:
-            _log_axis(axis, highest, lloq, strip=True)
-        else:
-            axis.axhline(0, color=style.FAINT, lw=0.8)
+        _value_axis(axis, highest, lloq, log)
     style.outer_labels(axes, style.time_label(unit, root=True), marker.replace(" (", "\n(", 1))
     shown = "/".join(f"{x:g}" for x in (levels[0], levels[2]))
     handles = [
@@ -285,29 +262,62 @@ def visual_predictive_check(
     return style.finish(figure, f"Visual predictive check: {marker.split(' (')[0]}", handles)
 
 
-def _in_one(
-    axis: Axes,
-    t: NDArray[np.float64],
-    values: Mapping[str, NDArray[np.float64]],
-    bands: Mapping[str, NDArray[np.float64]],
-) -> None:
+def _bands(values: Arms) -> dict[str, NDArray[np.float64]]:
+    return {arm: style.percentiles(rows, style.LEVELS) for arm, rows in values.items()}
+
+
+def _counted(values: Arms) -> list[str]:
+    """Titles of the arms with their numbers of patients."""
+    return [f"{style.arm_title(arm)}, {style.count(rows)}" for arm, rows in values.items()]
+
+
+def _curves(axis: Axes, t: NDArray[np.float64], values: Arms, bands: Arms) -> None:
     """All arms in one panel: their medians, or the bands of a single one."""
-    colors, dashes, widths = style.arm_colors(bands), style.arm_dashes(bands), style.arm_widths(bands)
-    for arm, band in bands.items():
+    pens = style.arm_pens(bands)
+    for (arm, band), label in zip(bands.items(), _counted(values), strict=True):
         if len(bands) == 1:
-            style.draw_bands(axis, t, band, colors[arm])
-        label = f"{style.arm_title(arm)}, {style.count(values[arm])}"
-        axis.plot(t, band[2], color=colors[arm], ls=dashes[arm], lw=widths[arm], label=label)
-    axis.legend(frameon=False, fontsize=8)
+            style.draw_bands(axis, t, band, pens[arm]["color"], label)
+        else:
+            axis.plot(t, band[2], label=label, **pens[arm])
 
 
-def _top(bands: Mapping[str, NDArray[np.float64]], highest: float) -> float:
+def _arm_panels(axes: Sequence[Axes], t: NDArray[np.float64], values: Arms, bands: Arms, y: str) -> None:
+    """The bands of each arm in a panel of its own, on a square-root scale of months."""
+    per, unit = style.time_unit(t[-1])
+    colors = style.arm_colors(bands)
+    for axis, (arm, band), title in zip(axes, bands.items(), _counted(values), strict=True):
+        style.draw_bands(axis, t / per, band, colors[arm])
+        style.time_axis(axis, t[-1] / per, unit, root=True)
+        axis.set_title(title, fontsize=10)
+    style.outer_labels(axes, style.time_label(unit, root=True), y)
+
+
+def _in_one(ax: Axes, t: NDArray[np.float64], values: Arms, bands: Arms, title: str) -> Figure:
+    """The figure of the caller's axes, with all arms in them over time."""
+    figure, _ = style.panels(1, ax=ax)
+    per, unit = style.time_unit(t[-1])
+    _curves(ax, t / per, values, bands)
+    ax.legend(frameon=False, fontsize=8)
+    style.time_axis(ax, t[-1] / per, unit, root=True)
+    ax.set_xlabel(style.time_label(unit, root=True))
+    return style.finish(figure, f"{title}{', medians' if len(bands) > 1 else ''}", ax=ax)
+
+
+def _top(bands: Arms, highest: float) -> float:
     top = np.nanmax([10.0, *(band.max(initial=-100, where=np.isfinite(band)) for band in bands.values())])
     return float(min(1.05 * top, highest))
 
 
 def _lloq_handles(lloq: float | None) -> list[Any]:
     return [style.line(f"limit of quantification ({lloq:g})", color=style.FAINT, lw=1, ls=":")] if lloq else []
+
+
+def _value_axis(axis: Axes, drawn: Sequence[NDArray[np.float64]], lloq: float | None, log: bool) -> None:
+    """Logarithmic with a strip below ``lloq``, or linear with a line at 0."""
+    if log:
+        _log_axis(axis, drawn, lloq, strip=True)
+    else:
+        axis.axhline(0, color=style.FAINT, lw=0.8)
 
 
 def _log_axis(axis: Axes, drawn: Sequence[NDArray[np.float64]], lloq: float | None, *, strip: bool = False) -> None:

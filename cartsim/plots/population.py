@@ -39,6 +39,7 @@ class PopulationFitPictures(Pictures):
             For a parameter that is not estimated, and where nothing moved.
         """
         iterations = self._result.trace
+        model = getattr(self._result.likelihood, "model", None)  # a likelihood of one's own has none
         estimates = chosen(self._result.estimates, "name", name, "estimate of")
         columns = [KINDS[kind] + name for kind, name in zip(estimates["kind"], estimates["name"], strict=True)]
         moved = [iterations[name].nunique() > 1 for name in columns]  # what was held needs no panel
@@ -52,8 +53,9 @@ class PopulationFitPictures(Pictures):
             axis.axhline(row.value, color=style.FAINT, lw=0.9)
             axis.plot(iterations["iteration"], iterations[row.name], color=style.INK, lw=1.0)
             axis.axvline(changed, color=style.FAINT, lw=0.8, ls=":")
-            axis.set_title(row.name, fontsize=9)
-        style.outer_labels(axes, "Iteration", "")
+            unit = model.parameters[row.name].unit if model is not None and row.kind == "typical" else "1"
+            axis.set_title(style.label_with_unit(row.name, unit), fontsize=9)
+        style.outer_labels(axes, "Iteration")
         limits = np.isfinite(rows[["low", "high"]].to_numpy(float)).any()
         final = "the final estimate with 95 % limits" if limits else "where it ended, without limits: not converged"
         note = f"Gray: {final}; dotted: averaging begins."

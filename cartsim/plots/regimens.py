@@ -41,22 +41,17 @@ class ComparisonPictures(Pictures):
         InputError
             For another unit.
         """
-        from matplotlib.figure import Figure
-
         table = chosen(self._result.differences, "unit", unit, "differences in")
         units = [unit for unit in UNITS if unit in set(table["unit"])]
         regimens = list(dict.fromkeys(table["regimen"]))
         counts = [table.loc[table["unit"] == unit, "endpoint"].nunique() for unit in units]
-        if ax is None:
-            height = 0.26 * sum(counts) * max(2, len(regimens)) ** 0.7 + 0.75 * len(units) + 1.6
-            figure = Figure(figsize=(7.6, height), layout="constrained")
-            shares = [count + 0.6 for count in counts]
-            axes = list(np.ravel(figure.subplots(len(units), 1, squeeze=False, height_ratios=shares)))
-        else:
-            figure, axes = style.panels(len(units), ax=ax)
+        height = 0.26 * sum(counts) * max(2, len(regimens)) ** 0.7 / len(units) + 0.75
+        shares = [count + 0.6 for count in counts]
+        figure, axes = style.panels(
+            len(units), ax=ax, width=7.6, height=height, columns=1, extra=1.6, height_ratios=shares
+        )
         reference = self._result.reference
         for axis, unit in zip(axes, units, strict=True):
-            style.clean(axis)
             part = table[table["unit"] == unit]
             endpoints = list(dict.fromkeys(part["endpoint"]))
             for k, regimen in enumerate(regimens):

@@ -80,7 +80,11 @@ class ReplicatesPictures(Pictures):
     _result: Replicates
 
     def distributions(
-        self, endpoints: tuple[str, ...] = ("ORR", "CR", "PFS"), *, note: str | None = None, ax: Axes | None = None
+        self,
+        endpoints: tuple[str, ...] = ("ORR", "CR", "PFS_months"),
+        *,
+        note: str | None = None,
+        ax: Axes | None = None,
     ) -> Figure:
         """The share of the replicates in which an endpoint is at most so much: a panel an endpoint, a line an arm.
 

@@ -45,6 +45,7 @@ def response_bars(
     figure, axes = style.panels(
         len(landmarks), ax=ax, width=max(4.6, 1.25 * most), height=4.0, columns=3 if most <= 4 else 1, sharey=True
     )
+    crowded = ax is not None and most > 4  # the limits are drawn, there is no room to print them
     seen: set[str] = set()
     for axis, (landmark, arms) in zip(axes, landmarks.items(), strict=True):
         counts = []
@@ -72,7 +73,7 @@ def response_bars(
         pen: dict[str, Any] = {"fmt": "o", "ms": 4, "color": style.INK, "mec": "white", "capsize": 3, "lw": 1.3}
         axis.errorbar(x[some] + 0.24, rate, yerr=limits, **pen)
         for k, r, below, above in zip(x[some], rate, *limits, strict=True):
-            label = f"{r:.0f} % ({r - below:.0f}–{r + above:.0f})"
+            label = f"{r:.0f} %" if crowded else f"{r:.0f} % ({r - below:.0f}–{r + above:.0f})"
             axis.text(k, 101.5, label, ha="center", va="bottom", fontsize=9 if ax is None else 7)
         for k in x[~some]:
             axis.text(k, 50, "no patients", ha="center", va="center", fontsize=9, color=style.INK)

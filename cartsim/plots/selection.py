@@ -54,8 +54,10 @@ class SelectionPictures(Pictures):
         if not shown:
             raise InputError("distributions: no quantity is named; name at least one")
         kept = candidates["kept"].to_numpy(bool)
+        labels = {name: style.label_with_unit(name, parameters[name].unit) for name in varied}
         figure, axes = style.panels(len(shown), ax=ax, width=3.1, height=2.5)
         for axis, name in zip(axes, shown, strict=True):
+            axis.set_xlabel(style.quantity_title(name, labels), fontsize=9)
             values = candidates[name].to_numpy(float)
             known = np.isfinite(values)
             if not known.any():
@@ -67,15 +69,13 @@ class SelectionPictures(Pictures):
             bins = (np.geomspace if log else np.linspace)(*ends, BINS + 1).tolist()
             if log:
                 axis.set_xscale("log")
+            axis.locator_params("y", integer=True)
             axis.hist(values[known], bins=bins, color=style.FAINT, alpha=0.4, lw=0)
             axis.hist(values[known & kept], bins=bins, histtype="step", color=style.COLORS[0], lw=1.6)
             for end in found.constraints.get(name, ()):
                 if end is not None:
                     axis.axvline(end, color=style.COLORS[1], lw=1, ls="--")
-        style.outer_labels(axes, "", "Patients")
-        labels = {name: style.label_with_unit(name, parameters[name].unit) for name in varied}
-        for axis, name in zip(axes, shown, strict=True):
-            axis.set_xlabel(style.quantity_title(name, labels), fontsize=9)
+        style.outer_labels(axes, y="Patients")
         handles = [
             style.area(f"candidates, n = {len(kept):,}", color=style.FAINT, alpha=0.4, lw=0),
             style.line(f"chosen, n = {kept.sum():,}", color=style.COLORS[0], lw=1.6),

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cartsim.errors import InputError
 from cartsim.plots import style
 from cartsim.plots.pictures import Pictures
-from cartsim.sensitivity.phases import phases as phases_of
+from cartsim.sensitivity.phases import Course, course
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,9 +28,9 @@ LOW, HIGH = "#56B4E9", "#00274D"  # the two ends of a range; first and total ord
 GRAY = "#C9C9C9"  # bars of what is not clear
 # Okabe and Ito without yellow, which is too pale for lines, each color with a line style of its own.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B")
-STYLES = ("-", "--", "-", "--", "-", "--", "-", "--")
+STYLES = ("-", "--")
+FEW = 8  # values below which each has a mark
 SHADES = ("#EEF4FA", "#FFFFFF", "#F5F0E6")
-CELLS = ("transgene", "cart_blood", "cart_marrow")  # outputs whose course has phases
 SMALL = 0.02  # indices below it are one gray group, unless named
 WHISKERS: dict[str, Any] = {"fmt": "none", "ecolor": style.FAINT, "elinewidth": 1.2, "capsize": 2}
 Phases = Mapping[str, tuple[float, float]]
@@ -92,14 +91,17 @@ class IndicesPictures(_FunctionPictures):
         axis.set_xlabel(f"Share of the variance{' (whiskers: limits)' if limited else ''}")
         handles = [style.area("first order: alone", color=HIGH), style.area("total: with interactions", color=LOW)]
         return style.finish(
-            figure, f"Sensitivity indices: {self._result.function.name}", handles, note=_said(self._result, note), ax=ax
+            figure,
+            f"Sensitivity indices: {self._result.function.name}",
+            handles,
+            note=self._result.how() if note is None else note,
+            ax=ax,
         )
 
     def over_time(
         self,
         *,
         phases: Phases | None = None,
-        curve: tuple[ArrayLike, ArrayLike] | None = None,
         named: Sequence[str] = (),
         note: str | None = None,
     ) -> Figure:
@@ -111,10 +113,8 @@ class IndicesPictures(_FunctionPictures):
         Parameters
         ----------
         phases
-            First and last time by name; by default expansion, contraction and persistence of a curve of CAR-T cells,
-            the whole time of any other.
-        curve
-            Times and values (m,) of the typical patient, drawn above; by default at the times of the indices.
+            First and last time by name; by default expansion, contraction and persistence of the model's CAR-T cells,
+            the whole time where there are none.
         named
             Parameters drawn in color even if their indices stay below 0.02.
         note
@@ -126,18 +126,24 @@ class IndicesPictures(_FunctionPictures):
             For an endpoint that is one number; see `bars`.
         """
         found, function, times = self._result, self._result.function, self._times()
-        own, whose = _typical_curve(found)
-        shown = _phases(function, own) if phases is None else phases
+        if of_model := function.model is not None:
+            own = course(function)
+        else:
+            own = Course(times, np.median(found.values, axis=0), {"whole time": (float(times[0]), float(times[-1]))})
+        shown, t, y = own.phases if phases is None else phases, own.times, own.curve
         if not shown:
             raise InputError("over_time: give at least one phase, its name with its first and last time")
-        t, y = (np.asarray(values, float) for values in ((times, own) if curve is None else curve))
         styles = _styles(found.table, named)
-        figure, axes = _phase_grid(list(shown))
+        figure, drawn = style.panels(
+            3 * len(shown), width=3.6, height=2.5, columns=len(shown), sharey="row", height_ratios=(0.8, 1, 1)
+        )
+        axes: NDArray[Any] = np.array(drawn, object).reshape(3, len(shown))
         limits = y[(t >= min(a for a, _ in shown.values())) & (t <= max(b for _, b in shown.values())) & (y > 0)]
         top = max(1.0, *(float(found.table[order].max()) for order in ("first", "total")))
-        for column, (start, end) in enumerate(shown.values()):
+        for column, (phase, (start, end)) in enumerate(shown.items()):
             inside = (t >= start) & (t <= end)
             above, *both = axes[:, column]
+            above.set_title(phase.capitalize(), fontsize=11)
             above.plot(t[inside], y[inside], color=style.INK, lw=1.8)
             if (y > 0).all():
                 above.set_yscale("log")
@@ -145,26 +151,21 @@ class IndicesPictures(_FunctionPictures):
                     above.set_ylim(limits.min() / 1.5, limits.max() * 1.5)
             part = found.table[found.table["time"].between(start, end)]
             for axis, order in zip(both, ("first", "total"), strict=True):
-                for name, rows in part.groupby("parameter", sort=False):
-                    color, pen, width = styles[str(name)]
-                    at = rows["time"].to_numpy()
-                    axis.fill_between(at, rows[f"{order}_low"], rows[f"{order}_high"], color=color, alpha=0.16, lw=0)
-                    axis.plot(at, rows[order], color=color, ls=pen, lw=width, marker="." if len(at) < 5 else None)
-                axis.axhline(0, color=style.FAINT, lw=0.7)
+                _index_lines(axis, part, "time", order, styles)
                 axis.set_ylim(-0.04, 1.04 * top)
             for axis in axes[:, column]:
                 axis.set_xlim(start, end)
                 axis.set_facecolor(SHADES[column % len(SHADES)])
             both[-1].set_xlabel(f"Time since infusion ({_unit(function)})")
         labels = (
-            f"{whose}\n{_endpoint(function)}",
+            f"{'Typical patient' if of_model else 'Median of all runs'}\n{_endpoint(function)}",
             "First order index\n(share of variance, alone)",
             "Total order index\n(with interactions)",
         )
         for axis, label in zip(axes[:, 0], labels, strict=True):
             axis.set_ylabel(label)
         title = f"Sensitivity along time: {function.name}"
-        return style.finish(figure, title, _named(styles), note=_said(found, note))
+        return style.finish(figure, title, _named(styles), note=found.how() if note is None else note)
 
     def convergence(self, time: float | None = None, *, named: Sequence[str] = (), note: str | None = None) -> Figure:
         """Sobol indices with their limits against the number of base samples.
@@ -189,11 +190,7 @@ class IndicesPictures(_FunctionPictures):
         sizes = np.unique(table["n"])
         figure, axes = style.panels(2, width=4.8, height=3.7, sharey=True)
         for axis, order in zip(axes, ("first", "total"), strict=True):
-            axis.axhline(0, color=style.FAINT, lw=0.7)
-            for name, own in table.groupby("parameter", sort=False):
-                color, pen, width = styles[str(name)]
-                axis.fill_between(own["n"], own[f"{order}_low"], own[f"{order}_high"], color=color, alpha=0.14, lw=0)
-                axis.plot(own["n"], own[order], color=color, ls=pen, lw=width, marker="o", ms=3)
+            _index_lines(axis, table, "n", order, styles)
             axis.set_xscale("log", base=2)
             axis.set_xticks(sizes, [f"{n:,}" for n in sizes], fontsize=9, rotation=45)
             axis.minorticks_off()
@@ -203,7 +200,7 @@ class IndicesPictures(_FunctionPictures):
         style.outer_labels(axes, "Base samples n", "Share of the variance\n(bands: limits)")
         at = "" if time is None else f" on {time:g}"
         title = f"Convergence of Sobol indices: {found.function.name}{at}"
-        return style.finish(figure, title, _named(styles), note=_said(found, note))
+        return style.finish(figure, title, _named(styles), note=found.how() if note is None else note)
 
 
 class RankPictures(Pictures):
@@ -410,53 +407,11 @@ def _signed_rows(names: Iterable[str], values: Any, *, ax: Axes | None) -> tuple
     return figure, axis, rows
 
 
-def _said(found: Indices, note: str | None) -> str:
-    """The note, or if there is none how the indices were computed."""
-    if note is not None:
-        return note
-    method = {"sobol": "Sobol", "efast": "eFAST"}[found.method]
-    scale = "logarithm" if found.function.scale == "log" else "value itself"
-    limits = f", with {100 * found.level:g} % bootstrap limits" if found.method == "sobol" else ""
-    return f"{method}, n = {found.n:,}, {len(found.samples):,} runs, variance of the {scale}{limits}"
-
-
 def _endpoint(function: Function) -> str:
     return style.label_with_unit(function.name, function.unit)
 
 
-def _typical_curve(found: Indices) -> tuple[NDArray[np.float64], str]:
-    """The typical patient's curve at the function's times, or the median of the runs of a function without a model."""
-    import pandas as pd
-
-    function = found.function
-    if function.model is None:
-        return np.median(found.values, axis=0), "Median of all runs"
-    own = dict(zip(function.model.parameters, function.model.values({}, 1)[0], strict=True))
-    names = [name for name in found.samples if name != "dose"]  # the dose is then the function's own
-    return function(pd.DataFrame({name: [own[name]] for name in names}))[0], "Typical patient"
-
-
-def _phases(function: Function, curve: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
-    times = np.asarray(function.times, float)
-    if function.name in CELLS:
-        with suppress(InputError):  # a curve that does not rise or bend has no phases
-            return phases_of(times, curve)
-    return {"whole time": (float(times[0]), float(times[-1]))}
-
-
-def _phase_grid(names: Sequence[str]) -> tuple[Figure, NDArray[Any]]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(max(3.5 * len(names) + 0.6, 6.4), 8.4), layout="constrained")
-    axes = figure.subplots(3, len(names), sharey="row", squeeze=False, height_ratios=(0.8, 1, 1))
-    for axis in axes.ravel():
-        style.clean(axis)
-    for axis, name in zip(axes[0], names, strict=True):
-        axis.set_title(name.capitalize(), fontsize=11)
-    return figure, axes
-
-
-def _styles(table: pd.DataFrame, named: Sequence[str]) -> dict[str, tuple[str, str, float]]:
+def _styles(table: pd.DataFrame, named: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Color, line style and width by parameter: gray for those that hardly matter, and beyond eight."""
     highest = table.groupby("parameter", sort=False)["total"].max()
     for name in named:
@@ -464,17 +419,25 @@ def _styles(table: pd.DataFrame, named: Sequence[str]) -> dict[str, tuple[str, s
             raise InputError(f"{name} is not among the parameters {', '.join(highest.index)}")
     large = highest[(highest >= SMALL) & ~highest.index.isin(named)].sort_values(ascending=False)
     chosen = [*named, *large.index][: len(COLORS)]
-    styles = {name: (style.FAINT, "-", 0.8) for name in highest.index}
+    styles: dict[str, dict[str, Any]] = {name: {"color": style.FAINT, "lw": 0.8} for name in highest.index}
     for k, name in enumerate(name for name in highest.index if name in chosen):
-        styles[name] = (COLORS[k], STYLES[k], 1.8)
+        styles[name] = {"color": COLORS[k], "ls": STYLES[k % len(STYLES)], "lw": 1.8}
     return styles
 
 
-def _named(styles: Mapping[str, tuple[str, str, float]]) -> list[Any]:
+def _index_lines(axis: Axes, table: pd.DataFrame, x: str, order: str, styles: dict[str, dict[str, Any]]) -> None:
+    """Indices of each parameter with their limits; marked where they are few."""
+    for name, own in table.groupby("parameter", sort=False):
+        pen = styles[str(name)]
+        axis.fill_between(own[x], own[f"{order}_low"], own[f"{order}_high"], color=pen["color"], alpha=0.15, lw=0)
+        axis.plot(own[x], own[order], marker="o" if len(own) < FEW else None, ms=3, **pen)
+    axis.axhline(0, color=style.FAINT, lw=0.7)
+
+
+def _named(styles: Mapping[str, dict[str, Any]]) -> list[Any]:
     """Legend entries of `_styles`: the colored ones, and the gray ones in one."""
-    colored = {name: pen for name, pen in styles.items() if pen[0] != style.FAINT}
-    handles = [style.line(name, color=color, ls=dash, lw=2) for name, (color, dash, _) in colored.items()]
-    gray = [name for name in styles if name not in colored]
+    handles = [style.line(name, **pen) for name, pen in styles.items() if pen["color"] != style.FAINT]
+    gray = [name for name, pen in styles.items() if pen["color"] == style.FAINT]
     if gray:
         handles.append(style.line(f"others: {', '.join(gray)}", color=style.FAINT, lw=1))
     return handles

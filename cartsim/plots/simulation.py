@@ -54,8 +54,7 @@ class SimulationPictures(Pictures):
         members = _members(run, by)
         per, shown = style.time_unit(t[-1]) if days else (1.0, style.times_called(run.model.time))
         root = shown == "months"
-        colors = dict.fromkeys(members, style.COLORS[0]) if len(members) == 1 else style.arm_colors(members)
-        dashes, widths = style.arm_dashes(members), style.arm_widths(members)
+        pens = style.arm_pens(members, dict.fromkeys(members, style.COLORS[0]) if len(members) == 1 else None)
         figure, axes = style.panels(len(values), ax=ax, width=3.9, height=2.9, columns=3, sharex=True)
         for axis, (output, rows) in zip(axes, values.items(), strict=True):
             drawn = []
@@ -65,7 +64,7 @@ class SimulationPictures(Pictures):
                     style.draw_bands(axis, t / per, band, style.COLORS[0])
                 else:
                     band = band[2:3]
-                    axis.plot(t / per, band[0], color=colors[name], ls=dashes[name], lw=widths[name])
+                    axis.plot(t / per, band[0], **pens[name])
                 drawn.append(band.ravel())
             _value_axis(axis, np.concatenate(drawn))
             if days:
@@ -73,13 +72,12 @@ class SimulationPictures(Pictures):
             else:
                 axis.set_xlim(0, t[-1] or 1.0)
             axis.set_ylabel(style.label_with_unit(output, (run.model.outputs | run.model.states)[output].unit))
-        style.label_below(axes, f"Time ({shown}{', square-root scale' if root else ''})")
+        style.outer_labels(axes, f"Time ({shown}{', square-root scale' if root else ''})")
         handles = style.band_handles() if len(members) == 1 and len(run) > 1 else []
         for name, own in members.items() if len(members) > 1 else ():
             n = "" if len(own) == 1 else f", {style.count(values[names[0]][own])}"
-            pen = {"color": colors[name], "ls": dashes[name], "lw": widths[name]}
-            handles.append(style.line(f"{style.arm_title(name)}{n}", **pen))
-        who = "typical patient" if len(run) == 1 else f"{len(run):,} patients"
+            handles.append(style.line(f"{style.arm_title(name)}{n}", **pens[name]))
+        who = "typical values" if len(run) == 1 else f"{len(run):,} patients"
         return style.finish(figure, f"{run.model.name}: {who}", handles, ax=ax)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -59,7 +58,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9")  # a
 # Titles of what is found, by the pattern of the column's name.
 TITLES = {
     r"Cmax": "Cmax (copies/µg DNA)",
-    r"Tmax": "Tmax (days)",
+    r"Tmax(_day)?": "Tmax (days)",
     r"AUC0-(.+)": r"AUC0–\1 (copies/µg DNA · day)",
     r"sbcma_fall": "Greatest fall of sBCMA (% of baseline)",
     r"sbcma_fall_(.+)": r"Fall of sBCMA on day \1 (% of baseline)",
@@ -69,7 +68,7 @@ TITLES = {
     r"days_mprotein_below_(.+)": r"Days with M-protein change below \1 %",
     r"ORR": "Best response PR or better (% of patients)",
     r"CR": "Best response CR (% of patients)",
-    r"PFS": "Median progression-free survival (months)",
+    r"PFS_months": "Median progression-free survival (months)",
     r"response_(.+)": r"MR or better at month \1 (% of patients)",
     r"CR_(.+)": r"CR at month \1 (% of patients)",
 }
@@ -83,18 +82,16 @@ def arm_colors(names: Iterable[str]) -> dict[str, Any]:
     return dict(zip(names, colormaps["viridis"](np.linspace(0, 0.75, len(names))), strict=True))
 
 
-def arm_dashes(names: Iterable[str]) -> dict[str, str]:
-    """A line for each arm: all solid, or every second one dashed where the colors of many lie close."""
-    names = list(names)
-    return {name: "--" if len(names) > 4 and i % 2 else "-" for i, name in enumerate(names)}
+def arm_pens(names: Iterable[str], colors: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:
+    """Color, dash and width of each arm's line, the first broadest: where curves coincide all can be seen.
 
-
-def arm_widths(names: Iterable[str]) -> dict[str, float]:
-    """A width for each arm's line, the first broadest: where curves coincide, all can be seen, one upon the other."""
+    Every second one is dashed where the colors of many lie close. ``colors`` go before those of `arm_colors`.
+    """
     names = list(names)
-    if len(names) < 2:
-        return dict.fromkeys(names, 1.8)
-    return dict(zip(names, np.linspace(min(1.2 + len(names), 4.8), 1.2, len(names)).tolist(), strict=True))
+    colors = arm_colors(names) if colors is None else colors
+    widths = np.linspace(min(1.2 + len(names), 4.8), 1.2, len(names)).tolist() if len(names) > 1 else [1.8]
+    dashes = ("-", "--") if len(names) > 4 else ("-", "-")
+    return {name: {"color": colors[name], "ls": dashes[i % 2], "lw": widths[i]} for i, name in enumerate(names)}
 
 
 def arm_title(name: str) -> str:
@@ -191,21 +188,21 @@ def count(values: NDArray[np.float64]) -> str:
     return f"n = {n}" if known == n else f"n = {known} of {n}"
 
 
-def draw_bands(axis: Axes, t: NDArray[np.float64], band: NDArray[np.float64], color: Any) -> None:
+def draw_bands(axis: Axes, t: NDArray[np.float64], band: NDArray[np.float64], color: Any, label: str = "") -> None:
     """Percentiles 5, 25, 50, 75 and 95, or that there are none."""
     axis.fill_between(t, band[0], band[4], color=color, alpha=0.18, lw=0)
     axis.fill_between(t, band[1], band[3], color=color, alpha=0.38, lw=0)
-    axis.plot(t, band[2], color=color, lw=1.8, marker="o" if t.size <= DOTTED else "", ms=3)
+    axis.plot(t, band[2], color=color, lw=1.8, marker="o" if t.size <= DOTTED else "", ms=3, label=label)
     if not np.isfinite(band).any():
         say_empty(axis)
 
 
-def band_handles() -> list[Any]:
+def band_handles(color: str = INK) -> list[Any]:
     """Legend entries of what `draw_bands` draws."""
     return [
-        line("median", color=INK, lw=1.8),
-        area("25–75 percentiles", color=INK, alpha=0.45, lw=0),
-        area("5–95 percentiles", color=INK, alpha=0.18, lw=0),
+        line("median", color=color, lw=1.8),
+        area("25–75 percentiles", color=color, alpha=0.45, lw=0),
+        area("5–95 percentiles", color=color, alpha=0.18, lw=0),
     ]
 
 
@@ -257,27 +254,14 @@ def _shape(n: int, columns: int) -> tuple[int, int]:
     return rows, math.ceil(n / rows)
 
 
-def outer_labels(axes: Sequence[Axes], x: str, y: str) -> None:
-    """Label x where no panel of the `grid` is below, and y at its left edge."""
-    label_below(axes, x)
-    for axis in first_column(axes):
-        axis.set_ylabel(y)
-
-
-def first_column(axes: Sequence[Axes]) -> Sequence[Axes]:
-    """The panels at the left edge of the `grid`."""
-    return axes[:: _across(axes)]
-
-
-def label_below(axes: Sequence[Axes], x: str) -> None:
-    """Label x where no panel of the `grid` is below."""
-    for axis in axes[-_across(axes) :]:
-        axis.set_xlabel(x)
-
-
-def _across(axes: Sequence[Axes]) -> int:
+def outer_labels(axes: Sequence[Axes], x: str = "", y: str = "") -> None:
+    """Label x where no panel of the `grid` is below, and y at its left edge; what is "" stays as it is."""
     layout = axes[0].get_gridspec()
-    return layout.ncols if len(axes) > 1 and layout is not None else 1
+    across = layout.ncols if len(axes) > 1 and layout is not None else 1
+    for axis in axes[-across:] if x else ():
+        axis.set_xlabel(x)
+    for axis in axes[::across] if y else ():
+        axis.set_ylabel(y)
 
 
 def clean(axis: Axes) -> None:
@@ -303,12 +287,14 @@ def legend_below(figure: Figure, handles: Sequence[Any], *, ax: Axes | None = No
         return
     widest = max(0.6 + 0.07 * len(handle.get_label()) for handle in handles)  # inches, at this size of type
     columns = max(1, min(len(handles), int(figure.get_figwidth() / widest)))
-    figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    figure.legend(
+        handles=list(handles), loc="outside lower center", ncols=columns, frameon=False, fontsize=9, handlelength=2.6
+    )
 
 
 def _legend_beside(ax: Axes, handles: Sequence[Any]) -> None:
     """Beside the axes, whose ground may be full, in few words: what stands before a colon."""
-    words = [handle.get_label().split(":")[0] for handle in handles]
+    words = [textwrap.fill(handle.get_label().split(":")[0], 14) for handle in handles]
     ax.legend(
         list(handles), words, frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0
     )
@@ -341,11 +327,9 @@ def finish(
 
 def category_handles(names: Iterable[str], labels: Mapping[str, str] | None = None) -> list[Any]:
     """Legend entries of response categories, best first, with other ``labels`` where given."""
-    from matplotlib.patches import Patch
-
     label = CATEGORY_LABELS | dict(labels or {})
     shown = [name for name in reversed(CATEGORY_COLORS) if name in set(names)]
-    return [Patch(facecolor=CATEGORY_COLORS[name], label=label[name]) for name in shown]
+    return [area(label[name], facecolor=CATEGORY_COLORS[name]) for name in shown]
 
 
 def say_empty(axis: Axes, message: str = "no values") -> None:
@@ -467,22 +451,15 @@ def save(figure: Figure, path: str | Path, *, dpi: float = 150, title: bool = Tr
     )
     fonts: dict[Any, Any] = {"pdf.fonttype": 42, "svg.hashsalt": "cartsim"}
     options: dict[str, Any] = {"dpi": dpi, "format": suffix[1:], "metadata": metadata}
+    words = figure.get_suptitle()
     try:
         # One at a time: matplotlib knows of fonts by settings of the whole process only.
-        with _WRITING, matplotlib.rc_context(fonts), _titled(figure, title):
+        with _WRITING, matplotlib.rc_context(fonts):
+            if words and not title:
+                heading(figure, "")
             return write_whole(path, lambda beside: figure.savefig(beside, **options))
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from None
-
-
-@contextmanager
-def _titled(figure: Figure, title: bool) -> Iterator[None]:
-    words = figure.get_suptitle()
-    if title or not words:
-        yield
-        return
-    heading(figure, "")
-    try:
-        yield
     finally:
-        heading(figure, words)
+        if words and not title:
+            heading(figure, words)

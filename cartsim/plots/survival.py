@@ -53,18 +53,16 @@ def kaplan_meier(
     if not curves:
         raise InputError("kaplan_meier: no curves are given; give at least one arm")
     named = {str(arm): curve for arm, curve in curves.items()}
-    colors = LEVEL_COLORS if set(named) <= set(LEVEL_COLORS) else style.arm_colors(named)
-    dashes, widths = style.arm_dashes(named), style.arm_widths(named)
+    pens = style.arm_pens(named, LEVEL_COLORS if set(named) <= set(LEVEL_COLORS) else None)
     end = last if last is not None else max(float(curve.times[-1]) for curve in named.values()) or 1.0
     figure, axis, risk = above_numbers(len(named), 5.0, 4.6, ax=ax)
     for arm, curve in named.items():
-        color = colors[arm]
+        color = pens[arm]["color"]
         low, high = (_to_the_end(limit) for limit in (curve.low, curve.high))
         axis.fill_between(curve.times, low, high, step="post", color=color, alpha=0.12, lw=0)
         median = f"{curve.median:.1f}".replace(", ", "–")
         label = f"{style.arm_title(arm)}: {median}, {curve.events}/{curve.n}"
-        pen: dict[str, Any] = {"color": color, "ls": dashes[arm], "lw": widths[arm], "label": label}
-        axis.step(curve.times, curve.survival, where="post", **pen)
+        axis.step(curve.times, curve.survival, where="post", label=label, **pens[arm])
         marked = curve.n_censored > 0
         axis.plot(curve.times[marked], curve.survival[marked], ls="", marker="|", ms=7, mew=1.2, color=color)
     axis.axhline(0.5, color=style.FAINT, lw=0.8, ls=":")
@@ -78,7 +76,7 @@ def kaplan_meier(
     style.time_axis(axis, end, unit)
     if risk is not None:
         titled = {style.arm_title(arm): curve for arm, curve in named.items()}
-        numbers_at_risk(risk, axis.get_xticks(), titled, [colors[arm] for arm in named])
+        numbers_at_risk(risk, axis.get_xticks(), titled, [pen["color"] for pen in pens.values()])
     divided = by or (style.by_arm(named) if len(named) > 1 else "")
     return style.finish(figure, f"{what} {divided}".rstrip(), ax=ax)
 
@@ -109,7 +107,9 @@ def survival_axes(axis: Axes, what: str, since: str, unit: str) -> None:
 
 def numbers_at_risk(risk: Axes, ticks: ArrayLike, curves: Mapping[str, KaplanMeier], colors: Iterable[Any]) -> None:
     """A row of numbers for each curve, under the ticks of the axes above."""
-    shades = list(colors)
+    from matplotlib.colors import to_rgb
+
+    shades = [(0.7 * r, 0.7 * g, 0.7 * b) for r, g, b in map(to_rgb, colors)]  # dark enough for text
     for row, (curve, color) in enumerate(zip(curves.values(), shades, strict=True)):
         for x, n in zip(np.asarray(ticks), curve.at_risk(ticks), strict=True):
             risk.text(x, row, str(n), ha="center", va="center", fontsize=9, color=color)

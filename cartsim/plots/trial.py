@@ -14,8 +14,8 @@ from cartsim.plots.exposure import exposure_quartiles
 from cartsim.plots.judged import JudgedPictures
 from cartsim.plots.kinetics import TRANSGENE, by_response, marker_change, transgene
 from cartsim.plots.patients import spider, swimmer, waterfall
-from cartsim.plots.residual import negative_over_time
 from cartsim.plots.response import response_bars, response_over_time
+from cartsim.schedule import MONTH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,7 +101,7 @@ class TrialPictures(JudgedPictures):
         """
         seen = self._seen(arm)
         last = {name: rows.to_numpy() for name, rows in self._by_arm("last_day", arm).items()}
-        days = next(iter(seen.values())).response_days
+        days = next(iter(seen.values())).days
         return response_over_time(days, {name: self._held(each) for name, each in seen.items()}, last_day=last, ax=ax)
 
     def kinetics(self, *, ax: Axes | None = None) -> Figure:
@@ -113,7 +113,7 @@ class TrialPictures(JudgedPictures):
             Where no trajectories were kept.
         """
         times, values = self._curves("transgene")
-        return transgene(times, values, lloq=self._result.protocol.rules.lloq, ax=ax)
+        return transgene(times, values, lloq=self._result.protocol.lloq, ax=ax)
 
     def biomarkers(self, marker: str | None = None, *, ax: Axes | None = None) -> Figure:
         """Change of M-protein and soluble BCMA from baseline with percentile bands; without assay error.
@@ -157,10 +157,10 @@ class TrialPictures(JudgedPictures):
         values = np.concatenate(list(curves.values()))
         groups = np.concatenate([best[each].to_numpy()[: len(rows)] for each, rows in curves.items()])
         if output == "transgene":
-            return by_response(times, values, groups, lloq=self._result.protocol.rules.lloq)
+            return by_response(times, values, groups, lloq=self._result.protocol.lloq)
         return by_response(times, values, groups, marker=f"{name} (% change from baseline)", log=False)
 
-    def spider(self, arm: str | None = None, *, first: int = 250, ax: Axes | None = None) -> Figure:
+    def spider(self, arm: str | None = None, *, first: int = 250, columns: int = 4, ax: Axes | None = None) -> Figure:
         """True M-protein of each of the first patients, followed or not, colored by best response, a panel an arm.
 
         Parameters
@@ -169,6 +169,8 @@ class TrialPictures(JudgedPictures):
             Its name; by default all.
         first
             Patients drawn of each arm.
+        columns
+            Panels beside each other.
 
         Raises
         ------
@@ -177,7 +179,7 @@ class TrialPictures(JudgedPictures):
         """
         times, curves = self._curves("mprotein_change", arm)
         best = {name: rows.to_numpy()[: len(curves[name])] for name, rows in self._by_arm("best", arm).items()}
-        return spider(times, curves, best, first=first, ax=ax)
+        return spider(times, curves, best, first=first, columns=columns, ax=ax)
 
     def waterfall(self, arm: str | None = None, *, ax: Axes | None = None) -> Figure:
         """Lowest measured M-protein of every patient, in order, colored by best response, a panel an arm.
@@ -210,9 +212,10 @@ class TrialPictures(JudgedPictures):
         rows = self._result.arm(arm)
         # Progression may be found after a new therapy, with which responses end.
         last = rows[["last_day", "progression_day"]].max(axis=1)
-        over = rows["progression_day"].notna() | (rows[["new_therapy_day", "death_day"]].min(axis=1) <= rows["end_day"])
+        ended = rows[["new_therapy_day", "death_day"]].min(axis=1)
+        over = rows["progression_day"].notna() | (ended.notna() & ~(ended > rows["end_day"]))
         return swimmer(
-            seen.response_days,
+            seen.days,
             self._held(seen),
             last,
             events={name: rows[column] for name, column in events.items()},
@@ -244,7 +247,7 @@ class TrialPictures(JudgedPictures):
         )
 
     def residual(self, *, limit: float = 1e-5, ax: Axes | None = None) -> Figure:
-        """Share of patients MRD-negative in complete response from visit to visit, by arm.
+        """Share of the patients assessed at a visit who are MRD-negative in complete response, with Wilson limits.
 
         Parameters
         ----------
@@ -258,8 +261,27 @@ class TrialPictures(JudgedPictures):
         InputError
             Where measurements were not kept.
         """
-        result = self._result
-        return negative_over_time({arm: result.residual(arm, limit=limit) for arm in result.arms}, limit=limit, ax=ax)
+        figure, (axis,) = style.panels(1, ax=ax, width=7.4, height=4.2)
+        arms = self._result.arms
+        pens = style.arm_pens(arms)
+        end, highest = 0.0, 0.0
+        for k, arm in enumerate(arms):
+            found = self._result.residual(arm, limit=limit)
+            table = found.by_visit().dropna()
+            month, share, low, high = table[["month", "percent", "low", "high"]].to_numpy(float).T
+            aside = 0.12 * (k - (len(arms) - 1) / 2)  # so that limits of arms do not cover each other
+            pen = pens[arm] | {"lw": 1.5, "elinewidth": 0.8, "marker": "o", "ms": 4, "capsize": 2}
+            label = f"{style.arm_title(arm)}, n = {len(found.assessed)}"
+            axis.errorbar(month + aside, share, yerr=style.reach(share, low, high), label=label, **pen)
+            end, highest = max(end, found.days[-1] / MONTH), max(highest, high.max())
+        style.time_axis(axis, end, "months")
+        axis.set_xlim(0, end + 0.5)
+        axis.set_ylim(0, min(100.0, 1.08 * highest))
+        axis.set_xlabel(style.time_label("months"))
+        axis.set_ylabel("MRD-negative in CR (% of those assessed)")
+        by = f" {style.by_arm(arms)}" if len(arms) > 1 else ""
+        title = f"Residual disease below $10^{{{np.log10(limit):.3g}}}$ in complete response{by}, 95 % limits"
+        return style.finish(figure, title, axis.get_legend_handles_labels()[0], ax=ax)
 
     # --- what the pictures read ----------------------------------------------------------------------------
 

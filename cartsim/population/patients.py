@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cartsim.errors import InputError, brief, check_kind, elsewhere
+import numpy as np
+from numpy.typing import NDArray
+
+from cartsim.errors import InputError, brief, check_kind, choices, elsewhere
 from cartsim.model.model import Model
 from cartsim.model.reader import load
 from cartsim.tables import WHOLE, read_table
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
 
 @elsewhere(
@@ -78,11 +78,7 @@ class Patients:
         if not 0 <= start < stop <= len(self):
             raise InputError(f"patients {start} to {stop} of {len(self)}; ask for no more than there are")
         part = self.rows.iloc[start:stop].drop(columns="dose", errors="ignore")
-        if not complete:
-            return part
-        columns = dict(zip(self.model.parameters, self.model.values(part, len(part)).T, strict=True))
-        names = [name for name, parameter in self.model.parameters.items() if parameter.role != "constant"]
-        return part.assign(**{name: columns[name] for name in names})[names]
+        return completed(self.model, part) if complete else part
 
     def _repr_html_(self) -> str:
         return f"<b>{self!r}</b>{self.rows.head(12).to_html(border=0)}"
@@ -128,6 +124,13 @@ def patients_from_table(model: Model, source: pd.DataFrame | str | Path) -> pd.D
     return pd.DataFrame(columns, index=ids)
 
 
+def completed(model: Model, patients: pd.DataFrame) -> pd.DataFrame:
+    """A table of patients with a column for every parameter and covariate."""
+    columns = dict(zip(model.parameters, model.values(patients, len(patients)).T, strict=True))
+    names = [name for name, parameter in model.parameters.items() if parameter.role != "constant"]
+    return patients.assign(**{name: columns[name] for name in names})[names]
+
+
 def check_name(model: Model, name: str, where: str, also: tuple[str, ...] = ()) -> None:
     """Refuse what is not a parameter or covariate of the model; `also` are further names to suggest."""
     parameter = model.parameters.get(name)
@@ -138,15 +141,11 @@ def check_name(model: Model, name: str, where: str, also: tuple[str, ...] = ()) 
     if name in model.unused:
         raise InputError(f"{where}: {name} does not enter the equations of {model.name}; leave it out")
     known = [p.name for p in model.parameters.values() if p.role != "constant"]
-    close = get_close_matches(str(name), [*known, *also], n=3)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join([*known, *also])}"
-    raise InputError(f"{where}: no parameter or covariate {str(name)!r}; {hint}")
+    raise InputError(f"{where}: no parameter or covariate {str(name)!r}{choices(name, [*known, *also])}")
 
 
 def outside(values: NDArray[np.float64], low: float | None, high: float | None) -> NDArray[np.bool_]:
     """Which of the values are not finite or not within low..high."""
-    import numpy as np
-
     lowest, highest = -math.inf if low is None else low, math.inf if high is None else high
     return ~(np.isfinite(values) & (values >= lowest) & (values <= highest))
 
@@ -161,7 +160,6 @@ def allowed(low: float | None, high: float | None) -> str:
 
 
 def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:
-    import numpy as np
     import pandas as pd
 
     try:

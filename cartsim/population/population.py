@@ -16,7 +16,7 @@ from cartsim.model.model import Model, Variability
 from cartsim.model.reader import load
 from cartsim.population.correlation import correlation_pairs, symmetric_root
 from cartsim.population.draws import sobol, uniforms
-from cartsim.population.patients import check_name
+from cartsim.population.patients import check_name, completed
 from cartsim.population.variability import check_variability, spread
 
 if TYPE_CHECKING:
@@ -123,13 +123,9 @@ class Population:
                 if name in omegas:
                     variability = replace(variability, omega=omegas[name])
                 columns[name] = spread(name, variability, typical, scores[name])
-        names = self.held
-        if complete:
-            values = self.model.values(columns, stop - start)
-            columns = dict(zip(parameters, values.T, strict=True))
-            names = [name for name, parameter in parameters.items() if parameter.role != "constant"]
         index = pd.RangeIndex(start, stop, name="id")
-        return pd.DataFrame({name: columns[name] for name in names}, index=index)
+        table = pd.DataFrame({name: columns[name] for name in self.held}, index=index)
+        return completed(self.model, table) if complete else table
 
     @property
     def held(self) -> list[str]:

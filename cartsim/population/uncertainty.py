@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, check_kind
 from cartsim.model.model import Model, Variability
 from cartsim.population.correlation import symmetric, symmetric_root
 from cartsim.population.draws import uniforms
@@ -119,6 +119,10 @@ def uncertain(
     ``uncertainty``: True for the errors of the model file, or a covariance of the typical values. Raises `InputError`
     where nothing is uncertain.
     """
+    import pandas as pd
+
+    kinds = (bool, pd.DataFrame)
+    check_kind("uncertainty", uncertainty, kinds, "True, or the covariance of typical values as a data frame")
     model, given = population.model, {*known}
     covariance = None if isinstance(uncertainty, bool) else uncertainty
     if given:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError, check_kind
+from cartsim.errors import InputError, check_kind, elsewhere
 from cartsim.experiments.measures import (
     KINDS,
     Measure,
@@ -25,6 +25,7 @@ from cartsim.model.reader import load
 from cartsim.population.patients import Patients
 from cartsim.provenance import made_by
 from cartsim.regimen import Regimen
+from cartsim.results import Result
 from cartsim.simulation import checked_times, simulate
 from cartsim.solver import Solver
 
@@ -53,7 +54,7 @@ class Function:
 
     name, unit: of what it returns; scale: "linear" or "log", on which its variance is divided; accuracy:
     relative spread below which its output counts as constant; reached: parameters that can change it (None:
-    any).
+    any). model, dose: of which it is an endpoint, and under what dose.
     """
 
     call: Callable[[pd.DataFrame], ArrayLike]
@@ -65,6 +66,7 @@ class Function:
     reached: frozenset[str] | None = None
     made_by: dict[str, Any] = field(default_factory=dict)
     model: Model | None = None
+    dose: float | Regimen | None = None
 
     def __post_init__(self) -> None:
         if self.scale not in ("linear", "log"):
@@ -79,6 +81,19 @@ class Function:
         return values
 
 
+@dataclass(frozen=True, repr=False, eq=False)
+class OfFunction(Result):
+    """The base of results that are a table about a function: ``frame``, ``function`` and ``made_by``."""
+
+    frame: pd.DataFrame
+    function: Function
+    made_by: dict[str, Any]
+
+
+@elsewhere(
+    seed="nothing is drawn; cs.sobol, cs.efast and cs.prcc take one",
+    n="it is of the analysis, such as cs.sobol(endpoint, names, n=1024)",
+)
 def endpoint(
     model: str | Path | Model,
     what: str | Measure,
@@ -119,6 +134,7 @@ def endpoint(
     'copies/ug'
     """
     model = load(model)
+    check_kind("solver", solver, Solver, "Solver(rtol=1e-6)")
     check_kind("endpoint", what, (str, Measure), 'a name, such as "Cmax" or "mprotein_gL@90", or a Measure')
     if horizon is not None:
         horizon = finite_number(horizon, "horizon")
@@ -164,6 +180,7 @@ def endpoint(
         reached=_reached(model, output, dose),
         made_by=made_by(model, endpoint=str(what), rtol=solver.rtol, extinction=solver.extinction, regimen=dose),
         model=model,
+        dose=dose,
     )
 
 
@@ -198,6 +215,7 @@ def _name(what: str | Measure) -> str:
 
 def as_function(given: Function | Callable) -> Function:
     """What is asked, as a `Function`."""
+    check_kind("what is asked", given, Callable, "an endpoint, or a function of a table of parameters")  # type: ignore[arg-type]
     return given if isinstance(given, Function) else Function(given)
 
 
@@ -222,9 +240,8 @@ def _reached(model: Model, output: str, dose: float | Regimen | None) -> frozens
     return frozenset(seen & {"dose", *(p.name for p in model.parameters.values() if p.role != "constant")})
 
 
-def varied_names(function: Function, ranges: Mapping[str, object]) -> list[str]:
-    """The varied parameters, once it is sure that there are some and that the output can depend on them."""
-    names = list(ranges)
+def check_varied(function: Function, names: Collection[str]) -> None:
+    """Raise `InputError` unless there are parameters to vary and the output can depend on them."""
     if not names:
         raise InputError("no parameters are named; name at least one to vary")
     if function.reached is not None and not function.reached & set(names):
@@ -232,7 +249,6 @@ def varied_names(function: Function, ranges: Mapping[str, object]) -> list[str]:
             f"{function.name} is constant: it depends on none of {', '.join(names)}; "
             f"it depends on {', '.join(sorted(function.reached))}"
         )
-    return names
 
 
 def scaled(function: Function, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError, whole
+from cartsim.errors import InputError, brief, check_level, check_seed, elsewhere, whole
 from cartsim.results import Result
-from cartsim.sensitivity.endpoint import FailedRuns, Function, along, as_function, refuse_failed, scaled, varied_names
+from cartsim.sensitivity.endpoint import FailedRuns, Function, along, refuse_failed, scaled
 from cartsim.sensitivity.ranges import Range, resolved
 
 if TYPE_CHECKING:
@@ -92,6 +92,14 @@ class Indices(Result):
             return ()
         return (f"{self.dropped} of {self.n} Saltelli blocks were left out: {len(self.failures)} runs failed",)
 
+    def how(self) -> str:
+        """How they were computed, and of what."""
+        method = {"sobol": "Sobol", "efast": "eFAST"}[self.method]
+        scale = "logarithm" if self.function.scale == "log" else "value itself"
+        by = {"sobol": "bootstrap limits", "efast": "limits of repeated search curves"}[self.method]
+        limits = f", with {100 * self.level:g} % {by}" if self.level == self.level else ""
+        return f"{method}, n = {self.n:,}, {len(self.samples):,} runs, variance of the {scale}{limits}"
+
     def ranking(self, order: str = "total") -> list[str]:
         """Parameters, the most important first, by the mean index over times."""
         means = self.table.groupby("parameter", sort=False)[order].mean()
@@ -144,6 +152,7 @@ class Indices(Result):
         return pd.concat(parts, ignore_index=True)
 
 
+@elsewhere()
 def sobol(
     function: Function | Callable,
     ranges: Mapping[str, Range] | Sequence[str],
@@ -166,14 +175,14 @@ def sobol(
     _salib()
     from SALib.sample.sobol import sample
 
-    function = as_function(function)
-    box = resolved(function, ranges)
-    names = varied_names(function, box)
+    function, box = resolved(function, ranges)
+    names = list(box)
     if not whole(n) or n < FEWEST or n & (n - 1):
-        raise InputError(f"n is {n}; Sobol's method needs a power of two, {FEWEST} or more, such as 1024")
+        raise InputError(f"n is {brief(n)}; Sobol's method needs a power of two, {FEWEST} or more, such as 1024")
     if failed not in ("stop", "drop"):
         raise InputError(f"failed is {failed!r}; it is 'stop' or 'drop'")
-    check_seed_and_level(seed, level)
+    check_seed(seed)
+    check_level(level)
     points = sample(_problem(names), int(n), calc_second_order=False, seed=seed)
     table = table_of(box, points)
     values = function(table)
@@ -196,6 +205,7 @@ def sobol(
     return Indices(found, "sobol", function, n, seed, level, int(lost.sum()), failures, table, values)
 
 
+@elsewhere()
 def efast(
     function: Function | Callable,
     ranges: Mapping[str, Range] | Sequence[str],
@@ -220,15 +230,15 @@ def efast(
     from SALib.sample.fast_sampler import sample
     from scipy.stats import t as student
 
-    function = as_function(function)
-    box = resolved(function, ranges)
-    names = varied_names(function, box)
+    function, box = resolved(function, ranges)
+    names = list(box)
     fewest = 4 * HARMONICS**2 + 1
     if not whole(n) or n < fewest:
-        raise InputError(f"n is {n}; eFAST needs a whole number, {fewest} or more runs a parameter")
+        raise InputError(f"n is {brief(n)}; eFAST needs a whole number, {fewest} or more runs a parameter")
     if not whole(curves) or curves < 1:
-        raise InputError(f"{curves!r} search curves; give a whole number, 1 or more, and 5 or so for limits")
-    check_seed_and_level(seed, level)
+        raise InputError(f"{brief(curves)} search curves; give a whole number, 1 or more, and 5 or so for limits")
+    check_seed(seed)
+    check_level(level)
     seeds = [seed + k for k in range(curves)]
     tables = [table_of(box, sample(_problem(names), int(n), M=HARMONICS, seed=each)) for each in seeds]
     table = pd.concat(tables, ignore_index=True)
@@ -303,14 +313,6 @@ def _sobol_indices(
             columns[f"{order}_low"][:, k] = found[key] - found[f"{key}_conf"]
             columns[f"{order}_high"][:, k] = found[key] + found[f"{key}_conf"]
     return along(function, names, columns)
-
-
-def check_seed_and_level(seed: int, level: float) -> None:
-    """Raise `InputError` for a seed or level that cannot be."""
-    if not whole(seed) or seed < 0:
-        raise InputError(f"the seed is {seed!r}; give a whole number, 0 or more")
-    if not 0 < level < 1:
-        raise InputError(f"the level is {level}; give a share between 0 and 1, such as 0.95")
 
 
 def constant_at(function: Function, values: NDArray[np.float64]) -> NDArray[np.bool_]:

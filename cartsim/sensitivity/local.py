@@ -3,47 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cartsim.errors import InputError, check_kind
+from cartsim.errors import InputError, check_kind, elsewhere
 from cartsim.model.model import finite_number
-from cartsim.results import Result
-from cartsim.sensitivity.endpoint import Function, along, as_function, refuse_failed, scaled, varied_names
-from cartsim.sensitivity.ranges import Range, resolved
-
-if TYPE_CHECKING:
-    import pandas as pd
+from cartsim.sensitivity.endpoint import Function, OfFunction, along, as_function, check_varied, refuse_failed, scaled
+from cartsim.sensitivity.ranges import Range, resolved, typical_value
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class Elasticities(Result):
+class Elasticities(OfFunction):
     """Local sensitivities, see `local`; ``frame`` holds a row a parameter (and time)."""
 
     what = "elasticities"
-    frame: pd.DataFrame
-    function: Function
-    made_by: dict[str, Any] = field(default_factory=dict)
 
     def _title(self) -> str:
         return f"elasticities of {self.function.name}"
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class Tornado(Result):
+class Tornado(OfFunction):
     """An endpoint at both ends of each range, see `tornado`; ``frame`` holds a row a parameter, the widest first."""
 
     what = "tornado"
-    frame: pd.DataFrame
-    function: Function
-    made_by: dict[str, Any] = field(default_factory=dict)
 
     def _title(self) -> str:
         return f"{self.function.name} at both ends of each range"
 
 
+@elsewhere(seed="nothing is drawn", n="there is a run on either side of each parameter")
 def local(
     function: Function | Callable, typical: Mapping[str, float] | Sequence[str], *, step: float = 0.01
 ) -> Elasticities:
@@ -61,8 +48,7 @@ def local(
     function = as_function(function)
     typical = _typical(function, typical)
     names = list(typical)
-    if not names:
-        raise InputError("no parameters are named; name at least one to vary")
+    check_varied(function, names)
     if not 0 < step <= 0.5:
         raise InputError(f"the step is {step}; give a number above 0, at most 0.5")
     for name, value in typical.items():
@@ -83,6 +69,7 @@ def local(
     return Elasticities(found, function, function.made_by | {"step": step})
 
 
+@elsewhere(seed="nothing is drawn", n="there is a run at either end of each range")
 def tornado(
     function: Function | Callable,
     ranges: Mapping[str, Range] | Sequence[str],
@@ -97,13 +84,12 @@ def tornado(
     """
     import pandas as pd
 
-    function = as_function(function)
+    function, box = resolved(function, ranges)
+    names = list(box)
     if function.times is not None:
         raise InputError(f"{function.name} is a curve; a tornado shows one number a set, such as OUTPUT@DAY")
     if not 0 <= ends[0] < ends[1] <= 1:
         raise InputError(f"ends are {ends}; give two shares from 0 to 1, the lower first")
-    box = resolved(function, ranges)
-    names = varied_names(function, box)
     base = np.array([box[name].typical for name in names])
     rows = np.tile(base, (2 * len(names) + 1, 1))
     for i, name in enumerate(names):
@@ -134,8 +120,4 @@ def _typical(function: Function, given: Mapping[str, float] | Sequence[str]) -> 
         return {name: finite_number(value, name) for name, value in given.items()}
     if function.model is None:
         raise InputError(f"{function.name} is of no model, so its parameters need their values: give a mapping")
-    values = dict(zip(function.model.parameters, function.model.values({}, 1)[0].tolist(), strict=True))
-    unknown = [name for name in given if name not in values]
-    if unknown:
-        raise InputError(f"model {function.model.name!r} has no parameter {unknown[0]!r}; it has {', '.join(values)}")
-    return {name: values[name] for name in given}
+    return {name: typical_value(function.model, name) for name in given}

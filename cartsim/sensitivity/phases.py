@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from cartsim.errors import InputError
 from cartsim.model.model import Model
 from cartsim.regimen import Regimen
+from cartsim.sensitivity.endpoint import Function
 from cartsim.simulation import simulate
 
 if TYPE_CHECKING:
@@ -56,6 +58,38 @@ def typical(
     """Times and curve (m,) of the typical patient, dense enough for `phases`."""
     times = np.arange(0.25, until + 0.125, 0.25)
     return times, simulate(model, dose, times, [output])[output][0]
+
+
+@dataclass(frozen=True)
+class Course:
+    """The typical patient's ``curve`` of an output at ``times``, dense enough for a line, and ``phases`` to read it by.
+
+    ``note`` says why the phases of CAR-T cells are not marked where the model has such cells.
+    """
+
+    times: NDArray[np.float64]
+    curve: NDArray[np.float64]
+    phases: dict[str, tuple[float, float]]
+    note: str = ""
+
+
+def course(function: Function) -> Course:
+    """The course of an endpoint that is a curve of a model, with the phases of the model's CAR-T cells.
+
+    Only phases in which the endpoint is read at least twice; the whole time where there are none.
+    """
+    assert function.model is not None
+    assert function.times is not None
+    model, read, note = function.model, function.times, ""
+    found: dict[str, tuple[float, float]] = {}
+    if "transgene" in model.outputs:
+        try:
+            found = phases(*typical(model, function.dose, until=read[-1]))
+        except InputError as problem:
+            note = f"no phases are marked: {problem}"
+    marked = {name: (a, b) for name, (a, b) in found.items() if ((read >= a) & (read <= b)).sum() > 1}
+    times, curve = typical(model, function.dose, output=function.name, until=read[-1])
+    return Course(times, curve, marked or {"whole time": (float(read[0]), float(read[-1]))}, note)
 
 
 def by_phase(table: pd.DataFrame, phases: Mapping[str, tuple[float, float]]) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from cartsim.model.model import Model, Parameter, Variability, finite_number
 from cartsim.model.reader import load
 from cartsim.population.patients import allowed, check_name, outside
 from cartsim.population.variability import spread
-from cartsim.sensitivity.endpoint import Function
+from cartsim.sensitivity.endpoint import Function, as_function, check_varied
 
 # Distributions without ends are cut to this central part, from -3.29 to 3.29 standard deviations: eFAST reads
 # a distribution at its very ends, and single draws from beyond would decide a variance.
@@ -125,18 +125,27 @@ def _varies(iiv: Variability | None) -> bool:
     return iiv is not None and (iiv.distribution == "uniform" or iiv.omega > 0)
 
 
-def resolved(function: Function, given: Mapping[str, Range] | Sequence[str]) -> dict[str, Range]:
-    """Ranges as they are given, or those of the model's own variability for a list of names."""
+def resolved(
+    function: Function | Callable, given: Mapping[str, Range] | Sequence[str]
+) -> tuple[Function, dict[str, Range]]:
+    """What is asked, and ranges as they are given, or those of the model's own variability for a list of names.
+
+    Raises `InputError` where there are none, or the output can depend on none of the parameters.
+    """
+    function = as_function(function)
     if isinstance(given, Mapping):
         for name, each in given.items():
             check_kind(f"the range of {name}", each, Range, "Range(...), such as those of cartsim.ranges")
-        return dict(given)
-    if isinstance(given, str):
-        raise InputError(f"parameters are {given!r}; give a list, such as [{given!r}]")
-    check_kind("parameters", given, Iterable, 'a list of names, such as ["Kel_e"]')
-    if function.model is None:
-        raise InputError(f"{function.name} is of no model, so its parameters need their ranges: give a mapping")
-    return ranges(function.model, given)
+        box = dict(given)
+    else:
+        if isinstance(given, str):
+            raise InputError(f"parameters are {given!r}; give a list, such as [{given!r}]")
+        check_kind("parameters", given, Iterable, 'a list of names, such as ["Kel_e"]')
+        if function.model is None:
+            raise InputError(f"{function.name} is of no model, so its parameters need their ranges: give a mapping")
+        box = ranges(function.model, given)
+    check_varied(function, box)
+    return function, box
 
 
 def _parameter(model: Model, name: str) -> Parameter:

@@ -7,16 +7,15 @@ monotone course; where an endpoint rises and falls again, Sobol and eFAST indice
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError, whole
-from cartsim.results import Result
-from cartsim.sensitivity.endpoint import Function, along, as_function, refuse_failed, varied_names
-from cartsim.sensitivity.indices import LEVEL, check_seed_and_level, constant_at, refuse_constant, table_of
+from cartsim.errors import InputError, brief, check_level, check_seed, elsewhere, whole
+from cartsim.sensitivity.endpoint import Function, OfFunction, along, refuse_failed
+from cartsim.sensitivity.indices import LEVEL, constant_at, refuse_constant, table_of
 from cartsim.sensitivity.ranges import Range, resolved
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class RankCorrelations(Result):
+class RankCorrelations(OfFunction):
     """Partial rank correlations, see `prcc`.
 
     Attributes
@@ -37,11 +36,8 @@ class RankCorrelations(Result):
     """
 
     what = "rank correlations"
-    frame: pd.DataFrame
-    function: Function
     samples: pd.DataFrame
     values: NDArray[np.float64]
-    made_by: dict[str, Any] = field(default_factory=dict)
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -53,6 +49,7 @@ class RankCorrelations(Result):
         return f"partial rank correlations with {self.function.name}, {len(self.samples):,} runs"
 
 
+@elsewhere()
 def prcc(
     function: Function | Callable,
     ranges: Mapping[str, Range] | Sequence[str],
@@ -91,13 +88,14 @@ def prcc(
     from scipy.stats import qmc, rankdata
     from scipy.stats import t as student
 
-    function = as_function(function)
-    box = resolved(function, ranges)
-    names = varied_names(function, box)
-    d = len(names)
+    function, box = resolved(function, ranges)
+    d = len(box)
     if not whole(n) or n < d + 4:
-        raise InputError(f"n is {n}; partial correlations of {d} parameters need a whole number, {d + 4} or more")
-    check_seed_and_level(seed, level)
+        raise InputError(
+            f"n is {brief(n)}; partial correlations of {d} parameters need a whole number, {d + 4} or more"
+        )
+    check_seed(seed)
+    check_level(level)
     table = table_of(box, qmc.LatinHypercube(d, rng=seed).random(n))
     values = function(table)
     refuse_failed(function, table, values)
@@ -112,9 +110,9 @@ def prcc(
         half = ndtri(0.5 + level / 2) / np.sqrt(freedom - 1)
         low, high = np.tanh(np.arctanh(found) - half), np.tanh(np.arctanh(found) + half)
         pvalue = 2 * student.sf(np.sqrt(freedom * found**2 / (1 - found**2)), freedom)
-    frame = along(function, names, {"prcc": found, "low": low, "high": high, "pvalue": pvalue})
+    frame = along(function, list(box), {"prcc": found, "low": low, "high": high, "pvalue": pvalue})
     made = {**function.made_by, "method": "prcc", "endpoint": function.name, "n": n, "seed": seed, "level": level}
-    return RankCorrelations(frame, function, table, values, made)
+    return RankCorrelations(frame, function, made, table, values)
 
 
 def _partial(x: NDArray[np.float64], i: int, y: NDArray[np.float64]) -> float:

@@ -123,6 +123,8 @@ def filtered(
     InputError
         As `responders`, for a curve, patients of another model, and (`FailedRuns`) for runs that failed.
     """
+    import pandas as pd
+
     if function.times is not None:
         raise InputError(f"{function.name} is a curve; a response is judged by one number, such as OUTPUT@DAY")
     if isinstance(among, (Population, Patients)):
@@ -133,20 +135,14 @@ def filtered(
     else:
         if names is not None:
             raise InputError("names go with a population or patients; ranges are all compared")
-        table = _sets(resolved(function, among), 2000 if n is None else n, 2021 if seed is None else seed)
-        shown, made = list(table), {"seed": 2021 if seed is None else seed}
+        box = resolved(function, among)[1]
+        n, seed = 2000 if n is None else n, 2021 if seed is None else seed
+        table = pd.DataFrame({name: each.at(uniforms(seed, f"sensitivity/{name}", 0, n)) for name, each in box.items()})
+        shown, made = list(box), {"seed": seed}
     values = function(table)
     refuse_failed(function, table, values)
     found = responders(table[shown], values >= threshold)
     return replace(found, made_by=function.made_by | made | {"threshold": threshold, "n": len(table)})
-
-
-def _sets(box: Mapping[str, Range], n: int, seed: int) -> pd.DataFrame:
-    import pandas as pd
-
-    if not box:
-        raise InputError("no parameters are named; name at least one to vary")
-    return pd.DataFrame({name: each.at(uniforms(seed, f"sensitivity/{name}", 0, n)) for name, each in box.items()})
 
 
 def _patients(

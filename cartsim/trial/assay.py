@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cartsim.endpoints.response import numbers_of
 from cartsim.errors import InputError
 from cartsim.model.model import finite_number
 from cartsim.population.draws import uniforms
@@ -65,7 +66,9 @@ class Assay:
         Raises `InputError` for shapes that do not fit, anything but numbers, and values that are infinite or
         below zero by more than `RESIDUE`. Percent changes are no concentrations: measure the level instead.
         """
-        values, day = _numbers(f"true {name}", truth), _numbers("days", days)
+        values, day = (
+            numbers_of(what, given).astype(float) for what, given in ((f"true {name}", truth), ("days", days))
+        )
         if values.ndim != 2 or day.shape != values.shape[1:] or not np.isfinite(day).all():
             raise InputError(
                 f"true {name} has shape {values.shape}, days {day.shape}; give (n, v) and (v,), days finite"
@@ -104,10 +107,3 @@ def _scores(seed: int, name: str, start: int, n: int, days: NDArray[np.float64])
 def _rounded(values: NDArray[np.float64], step: float) -> NDArray[np.float64]:
     # 3 * 0.1 is not 0.3, 3 / 10 is: dividing gives the decimals a limit is written in.
     return np.rint(values / step) * step if step >= 1 else np.rint(values / step) / (1 / step)
-
-
-def _numbers(what: str, values: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(values)
-    if array.dtype.kind not in "iuf":
-        raise InputError(f"{what} holds {array.dtype} values; it must hold numbers only, NaN where missing")
-    return array.astype(np.float64, copy=False)

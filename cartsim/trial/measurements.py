@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.trial.conduct import Course
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -28,54 +26,23 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Measurements:
-    """What a trial knows of n patients of one arm.
+class Visited:
+    """What is kept of the visits of n patients of one arm.
 
     Attributes
     ----------
-    patients
-        Table with ``id``, ``arm``, ``dose``, and the parameters and covariates that vary.
-    response_days, kinetic_days, landmarks
-        (v,), (k,) and (l,): days of assessments and of samples, months of snapshots.
+    ids
+        (n,) Of the patients.
+    days, kinetic_days
+        (v,) and (k,): days of assessments and of samples.
     baseline, mprotein
         (n,) and (n, v) M-protein in g/L as measured, NaN where a visit was missed.
-    sbcma_change
+    sbcma
         (n, v) Percent change as measured.
     mrd
         (n, v) True myeloma cells per 1e5 nucleated marrow cells, also where a visit was missed.
     transgene
         (n, k) copies/ug as measured.
-    landmark_change
-        (n, l) True percent change of M-protein at the landmarks.
-    course
-        What ended observation.
-    status
-        (n,) Of the integration.
-    curves
-        True trajectories of the first of them, or None.
-    """
-
-    arm: str
-    patients: pd.DataFrame
-    response_days: NDArray[np.float64]
-    baseline: NDArray[np.float64]
-    mprotein: NDArray[np.float64]
-    sbcma_change: NDArray[np.float64]
-    mrd: NDArray[np.float64]
-    kinetic_days: NDArray[np.float64]
-    transgene: NDArray[np.float64]
-    landmarks: tuple[float, ...]
-    landmark_change: NDArray[np.float64]
-    course: Course
-    status: NDArray[np.int64]
-    curves: Curves | None = None
-
-
-@dataclass(frozen=True)
-class Visited:
-    """The measurements of n patients that are kept: g/L, percent change and copies/ug, NaN where a visit was missed.
-
-    ``mrd`` is the truth, cells per 1e5, and known at every visit.
     """
 
     ids: NDArray[np.generic]
@@ -86,20 +53,6 @@ class Visited:
     mrd: NDArray[np.float64]
     kinetic_days: NDArray[np.float64]
     transgene: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, seen: Measurements) -> Visited:
-        """The part that is kept."""
-        return cls(
-            ids=seen.patients["id"].to_numpy(),
-            days=seen.response_days,
-            baseline=seen.baseline,
-            mprotein=seen.mprotein,
-            sbcma=seen.sbcma_change,
-            mrd=seen.mrd,
-            kinetic_days=seen.kinetic_days,
-            transgene=seen.transgene,
-        )
 
     @classmethod
     def joined(cls, parts: Sequence[Visited]) -> Visited:
@@ -116,11 +69,41 @@ class Visited:
         n = len(self.ids)
         columns = {name: np.full((n, len(days)), np.nan) for name in COLUMNS}
         columns["mprotein"][:, 0] = self.baseline
-        columns["mprotein"][:, np.searchsorted(days, self.days)] = self.mprotein
-        columns["sbcma"][:, np.searchsorted(days, self.days)] = self.sbcma
-        columns["mrd"][:, np.searchsorted(days, self.days)] = self.mrd
-        columns["transgene"][:, np.searchsorted(days, self.kinetic_days)] = self.transgene
+        for name, values in columns.items():
+            own = self.kinetic_days if name == "transgene" else self.days
+            values[:, np.searchsorted(days, own)] = getattr(self, name)
         return pd.DataFrame(
             {"id": np.repeat(self.ids, len(days)), "time": np.tile(days, n)}
             | {name: values.reshape(-1) for name, values in columns.items()}
         )
+
+
+@dataclass(frozen=True)
+class Measurements(Visited):
+    """All that a trial knows of n patients of one arm: their visits, and the rest.
+
+    Attributes
+    ----------
+    patients
+        Table with ``id``, ``arm``, ``dose``, and the parameters and covariates that vary.
+    landmarks, landmark_change
+        (l,) months of snapshots, and (n, l) true percent change of M-protein at them.
+    events
+        (n,) each: ``new_therapy_day``, ``death_day`` and ``end_day``, the last that is seen; NaN for none.
+    status
+        (n,) Of the integration.
+    curves
+        True trajectories of the first of them, or None.
+    """
+
+    arm: str
+    patients: pd.DataFrame
+    landmarks: tuple[float, ...]
+    landmark_change: NDArray[np.float64]
+    events: dict[str, NDArray[np.float64]]
+    status: NDArray[np.int64]
+    curves: Curves | None = None
+
+    def visited(self) -> Visited:
+        """The part that is kept."""
+        return Visited(**{f.name: getattr(self, f.name) for f in fields(Visited)})

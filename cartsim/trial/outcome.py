@@ -16,12 +16,13 @@ from cartsim.endpoints.judged import Judged
 from cartsim.endpoints.kinetics import noncompartmental
 from cartsim.endpoints.markers import mrd_negative
 from cartsim.endpoints.outcomes import outcomes
-from cartsim.endpoints.rates import clopper_pearson, wilson
+from cartsim.endpoints.rates import clopper_pearson, percentages
 from cartsim.endpoints.residual import ResidualDisease, residual_disease
-from cartsim.endpoints.response import Judgement, Response, judge, landmark
+from cartsim.endpoints.response import Assessments, Response, landmark
 from cartsim.endpoints.times import READ
 from cartsim.errors import InputError, brief, check_kind
 from cartsim.files import writable_folder, write_whole
+from cartsim.observations import EVENTS
 from cartsim.runs import as_bytes, from_bytes, pack_frame, unpack_frame
 from cartsim.schedule import MONTH
 from cartsim.trial.measurements import COLUMNS, Curves, Measurements, Visited
@@ -33,8 +34,11 @@ if TYPE_CHECKING:
 
     from cartsim.runs import Arrays
 
+STATES = {"month": "", "true": ", true state"}
+"""Columns of categories at landmarks, as observed and of the true state of all, and how endpoints are told apart."""
+
 NEGATIVE = ("not MRD-negative in CR", "MRD-negative in CR")
-SUMMARIZED = ("id", "arm", "status", "Cmax", "Tmax", "AUC0-28", "measurable", *READ)
+SUMMARIZED = ("id", "arm", "status", "Cmax", "Tmax_day", "AUC0-28", "measurable", *READ)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -79,27 +83,32 @@ class TrialResult(Judged):
         """The same measurements judged by other rules, without simulating. Raises `InputError` if none were kept."""
         if not isinstance(rules, Rules):
             raise InputError(f"rules are {brief(rules)}; give Rules(...), such as Rules(censoring='ema')")
-        readout = Readout(rules, keep_visits=False)
+        protocol = self.protocol.judged_by(rules)
+        readout = Readout(protocol, keep_visits=False)
         patients = _stacked([readout(seen).patients for seen in self.measurements()], self.arms)
-        return replace(self, protocol=replace(self.protocol, rules=rules), patients=patients)
+        return replace(self, protocol=protocol, patients=patients)
 
     def _measured(self, arm: str) -> Measurements:
-        rows = self.arm(arm)
+        """Measurements of one arm again, from the table of patients and what was kept of the visits."""
+        from cartsim.engine.trajectories import Status
+
+        rows, landmarks = self.arm(arm), self.protocol.visits.landmarks
         if not self.visits:
             raise InputError("the measurements of this trial were not kept; run it with keep_visits=True")
-        return measurements_of(rows, self.visits[arm], self.protocol.visits)
-
-    def judged(self, arm: str, until: float = np.inf) -> Judgement:
-        seen = self._measured(arm)
-        return judge(
-            seen.mprotein,
-            seen.response_days,
-            seen.baseline,
-            self.protocol.rules.response,
-            new_therapy_day=seen.course.new_therapy_day,
-            death_day=seen.course.death_day,
-            end_day=np.fmin(seen.course.last_day, until),
+        return Measurements(
+            **vars(self.visits[arm]),
+            arm=str(rows["arm"].iloc[0]),
+            # Parameters and covariates stand before the status.
+            patients=rows.iloc[:, : rows.columns.get_loc("status")].reset_index(drop=True),
+            landmarks=landmarks,
+            landmark_change=rows[[f"change_{month:g}" for month in landmarks]].to_numpy(),
+            events={name: rows[name].to_numpy() for name in EVENTS},
+            status=np.array([Status[name] for name in rows["status"]], np.int64),
         )
+
+    def _assessments(self, arm: str) -> Assessments:
+        seen = self._measured(arm)
+        return seen.mprotein, seen.days, seen.baseline, self.protocol.rules.response, seen.events
 
     def known_by(self, month: float, by: str, arm: str, limit: float) -> pd.Categorical:
         import pandas as pd
@@ -129,19 +138,18 @@ class TrialResult(Judged):
         rows = []
         for arm, group in self.patients.groupby("arm", observed=True, sort=False):
             for month in self.protocol.visits.landmarks:
-                for column, endpoint in (("month", f"month {month:g}"), ("true", f"month {month:g}, true state")):
+                for column, state in STATES.items():
                     codes = group[f"{column}_{month:g}"]
                     for name, categories in GROUPS.items():
-                        rows.append((arm, endpoint, name, len(group), int(codes.isin(categories).sum())))
+                        count = int(codes.isin(categories).sum())
+                        rows.append((arm, f"month {month:g}{state}", name, len(group), count))
             for response in Response:
                 count = int((group["best"] == response.name).sum())
                 rows.append((arm, "best response", response.name, len(group), count))
         table = pd.DataFrame(rows, columns=["arm", "endpoint", "category", "n", "count"])
-        table["percent"] = 100 * table["count"] / table["n"]
-        for name, limits in (("", wilson), ("exact_", clopper_pearson)):
-            low, high = limits(table["count"].to_numpy(), table["n"].to_numpy())
-            table[f"{name}low"], table[f"{name}high"] = 100 * low, 100 * high
-        return table
+        count, n = table["count"].to_numpy(), table["n"].to_numpy()
+        low, high = clopper_pearson(count, n)
+        return table.assign(**percentages(count, n), exact_low=100 * low, exact_high=100 * high)
 
     def residual(self, arm: str | None = None, *, limit: float = 1e-5) -> ResidualDisease:
         """Residual disease of an arm from visit to visit; ``.by_visit()`` is a table of shares.
@@ -162,9 +170,7 @@ class TrialResult(Judged):
         seen = self._measured(arm)
         judged, pfs = self.judged(arm), self.times(arm=arm)
         cells = np.where(judged.evaluable, seen.mrd, np.nan)  # not after a new therapy
-        return residual_disease(
-            cells, seen.response_days, judged.confirmed, pfs._replace(time=pfs.time * MONTH), limit=limit
-        )
+        return residual_disease(cells, seen.days, judged.confirmed, pfs._replace(time=pfs.time * MONTH), limit=limit)
 
     def pfs(self) -> pd.DataFrame:
         """Kaplan-Meier steps of every arm: ``arm``, then those of ``KaplanMeier.frame``, ``time_months`` first."""
@@ -202,7 +208,7 @@ class TrialResult(Judged):
             "rules": {
                 "response": vars(rules.response),
                 "landmark": vars(rules.landmark),
-                **rules.further(),
+                **rules.further() | {"lloq": self.protocol.lloq},
             },
             "arms": json.loads(self.summary.to_json(orient="records")),
             "failures": json.loads(self.failures.to_json(orient="records")),
@@ -228,7 +234,7 @@ class ChunkOutcome:
 class Readout:
     """Judges the measurements of one chunk; what `Trial.run` applies where the chunk was simulated."""
 
-    rules: Rules = field(default_factory=Rules)
+    protocol: Protocol = field(default_factory=Protocol)
     keep_visits: bool = True
     columns: tuple[str, ...] | None = None
 
@@ -237,36 +243,33 @@ class Readout:
 
         from cartsim.engine.trajectories import Status
 
-        course, rules = seen.course, self.rules
+        rules = self.protocol.rules
         found = outcomes(
             seen.mprotein,
-            seen.response_days,
+            seen.days,
             seen.baseline,
             rules.response,
             rules.censoring,
-            events=(course.new_therapy_day, course.death_day, course.last_day),
-            alive_day=seen.response_days[-1],  # without a cut-off the living are followed to the last visit
+            events=seen.events,
+            alive_day=seen.days[-1],  # without a cut-off the living are followed to the last visit
             censor_no_baseline=rules.censor_no_baseline,
         )
         failed = Status.failed(seen.status)
         extra: dict[str, Any] = {
-            "status": pd.Categorical.from_codes(seen.status, [status.name for status in Status]),
-            "new_therapy_day": course.new_therapy_day,
-            "death_day": course.death_day,
-            "end_day": course.last_day,
-        }
+            "status": pd.Categorical.from_codes(seen.status, [status.name for status in Status])
+        } | seen.events
         for k, month in enumerate(seen.landmarks):
             change = seen.landmark_change[:, k]
             extra[f"change_{month:g}"] = change
             for name, known in (("month", _observed_change(seen, found.judged.evaluable, month)), ("true", change)):
                 codes = landmark(known, rules.landmark, baseline=seen.baseline)
                 extra[f"{name}_{month:g}"] = pd.Categorical.from_codes(codes, [r.name for r in Response], ordered=True)
-        sbcma = np.where(np.isnan(seen.sbcma_change), np.inf, seen.sbcma_change)
-        lowest = sbcma.min(axis=1)
-        extra["sbcma_nadir"] = np.where(np.isfinite(lowest), lowest, np.nan)
-        lowest = np.where(found.judged.evaluable & np.isfinite(seen.mrd), seen.mrd, np.inf).min(axis=1)
-        extra["mrd_lowest"] = np.where(np.isfinite(lowest), lowest, np.nan)
-        kinetics = noncompartmental(seen.kinetic_days, seen.transgene, lloq=rules.lloq, after_blq=rules.after_blq)
+        for name, values in (("sbcma_nadir", seen.sbcma), ("mrd_lowest", seen.mrd)):
+            lowest = np.where(found.judged.evaluable & np.isfinite(values), values, np.inf).min(axis=1)
+            extra[name] = np.where(np.isfinite(lowest), lowest, np.nan)
+        kinetics = noncompartmental(
+            seen.kinetic_days, seen.transgene, lloq=self.protocol.lloq, after_blq=rules.after_blq
+        )
         patients = pd.concat(
             [
                 seen.patients,
@@ -277,12 +280,9 @@ class Readout:
             axis=1,
         )
         if self.columns is not None:
-            landmarks = [f"{name}_{month:g}" for month in seen.landmarks for name in ("month", "true")]
+            landmarks = [f"{name}_{month:g}" for month in seen.landmarks for name in STATES]
             patients = patients[list(dict.fromkeys([*SUMMARIZED, *landmarks, *self.columns]))].copy()
-        visits = None
-        if self.keep_visits:
-            visits = Visited.of(seen)
-        return ChunkOutcome(seen.arm, patients, visits, seen.curves)
+        return ChunkOutcome(seen.arm, patients, seen.visited() if self.keep_visits else None, seen.curves)
 
     def bytes_kept(self, varied: int, visits: Visits) -> int:
         """Least bytes that stay of a patient: its row in the table, and its measurements where they are kept."""
@@ -322,7 +322,7 @@ class Readout:
 
 def _observed_change(seen: Measurements, evaluable: NDArray[np.bool_], month: float) -> NDArray[np.float64]:
     """(n,) Percent change as measured at the assessment nearest to a landmark, NaN without one within half a month."""
-    distance = np.where(evaluable, np.abs(seen.response_days - month * MONTH), np.inf)
+    distance = np.where(evaluable, np.abs(seen.days - month * MONTH), np.inf)
     nearest = distance.argmin(axis=1)
     rows = np.arange(len(nearest))
     value = np.where(distance[rows, nearest] <= MONTH / 2, seen.mprotein[rows, nearest], np.nan)
@@ -364,35 +364,3 @@ def visits_table(visits: Mapping[str, Visited]) -> pd.DataFrame:
     return pd.concat([own.frame().assign(arm=arm) for arm, own in visits.items()], ignore_index=True)[
         ["arm", "id", "time", *COLUMNS]
     ]
-
-
-def measurements_of(patients: pd.DataFrame, visits: Visited, planned: Visits) -> Measurements:
-    """Measurements of one arm again, from a judged trial's table of patients and what was kept of the visits."""
-    from cartsim.engine.trajectories import Status
-    from cartsim.trial.conduct import Course
-
-    n = len(patients)
-    never = np.full(n, np.nan)
-    own = patients.columns.get_loc("status")  # parameters and covariates stand before it
-    return Measurements(
-        arm=str(patients["arm"].iloc[0]),
-        patients=patients.iloc[:, :own].reset_index(drop=True),
-        response_days=visits.days,
-        baseline=visits.baseline,
-        mprotein=visits.mprotein,
-        sbcma_change=visits.sbcma,
-        mrd=visits.mrd,
-        kinetic_days=visits.kinetic_days,
-        transgene=visits.transgene,
-        landmarks=planned.landmarks,
-        landmark_change=patients[[f"change_{month:g}" for month in planned.landmarks]].to_numpy(),
-        course=Course(
-            evaluable=np.isfinite(visits.mprotein),
-            followup_day=never,
-            dropout_day=never,
-            new_therapy_day=patients["new_therapy_day"].to_numpy(),
-            death_day=patients["death_day"].to_numpy(),
-            last_day=patients["end_day"].to_numpy(),
-        ),
-        status=np.array([Status[name] for name in patients["status"]], np.int64),
-    )

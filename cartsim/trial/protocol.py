@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from numbers import Real
 from typing import Any
 
 from cartsim.endpoints.kinetics import AFTER_BLQ, LLOQ
-from cartsim.endpoints.rules import IMWG2016, SinghLandmark
+from cartsim.endpoints.rules import IMWG2016, SinghLandmark, changed_settings
 from cartsim.errors import InputError, brief, check_kind
 from cartsim.schedule import KARMMA_KINETICS, KARMMA_RESPONSE
 from cartsim.trial.assay import Assay
@@ -55,7 +55,8 @@ class Rules:
         the last visit before a new therapy, which no visit confirms, is an event only with
         ``IMWG2016(pd_confirmed_by_therapy=True)``.
     lloq
-        Of the transgene, copies/ug.
+        Limit of quantification of the transgene, copies/ug; by default that of the trial's assay (its ``loq``), 50 for
+        an assay without one.
     censor_no_baseline
         Whether a death without a baseline is censored on day 0; by default as the censoring rule has it (fda does).
     after_blq
@@ -66,15 +67,15 @@ class Rules:
     response: IMWG2016 = field(default_factory=IMWG2016)
     landmark: SinghLandmark = field(default_factory=SinghLandmark)
     censoring: str = "fda"
-    lloq: float = LLOQ
+    lloq: float | None = None
     censor_no_baseline: bool | None = None
     after_blq: str = AFTER_BLQ[0]
 
     def __post_init__(self) -> None:
         check_kind("response", self.response, IMWG2016, "IMWG2016(...)")
         check_kind("landmark", self.landmark, SinghLandmark, "SinghLandmark(...)")
-        if not (isinstance(self.lloq, Real) and 0 <= self.lloq < math.inf):
-            raise InputError(f"lloq is {brief(self.lloq)}; give copies/µg, 0 or more")
+        if not (self.lloq is None or (isinstance(self.lloq, Real) and 0 <= self.lloq < math.inf)):
+            raise InputError(f"lloq is {brief(self.lloq)}; give copies/µg, 0 or more, or None for the assay's own")
         if self.censoring not in CENSORING:
             raise InputError(f"censoring {brief(self.censoring)} is not known; it is {' or '.join(CENSORING)}")
         if self.censor_no_baseline not in (None, True, False):
@@ -88,21 +89,8 @@ class Rules:
 
     def changed(self) -> str:
         """The settings that differ from the defaults: "ife_limit=0.1 censoring=ema", or "default"."""
-        plain = Rules()
-        settings: list[tuple[Any, Any, str]] = [
-            (part, default, f.name)
-            for part, default in ((self.response, plain.response), (self.landmark, plain.landmark))
-            for f in fields(part)
-        ]
-        settings += [(self, plain, name) for name in self.further()]
-        return (
-            " ".join(
-                f"{name}={getattr(part, name)}"
-                for part, default, name in settings
-                if getattr(part, name) != getattr(default, name)
-            )
-            or "default"
-        )
+        own = changed_settings(self, [f for f in fields(self) if f.name in self.further()])
+        return " ".join([*changed_settings(self.response), *changed_settings(self.landmark), *own]) or "default"
 
 
 @dataclass(frozen=True)
@@ -133,10 +121,19 @@ class Protocol:
 
     def __post_init__(self) -> None:
         for name, kind in (("visits", Visits), ("conduct", Conduct), ("rules", Rules)):
-            if not isinstance(getattr(self, name), kind):
-                raise InputError(f"protocol {name} is {brief(getattr(self, name))}; give {kind.__name__}(...)")
+            check_kind(f"protocol {name}", getattr(self, name), kind, f"{kind.__name__}(...)")
         check_kind("protocol assays", self.assays, Mapping, 'a mapping, such as {"transgene": Assay(cv=0.3)}')
         for name, assay in self.assays.items():
             if name not in ASSAYED:
                 raise InputError(f"an assay of {name!r}; assays are of mprotein, sbcma or transgene")
             check_kind(f"the assay of {name}", assay, Assay, "Assay(...), such as Assay(cv=0.3)")
+
+    @property
+    def lloq(self) -> float:
+        """Limit of quantification of the transgene, copies/ug: of the rules, else of the assay, else 50."""
+        own = self.assays.get("transgene", Assay()).loq
+        return next((limit for limit in (self.rules.lloq, own) if limit is not None), LLOQ)
+
+    def judged_by(self, rules: Rules) -> Protocol:
+        """The same trial under other rules; its own limit of quantification stays where they say nothing of it."""
+        return replace(self, rules=replace(rules, lloq=self.lloq if rules.lloq is None else rules.lloq))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,10 @@ from cartsim.trial.protocol import Protocol, Rules, Visits
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+FORMER = {"Tmax": "Tmax_day", "tlast": "tlast_day", "half_life": "half_life_days"}
+"""Columns of trials that were saved under earlier names."""
 
 
 def read_trial(folder: str | Path) -> TrialResult:
@@ -41,7 +44,7 @@ def read_trial(folder: str | Path) -> TrialResult:
 
     check_kind("a stored trial", folder, (str, Path), "the folder that it was saved in")
     folder = Path(folder)
-    patients, visits = _table(folder, "patients.parquet"), _table(folder, "visits.parquet")
+    patients, visits = _table(folder, "patients.parquet").rename(columns=FORMER), _table(folder, "visits.parquet")
     protocol, made = _planned(_file(folder, "summary.json"))
     try:
         if not len(patients):
@@ -86,9 +89,9 @@ def judge_stored(folder: str | Path, rules: Rules | Sequence[Rules] | Mapping[st
     trial = read_trial(folder)
     measured, tables = trial.measurements(), []
     for name, each in named.items():
-        judge = Readout(each, keep_visits=False, columns=())  # what the summary reads
-        judged = gathered([judge(seen) for seen in measured], replace(trial.protocol, rules=each), trial.made_by)
-        table = judged.summary
+        protocol = trial.protocol.judged_by(each)
+        judge = Readout(protocol, keep_visits=False, columns=())  # what the summary reads
+        table = gathered([judge(seen) for seen in measured], protocol, trial.made_by).summary
         table.insert(0, "rules", name)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
@@ -131,9 +134,7 @@ def _visited(patients: pd.DataFrame, visits: pd.DataFrame, planned: Visits, arm:
         ids=patients["id"].to_numpy(),
         days=response,
         baseline=measured("mprotein", np.zeros(1))[:, 0],
-        mprotein=measured("mprotein", response),
-        sbcma=measured("sbcma", response),
-        mrd=measured("mrd", response),
+        **{name: measured(name, response) for name in ("mprotein", "sbcma", "mrd")},
         kinetic_days=kinetic,
         transgene=measured("transgene", kinetic),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cartsim.endpoints.survival import known_curve
+from cartsim.endpoints.survival import median_of
 from cartsim.schedule import MONTH
 
 if TYPE_CHECKING:
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 GROUPS = {"NE": ("NE",), "PD": ("PD",), "SD": ("SD",), "MR-VGPR": ("MR", "PR", "VGPR"), "CR": ("CR",)}
 """Groups of landmark categories: those of Singh 2021, Figure 6, which calls MR, PR and VGPR together PR; and NE."""
-_MEDIANS = ("Cmax", "Tmax", "AUC0-28")
+_MEDIANS = ("Cmax", "Tmax_day", "AUC0-28")
 
 
 def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFrame:
-    """A row an arm: n, failed, medians with 5th and 95th percentile, rates in percent, median PFS in months.
+    """A row an arm: n, failed, medians with 5th and 95th percentile, rates in percent, median PFS (``PFS_months``).
 
     Landmark rates (``PD_6``) are of all patients as observed; ``measurable`` is the number with measurable disease,
     among whom ``ORR_measurable`` and ``CR_measurable`` are.
@@ -43,12 +43,6 @@ def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFr
             row[f"ORR{end}"] = 100 * float((those >= "PR").mean())
             row[f"CR{end}"] = 100 * float((those == "CR").mean())
         row["measurable"] = int(measurable.sum())
-        curve = known_curve(group["pfs_day"].to_numpy() / MONTH, group["pfs_event"].to_numpy())
-        median = curve.median if curve else None
-        row |= {
-            "PFS": median.value if median else np.nan,
-            "PFS_low": median.low if median else np.nan,
-            "PFS_high": median.high if median else np.nan,
-        }
-        rows.append(row)
+        median = median_of(group["pfs_day"].to_numpy() / MONTH, group["pfs_event"].to_numpy())
+        rows.append(row | median.named("PFS_months"))
     return pd.DataFrame(rows)

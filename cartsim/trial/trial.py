@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from html import escape
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.endpoints.markers import mrd_per_1e5
-from cartsim.errors import InputError, brief, check_kind, elsewhere, say, whole
+from cartsim.errors import InputError, brief, check_count, check_kind, choices, elsewhere, say
 from cartsim.model.model import Model
 from cartsim.population.patients import Patients
 from cartsim.population.population import APART, Population, endless
@@ -31,7 +31,7 @@ from cartsim.trial.outcome import Readout, TrialResult, gathered
 from cartsim.trial.protocol import Protocol
 
 if TYPE_CHECKING:
-    from cartsim.runs import Arrays
+    pass
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Arm:
 
     def __post_init__(self) -> None:
         if self.n is not None:
-            object.__setattr__(self, "n", _number_of_patients(self.n, "an arm"))
+            object.__setattr__(self, "n", check_count(self.n, f"an arm of {brief(self.n)} patients"))
         if (self.dose is None) == (self.regimen is None):
             raise InputError("an arm has either a dose or a regimen; give one of the two")
         if self.regimen is None:
@@ -118,14 +118,13 @@ class Trial:
                 f"a trial of {type(self.population).__name__}; give Population(model, seed=...) or "
                 "Patients(model, table)"
             )
-        for name, kind in (("protocol", Protocol), ("solver", Solver)):
-            if not isinstance(getattr(self, name), kind):
-                raise InputError(f"{name} is {brief(getattr(self, name))}; give {kind.__name__}(...)")
+        check_kind("protocol", self.protocol, Protocol, "Protocol(...)")
+        check_kind("solver", self.solver, Solver, "Solver(...)")
         limit = len(self.population) if hasattr(self.population, "__len__") else None
         if self.independent and not endless(self.population):
             raise InputError("independent arms need patients without end; give a Population whose sampler is 'random'")
-        n = (PATIENTS if limit is None else limit) if self.n is None else _number_of_patients(self.n, "a trial")
-        object.__setattr__(self, "n", n)
+        n = (PATIENTS if limit is None else limit) if self.n is None else self.n
+        object.__setattr__(self, "n", check_count(n, f"a trial of {brief(n)} patients"))
         object.__setattr__(self, "arms", tuple(_arms(self.arms, n)))
         names = [arm.name for arm in self.arms]
         for arm in self.arms:
@@ -188,7 +187,9 @@ class Trial:
             checkpoint folder that cannot be written.
         """
         check_work(chunk, n_jobs)
-        readout = Readout(self.protocol.rules, keep_visits, None if columns is None else tuple(columns))
+        if isinstance(columns, str) or not isinstance(columns, Sequence | None):
+            raise InputError(f"columns are {brief(columns)}; give a list of names, such as ['burden']")
+        readout = Readout(self.protocol, keep_visits, None if columns is None else tuple(columns))
         sizes = [arm.n or 0 for arm in self.arms]
         visits = self.protocol.visits
         check_size(
@@ -199,6 +200,7 @@ class Trial:
             at_once=chunk,
             n_jobs=n_jobs,
         )
+        self._check_columns(columns or ())
         parts = self.map(readout, n_jobs=n_jobs, chunk=chunk, progress=progress, checkpoint=checkpoint)
         return gathered(
             parts,
@@ -305,19 +307,35 @@ class Trial:
         return Measurements(
             arm=self.arms[arm].name,
             patients=patients,
-            response_days=response,
+            ids=patients["id"].to_numpy(),
+            days=response,
             baseline=baseline,
             mprotein=np.where(at_response, measured("mprotein", at("mprotein_gL", response), response), np.nan),
-            sbcma_change=np.where(at_response, change_measured(), np.nan),
+            sbcma=np.where(at_response, change_measured(), np.nan),
             mrd=mrd_per_1e5(at("tumor_relative", response), table["burden"].to_numpy()[:, None] / 100),
             kinetic_days=kinetics,
             transgene=np.where(at_kinetics, measured("transgene", at("transgene", kinetics), kinetics), np.nan),
             landmarks=visits.landmarks,
             landmark_change=at("mprotein_change", landmarks),
-            course=course,
+            events={
+                "new_therapy_day": course.new_therapy_day,
+                "death_day": course.death_day,
+                "end_day": course.last_day,
+            },
             status=run.status,
             curves=curves,
         )
+
+    def _check_columns(self, columns: Sequence[str]) -> None:
+        """Raise `InputError` for those that the table of patients does not have; it takes one to know them."""
+        known = Readout(self.protocol)(self.measure(0, 0, 1)).patients if columns else ()
+        for name in columns:
+            if name not in known:
+                close = choices(name, known)
+                all_there = "; run the trial without columns= to see which there are"
+                raise InputError(
+                    f"no column {brief(name)} in the table of patients{close if 'did you' in close else all_there}"
+                )
 
     def bytes_working(self) -> int:
         """Bytes that a patient takes while it is simulated: every output at every time, with its pictures."""
@@ -335,26 +353,18 @@ class Trial:
         return f"trial of {self.model.name}: arms {arms}; {last:.3g} months; rules {self.protocol.rules.changed()}"
 
 
-class _Chunks(Generic[T]):
+class _Chunks:
     """Simulates and reduces patients, numbered through all arms, of one arm at a time."""
 
     def __init__(self, trial: Trial, reduce: Any) -> None:
         self.trial, self.reduce = trial, reduce
+        self.pack, self.unpack = (getattr(reduce, name, None) for name in ("pack", "unpack"))
         self.firsts = [0, *accumulate(arm.n or 0 for arm in trial.arms)]
 
-    def __call__(self, start: int, stop: int) -> T:
+    def __call__(self, start: int, stop: int) -> Any:
         arm = bisect_right(self.firsts, start) - 1
         first = self.firsts[arm]
-        result: T = self.reduce(self.trial.measure(arm, start - first, stop - first))
-        return result
-
-    def pack(self, result: T) -> Arrays:
-        arrays: Arrays = self.reduce.pack(result)
-        return arrays
-
-    def unpack(self, arrays: Arrays, n: int) -> T:
-        result: T = self.reduce.unpack(arrays, n)
-        return result
+        return self.reduce(self.trial.measure(arm, start - first, stop - first))
 
 
 def _arms(given: Any, n: int) -> list[Arm]:
@@ -380,12 +390,6 @@ def _dose(given: Any) -> float:
         return float(given)
     except (TypeError, ValueError):
         raise InputError(f"an arm is {brief(given)}; give a dose in cells, or Arm(regimen=...)") from None
-
-
-def _number_of_patients(n: Any, what: str) -> int:
-    if not whole(n) or n < 1:
-        raise InputError(f"{what} of {brief(n)} patients; give a whole number, 1 or more")
-    return int(n)
 
 
 def _picture_days(end: float) -> NDArray[np.float64]:

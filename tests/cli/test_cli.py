@@ -691,9 +691,9 @@ def test_nca_on_own_data(tmp_path):
     table = parsed(done("nca", path, "--lloq", "50"))
     expected = nca(pd.read_csv(path))
     assert table["Cmax"][0] == 30000
-    assert table["Tmax"][0] == 14
+    assert table["Tmax_day"][0] == 14
     assert table["AUC0-28"][0] == expected["AUC0-28"][0]
-    assert table["half_life"][0] == expected["half_life"][0]
+    assert table["half_life_days"][0] == expected["half_life_days"][0]
     assert parsed(done("nca", path, "--trapezoids", "linear"))["AUC0-28"][0] > table["AUC0-28"][0]
 
 

@@ -34,7 +34,7 @@ def test_layout() -> None:
     assert found.baseline.tolist() == [40, 30]
     np.testing.assert_equal(found.days, [[28, 56, NAN], [28, 60, 91]])
     np.testing.assert_equal(found.values, [[10, NAN, NAN], [3, 2, 0]])
-    assert np.isnan(found.death_day).all()
+    assert np.isnan(found.events["death_day"]).all()
 
 
 def test_text_columns_and_interleaved_patients_are_the_same() -> None:
@@ -57,7 +57,7 @@ def test_baseline_column_and_patients_table() -> None:
     found = lay_out(frame, patients=patients)
     assert found.ids.tolist() == ["c", "b", "a"]
     np.testing.assert_equal(found.baseline, [NAN, 33, 40])
-    np.testing.assert_equal(found.death_day, [5, NAN, 90])
+    np.testing.assert_equal(found.events["death_day"], [5, NAN, 90])
     np.testing.assert_equal(found.values, [[NAN, NAN], [3, NAN], [10, 9]])
 
 

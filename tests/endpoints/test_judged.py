@@ -120,6 +120,25 @@ def test_what_a_landmark_knows_was_confirmed_by_then() -> None:
         found.landmark(2.0, by="MRD")
 
 
+def test_residual_disease_at_a_landmark_is_that_before_a_new_therapy() -> None:
+    """Under EMA the treated stay in the analysis; that nobody looks any more does not make them not negative."""
+    protocol = cs.Protocol(conduct=cs.Conduct(new_therapy=0.1), rules=cs.Rules(censoring="ema"))
+    trial = cs.Trial(cs.Population("bb2121_clinical", seed=1), [450e6], 150, protocol).run()
+    early, late = (trial.known_by(month, "MRD", "450e6", 1e-5).codes for month in (12, 24))
+    treated = (trial.patients["new_therapy_day"] < 12 * MONTH).to_numpy()
+    np.testing.assert_array_equal(early[treated], late[treated])
+    disease, rows = trial.residual(), np.arange(len(treated))
+    looked = disease.assessed & (disease.days <= 12 * MONTH)
+    latest = np.where(looked, np.arange(len(disease.days)), -1).max(axis=1)
+    good = (disease.negative & disease.complete)[rows, latest]
+    certain = treated & (latest >= 0) & (trial.patients["cr_day"].isna() | good).to_numpy()
+    np.testing.assert_array_equal(early[certain] == 1, good[certain])
+    assert (early[treated] == 1).sum() >= 3
+    assert (early[treated] == -1).any()  # treated before anybody looked: of no group
+    curves = trial.landmark(12, by="MRD").curves
+    assert sum(curve.n for curve in curves.values()) == ((early >= 0) & (trial.times(arm="450e6").time > 12)).sum()
+
+
 def test_arms_of_the_same_patients_are_paired(trial, given_back) -> None:
     same, apart = trial.compare(), given_back.compare()
     assert same["rmst_paired"].all()

@@ -42,8 +42,8 @@ def test_linear_by_hand() -> None:
     row = one([4, 10, 20, 28], [100, 500, 300, 60], method="linear")
     #                0-4            4-10             10-20             20-28
     assert row["AUC0-28"] == pytest.approx(4 * 50 + 6 * 300 + 10 * 400 + 8 * 180)
-    assert (row["Cmax"], row["Tmax"], row["expansion_rate"]) == (500, 10, 50)
-    assert (row["clast"], row["tlast"]) == (60, 28)
+    assert (row["Cmax"], row["Tmax_day"], row["expansion_rate"]) == (500, 10, 50)
+    assert (row["clast"], row["tlast_day"]) == (60, 28)
     assert row["AUC_flag"] == "observed"
 
 
@@ -61,7 +61,7 @@ def test_linear_up_log_down_by_hand() -> None:
 def test_sample_on_day_zero_counts_in_the_area_only() -> None:
     row = one([0, 4, 28], [900, 100, 60])
     assert row["AUC0-28"] == pytest.approx(down(4, 900, 100) + down(24, 100, 60))
-    assert (row["Cmax"], row["Tmax"]) == (100, 4)
+    assert (row["Cmax"], row["Tmax_day"]) == (100, 4)
     missed = one([0, 4, 28], [NAN, 100, 60])
     assert missed["AUC0-28"] == pytest.approx(4 * 50 + down(24, 100, 60))
 
@@ -79,7 +79,7 @@ def test_below_the_limit_at_the_end_by_hand() -> None:
     assert row["AUC_flag"] == "interpolated"
     zero = one([4, 10, 21, 35], [200, 800, 0, 0])
     assert zero["AUC0-28"] == pytest.approx(4 * 100 + 6 * 500 + 11 * 400)
-    assert (zero["clast"], zero["tlast"]) == (800, 10)
+    assert (zero["clast"], zero["tlast_day"]) == (800, 10)
 
 
 def test_last_sample_after_the_horizon_is_interpolated_by_hand() -> None:
@@ -97,7 +97,7 @@ def test_last_sample_before_the_horizon_is_extrapolated_by_hand() -> None:
     values = [1000 * exp(-0.1 * (t - 10)) for t in (10, 12, 15, 20)]
     row = one([10, 12, 15, 20], values)
     assert row["lambda_z"] == pytest.approx(0.1)
-    assert row["half_life"] == pytest.approx(log(2) / 0.1)
+    assert row["half_life_days"] == pytest.approx(log(2) / 0.1)
     assert row["n_lambda"] == 3  # the sample of Cmax does not count
     assert row["AUC0-28"] == pytest.approx(10 * 500 + down(18, 1000, 1000 * exp(-1.8)))
     assert row["AUC_flag"] == "extrapolated"
@@ -140,7 +140,7 @@ def test_missing_area_says_why(values: list, auc_flag: str, lambda_z_flag: str) 
 
 def test_single_point() -> None:
     before = one([11], [4000])
-    assert (before["Cmax"], before["Tmax"], before["clast"]) == (4000, 11, 4000)
+    assert (before["Cmax"], before["Tmax_day"], before["clast"]) == (4000, 11, 4000)
     assert isnan(before["AUC0-28"])
     on_the_day = one([28], [4000])
     assert on_the_day["AUC0-28"] == 28 * 2000
@@ -152,7 +152,7 @@ def test_nothing_quantifiable() -> None:
     row = one([4, 20, 30], [10, 0, 49])
     assert row["Cmax"] == 0
     assert row["AUC0-28"] == 0
-    assert isnan(row["Tmax"])
+    assert isnan(row["Tmax_day"])
     assert isnan(row["expansion_rate"])
     assert isnan(row["clast"])
     assert row["Cmax_flag"] == "nothing quantifiable"
@@ -162,7 +162,7 @@ def test_nothing_quantifiable() -> None:
 
 
 def test_tmax_is_the_first_of_equal_peaks() -> None:
-    assert one([4, 8, 12], [500, 700, 700])["Tmax"] == 8
+    assert one([4, 8, 12], [500, 700, 700])["Tmax_day"] == 8
 
 
 def test_lambda_z_takes_more_points_where_the_fit_is_as_good() -> None:
@@ -294,7 +294,7 @@ def test_theophylline_as_published() -> None:
     times, values, _ = THEOPH[1]
     row = one(times, values, lloq=0, horizon=24.37, method="linear")
     assert row["AUC0-24.37"] == pytest.approx(148.923, abs=5e-4)
-    assert row["half_life"] == pytest.approx(14.304, abs=5e-4)
+    assert row["half_life_days"] == pytest.approx(14.304, abs=5e-4)
 
 
 # --------------------------------------------------------------------------- the rules once more, one by one
@@ -304,13 +304,13 @@ def scalar(days: list, values: list, lloq: float, method: str, horizon: float) -
     """NCA of one patient told plainly from the published rules."""
     seen = [(t, 0.0 if c < lloq else c) for t, c in zip(days, values, strict=True) if not isnan(c)]
     after = [(t, c) for t, c in seen if t > 0]
-    out = dict.fromkeys(("Cmax", "Tmax", "AUC", "lambda_z", "r2_adj"), NAN) | {"n_lambda": 0}
+    out = dict.fromkeys(("Cmax", "Tmax_day", "AUC", "lambda_z", "r2_adj"), NAN) | {"n_lambda": 0}
     if not after:
         return out
     out["Cmax"] = max(c for _, c in after)
     if out["Cmax"] > 0:
-        out["Tmax"] = next(t for t, c in after if c == out["Cmax"])
-    tail = [(t, log(c)) for t, c in after if c > 0 and t > out["Tmax"]]
+        out["Tmax_day"] = next(t for t, c in after if c == out["Cmax"])
+    tail = [(t, log(c)) for t, c in after if c > 0 and t > out["Tmax_day"]]
     fits = []
     for k in range(3, len(tail) + 1):
         x, y = np.array(tail[-k:]).T
@@ -373,7 +373,7 @@ def test_units_do_not_matter(values: list, factor: float) -> None:
         one(days, values),
         one(days, [c * factor for c in values], lloq=50 * factor * (1 - 1e-12)),
     )
-    for name, scale in (("Cmax", factor), ("AUC0-28", factor), ("clast", factor), ("Tmax", 1), ("tlast", 1)):
+    for name, scale in (("Cmax", factor), ("AUC0-28", factor), ("clast", factor), ("Tmax_day", 1), ("tlast_day", 1)):
         assert other[name] == pytest.approx(one_unit[name] * scale, rel=1e-6, nan_ok=True)
 
 
@@ -480,7 +480,7 @@ def test_rounding_is_no_decline() -> None:
     """The values after Cmax rise as they fall: the slope is 0 but for rounding, no half-life of 8e17 days."""
     row = one([2, 5, 547.9, 639.2, 730.5], [100, 500, 100, 200, 100])
     assert row["lambda_z_flag"] == "no decline"
-    assert isnan(row["half_life"])
+    assert isnan(row["half_life_days"])
     slow = one([5, 100, 200, 300], [500, 100, 99.99, 99.98])  # a true decline, however slow, stays one
     assert slow["lambda_z"] == pytest.approx(1e-6, rel=1e-3)
 

@@ -479,7 +479,7 @@ def test_rules_from_text() -> None:
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("imwg2015", {}, "did you mean 'imwg2016'.*singh_landmark"),
+        ("imwg2015", {}, "choose from imwg2016, singh_landmark"),
         ("imwg2016", {"ife": "0.1"}, "no setting 'ife'.*ife_limit"),
         ("imwg2016", {"ife_limit": "low"}, "ife_limit is 'low'; write a number"),
         ("imwg2016", {"ife_limit": "none"}, "ife_limit is 'none'; write a number"),

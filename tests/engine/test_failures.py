@@ -188,7 +188,7 @@ def test_second_infusions_that_failed_are_no_response_and_are_named(monkeypatch:
     found = retreatment._second(model, table, regimen, Protocol(), Solver())
     assert found["status"].tolist() == ["ok", "not_finite"]
     assert found["best"].tolist()[1] == "NE"
-    assert found.loc[1, ["mprotein", "tumor", "duration", "Cmax"]].isna().all()
+    assert found.loc[1, ["mprotein", "tumor", "duration_days", "Cmax"]].isna().all()
     first = Trial(Population(CLINICAL), [450e6], 2, curves=0).run(n_jobs=1)
     again = retreatment.Retreated(first, found, pd.DataFrame(), pd.DataFrame())
     assert again.failures.to_numpy().tolist() == [[8, 450e6, "not_finite"]]

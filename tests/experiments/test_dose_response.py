@@ -19,6 +19,7 @@ from cartsim.errors import InputError
 from cartsim.experiments.dose_response import BURDENS, DOSES, DoseResponse, dose_response, plateau, with_burden
 from cartsim.population.population import Population
 from cartsim.population.variability import uniform
+from cartsim.trial.conduct import Conduct
 from cartsim.trial.protocol import Protocol, Rules, Visits
 from cartsim.trial.trial import Trial
 
@@ -209,6 +210,24 @@ def test_replicates_say_how_rates_and_the_plateau_scatter(tmp_path):
     names = {path.name for path in found.save(tmp_path)}
     assert {"plateau_replicates.csv", "replicates_summary.csv", "replicates_pairs.csv"} <= names
     assert "independent=True" in found.warnings[-1]
+
+
+def test_the_curve_is_what_is_observed_as_its_replicates_are():
+    """Under drop-out replicate 0, the same patients, has the rates of the curve; the true state stands beside them."""
+    protocol = Protocol(conduct=Conduct(dropout=0.05))
+    found = dose_response(Population(MODEL, 1), [10e6, 150e6, 450e6], n=50, protocol=protocol, replicates=1)
+    judged = Trial(Population(MODEL, 1), [10e6, 150e6, 450e6], 50, protocol).run().patients
+    responded = found.responses[found.responses["category"].isin(["MR-VGPR", "CR"])]
+    for month in (6, 21):
+        at = responded[responded["landmark"] == month].groupby("dose")[["percent", "true_percent"]].sum()
+        own = found.replicates.frame[f"response_{month}"].to_numpy()
+        assert at["percent"].to_numpy() == pytest.approx(own)
+        true = [100 * (rows >= "MR").mean() for _, rows in judged.groupby("arm", observed=True)[f"true_{month}"]]
+        assert at["true_percent"].to_numpy() == pytest.approx(true)
+        assert (at["percent"] < at["true_percent"] - 10).all()
+        last = found.differences[found.differences["landmark"] == month]["difference"].to_numpy()
+        assert last == pytest.approx(own[:-1] - own[-1])
+    assert found.plateaus[21].e0 < 60
 
 
 def test_where_a_plateau_begins_is_said_and_no_threshold_is_claimed_of_another_model(flat):

@@ -27,6 +27,7 @@ from cartsim.regimen import Infusion, Regimen, Retreatment
 from cartsim.schedule import MONTH
 from cartsim.simulation import simulate
 from cartsim.solver import Solver
+from cartsim.trial.conduct import Conduct
 from cartsim.trial.protocol import Protocol, Visits
 from cartsim.trial.trial import Trial
 
@@ -107,12 +108,13 @@ def test_differences_are_paired(compared):
     table = compared.differences.set_index(["regimen", "endpoint"])
     for name in ("double", "split", "second on day 90"):
         a, b = patients[name].reset_index(), patients["single"].reset_index()
-        row = table.loc[name, "MR or better at month 21"]
-        expected = difference_of_rates(a["true_21"] >= "MR", b["true_21"] >= "MR")
-        assert (row["difference"], row["low"], row["high"]) == pytest.approx(
-            (expected.value, expected.low, expected.high)
-        )
-        row = table.loc[name, "M-protein change at month 6"]
+        for column, state in (("month", ""), ("true", ", true state")):
+            row, at = table.loc[name, f"MR or better at month 21{state}"], f"{column}_21"
+            expected = difference_of_rates(a[at] >= "MR", b[at] >= "MR")
+            assert (row["difference"], row["low"], row["high"]) == pytest.approx(
+                (expected.value, expected.low, expected.high)
+            )
+        row = table.loc[name, "M-protein change at month 6, true state"]
         assert row["difference"] == pytest.approx((a["change_6"] - b["change_6"]).mean())
         ratio = np.log(a["Cmax"] / b["Cmax"])[(a["Cmax"] > 0) & (b["Cmax"] > 0)]
         assert table.loc[name, "Cmax"]["difference"] == pytest.approx(np.exp(ratio.mean()))
@@ -122,6 +124,21 @@ def test_differences_are_paired(compared):
         )
         assert table.loc[name, "progression-free time to month 24"]["difference"] == pytest.approx(gained)
     assert (table["low"] <= table["high"]).all()
+
+
+def test_rates_are_those_observed_with_the_true_state_beside_them():
+    """Under drop-out fewer are seen in response, and replicate 0, which is the trial itself, says the same."""
+    conduct = Conduct(dropout=0.05)
+    trial = Trial(Population("bb2121_clinical", 1), {"a": 450e6, "b": 1e6}, 60, Protocol(conduct=conduct))
+    found = compare(trial, replicates=1)
+    patients = dict(list(found.outcome.patients.groupby("arm", observed=True)))
+    table = found.differences.set_index("endpoint")["difference"]
+    for column, state in (("month", ""), ("true", ", true state")):
+        rates = [100 * (patients[arm][f"{column}_21"] >= "MR").mean() for arm in "ab"]
+        assert table[f"MR or better at month 21{state}"] == pytest.approx(rates[1] - rates[0])
+    again = found.replicates.frame.set_index("arm")["response_21"]
+    assert table["MR or better at month 21"] == pytest.approx(again["b"] - again["a"])
+    assert again["a"] < 100 * (patients["a"]["true_21"] >= "MR").mean() - 20
 
 
 def test_a_regimen_against_itself_differs_in_nothing():
@@ -150,7 +167,7 @@ def test_cells_just_infused_are_not_measured(compared):
     """The third part of the split comes on day 2, a sampling day; 54,000 copies/ug would be seen that day."""
     assert 2.0 not in compared.outcome.protocol.visits.kinetics
     patients = compared.outcome.patients
-    assert (patients.loc[patients["arm"] == "split", "Tmax"].dropna() > 2).all()
+    assert (patients.loc[patients["arm"] == "split", "Tmax_day"].dropna() > 2).all()
 
 
 def test_a_second_infusion_leaves_the_first_weeks_as_they_were(compared):
@@ -264,7 +281,7 @@ def test_results_are_written_whole(compared, again, tmp_path):
         "retreatment_differences.csv",
     ]  # fmt: skip
     assert "KarMMa" in json.loads((tmp_path / "retreatment.json").read_text())["against_karmma"]
-    assert len(pd.read_csv(tmp_path / "differences.csv")) == 33
+    assert len(pd.read_csv(tmp_path / "differences.csv")) == 45
 
 
 def test_the_picture_has_a_panel_a_unit(compared):
@@ -291,7 +308,7 @@ def test_the_command_compares_regimens_given_as_text(tmp_path):
         (("--give", "halves=0"), "write each infusion as DAY:CELLS"),
         (("--give", "halves=0:x"), "write each infusion as DAY:CELLS"),
         (("--give", "halves=7:1e6,0:1e6"), "give them in order of time"),
-        (("--give", "single=0:1e6"), "each name (not single) once"),
+        (("--give", "single=0:1e6"), "give another name"),
         (("--retreat-dose", "0"), "a number above 0"),
         (("--delay", "-3", "--n", "5"), "the time of an infusion is -3"),
         (("--burden", "5:150"), "burden"),

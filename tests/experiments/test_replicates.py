@@ -37,7 +37,7 @@ def test_replicate_0_is_the_trial_itself_and_every_other_one_a_trial_of_the_next
     trial = cs.Trial(PATIENTS, [450e6], N)
     frame = cs.replicate(trial, 3).frame
     itself = trial.run().summary.iloc[0]
-    for name in ("ORR", "CR", "PFS", "Cmax", "Tmax", "AUC0-28"):
+    for name in ("ORR", "CR", "PFS_months", "Cmax", "Tmax_day", "AUC0-28"):
         assert frame[name].iloc[0] == itself[name] or (np.isnan(frame[name].iloc[0]) and np.isnan(itself[name]))
         later = of_one(trial, range(2 * N, 3 * N))[name]
         assert frame[name].iloc[2] == later or (np.isnan(frame[name].iloc[2]) and np.isnan(later))
@@ -121,13 +121,13 @@ def test_power_is_the_share_of_p_values_and_better_that_of_the_frame(independent
     wide = independent.frame.pivot(index="replicate", columns="arm")
     assert (set(pairs["arm"]), set(pairs["reference"])) == ({"450e6"}, {"1e6"})
     assert pairs["higher"]["ORR"] == (wide["ORR", "450e6"] > wide["ORR", "1e6"]).mean()
-    assert pairs["power"]["PFS"] == (independent.tests["p_PFS"] < 0.2).mean()
-    longer = wide["PFS", "450e6"].fillna(np.inf) > wide["PFS", "1e6"].fillna(np.inf)
-    assert pairs["higher"]["PFS"] == longer.mean()
+    assert pairs["power"]["PFS_months"] == (independent.tests["p_PFS"] < 0.2).mean()
+    longer = wide["PFS_months", "450e6"].fillna(np.inf) > wide["PFS_months", "1e6"].fillna(np.inf)
+    assert pairs["higher"]["PFS_months"] == longer.mean()
     low, high = proportion_confint((independent.tests["p_PFS"] < 0.2).sum(), 12, method="wilson")
-    assert [pairs["power_low"]["PFS"], pairs["power_high"]["PFS"]] == pytest.approx([low, high])
+    assert [pairs["power_low"]["PFS_months"], pairs["power_high"]["PFS_months"]] == pytest.approx([low, high])
     assert pairs["power"]["ORR"] >= independent.pairs(0.01).set_index("endpoint")["power"]["ORR"]
-    assert pairs["power"].drop(["ORR", "PFS"]).isna().all()
+    assert pairs["power"].drop(["ORR", "PFS_months"]).isna().all()
     ratio = (wide["Cmax", "450e6"] / wide["Cmax", "1e6"]).to_numpy()
     assert pairs["difference"]["Cmax"] == np.quantile(ratio, 0.5, method="inverted_cdf")
 
@@ -145,7 +145,7 @@ def test_compared_with_a_reference_an_arm_is_the_other_one_turned_round(independ
 
 def test_where_neither_arm_reaches_its_median_there_is_no_difference_and_of_one_alone_it_is_not_reached():
     frame = pd.DataFrame({"replicate": np.repeat(range(4), 2), "arm": ["a", "b"] * 4, "n": 9, "failed": 0})
-    frame["PFS"] = [np.nan, np.nan, 8.0, np.nan, 5.0, 6.0, 7.0, 9.5]
+    frame["PFS_months"] = [np.nan, np.nan, 8.0, np.nan, 5.0, 6.0, 7.0, 9.5]
     tests = pd.DataFrame({"replicate": range(4), "arm": "b", "reference": "a", "p_PFS": [0.9, 0.01, 0.3, np.nan]})
     (row,) = Replicates(frame, tests, {"a": 1.0, "b": 2.0}).pairs().to_dict("records")
     assert (row["low"], row["difference"], row["higher"]) == (0.0, 1.0, 0.75)  # of 0, 1, 2.5, not reached
@@ -184,11 +184,11 @@ def test_replicates_scatter_by_sampling_and_by_estimates_as_a_closed_form_says()
 
 def test_limits_are_percentiles_and_a_median_not_reached_is_the_longest():
     frame = pd.DataFrame({"replicate": range(5), "arm": "a", "n": 9, "failed": 0, "ORR": [50, 10, 30, 20, 40.0]})
-    frame["PFS"] = [np.nan, 8.0, 9.0, np.nan, 7.0]
+    frame["PFS_months"] = [np.nan, 8.0, 9.0, np.nan, 7.0]
     (row,) = Replicates(frame, frame[:0], {"a": 1.0}).limits(0.5).to_dict("records")
     assert (row["ORR"], row["ORR_low"], row["ORR_high"]) == (30, 20, 40)
-    assert (row["PFS"], row["PFS_low"]) == (9, 8)
-    assert np.isnan(row["PFS_high"])
+    assert (row["PFS_months"], row["PFS_months_low"]) == (9, 8)
+    assert np.isnan(row["PFS_months_high"])
 
 
 @settings(deadline=None)

@@ -93,7 +93,7 @@ def test_slopes_are_the_numerical_ones(kind):
 
 
 def test_candidates_may_have_sigmas_of_their_own():
-    sd = ErrorModel("proportional").sd(PREDICTED, prop=np.array([[0.1], [0.2]]))
+    sd = ErrorModel("proportional").moments(PREDICTED, prop=np.array([[0.1], [0.2]])).sd
     np.testing.assert_allclose(sd, PREDICTED * [[0.1], [0.2]])
 
 
@@ -113,4 +113,4 @@ def test_bad_error_models_are_refused(settings, message):
 
 def test_an_unknown_sigma_is_asked_for():
     with pytest.raises(InputError, match="add is not fixed, so give its value"):
-        ErrorModel("combined", prop=0.1).sd([1.0])
+        ErrorModel("combined", prop=0.1).moments([1.0])

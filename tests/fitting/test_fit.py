@@ -12,11 +12,22 @@ import pandas as pd
 import pytest
 
 from cartsim.errors import InputError
-from cartsim.fitting import DataSet, ErrorModel, Prior, Problem, fit, fit_problem
+from cartsim.fitting import (
+    CategoryRules,
+    DataSet,
+    ErrorModel,
+    Estimated,
+    Prior,
+    Problem,
+    fit,
+    fit_individuals,
+    fit_problem,
+)
 from cartsim.model.reader import load
 from cartsim.plots.estimation import FitPictures, profiles
 from cartsim.solver import Solver
 
+MODEL, DATA = "bb2121_clinical", "crb401_synthetic"
 TOY = """
 [model]
 name = "toy"
@@ -300,9 +311,64 @@ def test_a_fit_takes_the_settings_of_the_search_and_the_solver(toy):
         ({"solver": 1e-6}, "solver is 1e-06; give Solver"),
         ({"starts": np.int64(0)}, "starts is 0; give a whole number from 1 to 1000"),
         ({"seed": np.float64(1.5)}, "seed is 1.5; give a whole number"),
-        ({"level": np.float64(2)}, "level is 2.0; give a fraction"),
+        ({"level": np.float64(2)}, "the level is 2.0; give a share between 0 and 1"),
     ],
 )
 def test_bad_settings_of_a_fit_are_said_in_one_sentence(toy, settings, message):
     with pytest.raises(InputError, match=re.escape(message)):
         fit(toy, pd.read_csv(toy.with_name("data.csv")), ["k"], **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dose": "a"}, "dose is 'a'; give a number of cells or a Regimen"),
+        ({"dose": np.float64(-1)}, "a dose is -1.0; give"),
+        ({"errors": 1}, "errors is 1; give an error model, or a mapping"),
+        ({"errors": {"y": 1}}, "the error model of y is 1; give ErrorModel"),
+        ({"priors": 1}, "priors is 1; give a mapping of names to priors"),
+        ({"priors": {"k": 1}}, "the prior of k is 1; give Prior(estimate, rse)"),
+        ({"n_jobs": 0}, "n_jobs is 0; give 1 or more, or -1 for all cores"),
+        ({"estimate": [1]}, "what is to be estimated is 1; give the name of a parameter"),
+    ],
+)
+def test_other_kinds_of_object_are_said_in_one_sentence(toy, settings, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        fit(toy, pd.read_csv(toy.with_name("data.csv")), **{"estimate": ["k"], **settings})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Estimated("k", start="a"), "k: start is 'a'; give a finite number"),
+        (lambda: Prior(np.float64("nan"), 1), "prior: estimate is nan; give a number"),
+        (lambda: ErrorModel("additive", add=np.float64(-1)), "additive error: add is -1.0; give a number above 0"),
+        (lambda: ErrorModel(["a"]), "error model ['a']; choose from"),
+        (lambda: CategoryRules(pd_absolute=np.float64(-1)), "pd_absolute is -1.0; give a number of g/L"),
+        (lambda: CategoryRules(pd_absolute="a"), "pd_absolute is 'a'; give a number of g/L"),
+        (lambda: CategoryRules(bins=3), "bins is 3; give SinghLandmark"),
+        (lambda: fit_individuals(MODEL, DATA, draws=np.float64(3)), "3.0 draws; give a whole number, 100 or more"),
+        (lambda: fit_individuals(MODEL, DATA, sed=3), "fit_individuals takes no sed=3; did you mean seed?"),
+        (lambda: fit_individuals(MODEL, DATA, 5), "estimate is 5; give a list of names"),
+        (lambda: fit_individuals(MODEL, DATA, {"Kexp_max": "b"}), "the omega of Kexp_max is 'b'; give a number"),
+        (lambda: fit_individuals(MODEL, DATA, rules=5), "rules is 5; give CategoryRules"),
+        (lambda: fit_individuals(MODEL, DATA, solver=5), "solver is 5; give Solver"),
+        (lambda: fit_individuals(MODEL, DATA, errors=5), "errors is 5; give a mapping of outputs to error models"),
+        (lambda: fit_individuals(MODEL, DATA, n_jobs="a"), "n_jobs is 'a'; give 1 or more"),
+    ],
+)
+def test_every_mistake_is_one_sentence(make, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        make()
+
+
+def test_an_error_that_runs_to_0_leaves_nothing_with_narrow_limits(toy):
+    t = np.array([1.0, 2.0, 5.0])
+    table = pd.DataFrame({"id": 1, "time": t, "output": "y", "value": 10 * np.exp(-0.1 * t), "y0": 10.0})
+    with pytest.warns(UserWarning, match="runs to 0"):
+        found = fit(toy, table, ["k"], errors=ErrorModel("lognormal"), starts=1)
+    assert found.values["k"] == pytest.approx(0.1, rel=1e-4)
+    assert found.frame[["se", "rse", "low", "high"]].isna().all(axis=None)
+    assert "hang on an error that runs to 0" in found.frame.loc[0, "remark"]
+    held = fit(toy, table, ["k"], errors=ErrorModel("lognormal", log=0.1), starts=1)
+    assert held.frame[["se", "low", "high"]].notna().all(axis=None)

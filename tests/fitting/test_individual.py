@@ -186,6 +186,11 @@ def test_rows_are_patients_of_their_own() -> None:
     assert own(np.array([[-1.0, 0.3, 0.2], [np.nan, 0.3, 0.2]]), np.array([0, 1])) == pytest.approx([-np.inf] * 2)
 
 
+def test_synthetic_patients_have_nothing_after_their_followup() -> None:
+    data, _ = synthetic_patients((450e6,) * 4, follow_up=(60.0, 80.0), transgene=Sampled((14.0, 28.0, 91.0)))
+    assert data.groupby("output")["time"].max().to_dict() == {"": 2 * MONTH, "sbcma_change": 2 * MONTH, "transgene": 28}
+
+
 def test_an_untreated_patient() -> None:
     own = likelihood(table("id,dose,time,category,output,value\n1,0,28,SD,,\n1,0,28,,transgene,<50\n"))
     assert own(TYPICAL, np.array([0]))[0] == pytest.approx(0, abs=1e-3)

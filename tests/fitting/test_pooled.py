@@ -615,15 +615,20 @@ def test_error_models_that_do_not_fit_are_refused(toy, error, message):
         (["b2", "d.b2"], "'b2' and 'd.b2' both stand for b2 of d"),
         ([Estimated("b2", 0.1, low=0.2, high=1)], "the start 0.1 is outside its limits 0.2 to 1; move one of them"),
         ([Estimated("b2", low=2, high=1)], "nothing lies between the limits 2 and 1"),
-        ([Estimated("b2", float("nan"))], "start is nan; give a finite number"),
         ([Estimated("b2", -1.0, "linear")], "the start -1 is outside its limits 0 to inf"),
         (["b1"], "start 0 on the log scale; give numbers above 0 or take scale 'linear'"),
-        ([Estimated("b2", scale="cubic")], "scale 'cubic'; choose log or linear"),
     ],
 )
 def test_bad_parameters_are_refused(toy, estimate, message):
     with pytest.raises(InputError, match=message):
         Problem([_data(toy)], estimate)
+
+
+def test_what_cannot_be_estimated_is_refused_at_once():
+    with pytest.raises(InputError, match="b2: start is nan; give a finite number"):
+        Estimated("b2", float("nan"))
+    with pytest.raises(InputError, match="b2: scale 'cubic'; choose log or linear"):
+        Estimated("b2", scale="cubic")
 
 
 def test_bad_problems_are_refused(toy):
@@ -652,7 +657,7 @@ def test_bad_problems_are_refused(toy):
     [
         ({"starts": 0}, "starts is 0; give a whole number from 1 to 1000"),
         ({"max_evaluations": 0}, "max_evaluations is 0"),
-        ({"level": 95}, "level is 95; give a fraction such as 0.95"),
+        ({"level": 95}, "the level is 95; give a share between 0 and 1, such as 0.95"),
     ],
 )
 def test_bad_settings_of_a_fit_are_refused(toy, settings, message):

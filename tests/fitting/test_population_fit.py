@@ -303,7 +303,9 @@ def test_trace_and_its_picture(recovered: tuple[PopulationFit, pd.DataFrame]) ->
     for name, goal in (("accepted_together", 0.3), ("accepted_alone", 0.4)):
         assert settled[name].mean() == pytest.approx(goal, abs=0.1)
     figure = fit.plot.trace()
-    assert [axis.get_title() for axis in figure.axes][:4] == ["Kexp_max", "Kkill_max", "gamma_m", "omega Kexp_max"]
+    assert [axis.get_title() for axis in figure.axes][:4] == [
+        "Kexp_max (1/day)", "Kkill_max (1/day)", "gamma_m", "omega Kexp_max",
+    ]  # fmt: skip
     assert [axis.get_title() for axis in fit.plot.trace("gamma_m").axes] == ["gamma_m", "omega gamma_m"]
     with pytest.raises(InputError, match="no estimate of 'K12'; choose one of Kexp_max"):
         fit.plot.trace("K12")

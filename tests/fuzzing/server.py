@@ -16,15 +16,18 @@ import resource
 import select
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
 from typing import Any
 
+from fuzzing import data
 from fuzzing.case import Bad, Case
 
 MEMORY = 8 * 2**30  # bytes of address space: a case that wants all memory shall get an error, not the machine
 WAIT = 900.0  # seconds on the wall after which a case waits for what does not come
+MODEL = "bb2121_clinical"
 HEAVY = (
     "cartsim.cli", "cartsim.trial.outcome", "cartsim.trial.stored", "cartsim.fitting.pooled",
     "cartsim.fitting.individual", "cartsim.fitting.population", "cartsim.sensitivity.indices",
@@ -35,17 +38,26 @@ HEAVY = (
 
 
 def warm() -> None:
-    """Import what commands import when they run, and the machine code of the model that most cases use."""
+    """Import what commands import when they run, and the machine code of the model that most cases use.
+
+    Small commands are run too: what they and their libraries import on the way takes a case longer than its work.
+    """
     os.environ.setdefault("MPLBACKEND", "Agg")
     for name in HEAVY:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError:  # the command imports what it needs; here it only saves time
             continue
-    from cartsim.engine import kernel
-    from cartsim.model.reader import load
+    from typer.testing import CliRunner
 
-    kernel.compile_model(load("bb2121_clinical"))
+    from cartsim.cli.app import app
+
+    with tempfile.TemporaryDirectory() as folder:
+        data.written(Path(folder))
+        out, samples = os.path.join(folder, "out"), os.path.join(folder, "nca.csv")
+        for words in (["show", MODEL], ["simulate", MODEL, "--times", "0,1"], ["nca", samples], ["nca", "--no"],
+                      ["show", "no model"], [*data.TRIAL, "--out", out], ["judge", out]):  # fmt: skip
+            CliRunner().invoke(app, words)
 
 
 def serve() -> None:

@@ -413,7 +413,7 @@ def test_observed_means_are_drawn(tmp_path):
         ("transgene,450e6,1,0,", "transgene not above 0"),
         ("mprotein_change,450e6,1,0,-1", "an sd is negative"),
         ("mprotein_change,450e6,1,0,x", "line 2: sd is 'x'; give a number"),
-        ("mprotein,450e6,1,0,", "line 2: series 'mprotein' is not one of transgene"),
+        ("mprotein,450e6,1,0,", "line 2: series is 'mprotein'; give one of transgene"),
     ],
 )
 def test_bad_means(tmp_path, row, message):
@@ -456,7 +456,7 @@ def write(path: Path, text: str) -> Path:
         ("", "cannot be read as a table"),
         ("series,day\n", "no column 'value'"),
         ("series,day,value\n", "no rows"),
-        ("series,day,value\nblood,1,2\n", "line 2: series 'blood' is not one of tumor_volume_vehicle"),
+        ("series,day,value\nblood,1,2\n", "line 2: series is 'blood'; give one of tumor_volume_vehicle"),
         ("series,day,value\nblood_cart_treated,1,2\n,1,2\n", "line 3: series"),
         ("series,day,value\nblood_cart_treated,1,two\n", "line 2: value is 'two'; give a number"),
         ("series,day,value\nblood_cart_treated,1,inf\n", "line 2: value is 'inf'; give a number"),

@@ -91,7 +91,7 @@ ALL = {
     "sweep": {"contours": {"names": "Tmax"}, "limits": None},
     "uncertain sweep": {"contours": {"names": "Tmax"}, "limits": {"names": "Cmax"}},
     "rates": {"contours": {"names": "CR"}, "limits": None},
-    "doses": {"response": {"landmark": 6}, "exposure": {"measure": "Tmax"}},
+    "doses": {"response": {"landmark": 6}, "exposure": {"measure": "Tmax_day"}},
     "replicates": {"distributions": {"endpoints": ("CR",)}, "by_dose": {"endpoints": ("CR",)}},
     "ranks": {"bars": {}},
     "ranks of a curve": {"bars": {}},
@@ -237,6 +237,23 @@ def test_swimmer_ends_where_the_patients_do(trial):
     np.testing.assert_allclose(np.sort(drawn[np.isfinite(drawn)]), np.sort(known))
 
 
+def test_swimmer_marks_nothing_beyond_a_bar_and_nobody_treated_anew_as_ongoing():
+    """Under EMA progression may be found after a new therapy: its bar goes on until then."""
+    model = cs.load("bb2121_clinical").override({"Kg": 0.03, "Kkill_max": 0.12})
+    protocol = cs.Protocol(conduct=cs.Conduct(new_therapy=0.1), rules=cs.Rules(censoring="ema"))
+    result = cs.Trial(cs.Population(model, 1), [150e6], 60, protocol).run()
+    rows = result.patients.dropna(subset=["last_day", "progression_day"], how="all")
+    axis = result.plot.swimmer(first=60).axes[0]
+    ends = np.array([segment[1, 0] for segment in axis.collections[0].get_segments()])
+    drawn = {line.get_marker(): line for line in axis.get_lines()}
+    found = np.asarray(drawn["X"].get_xdata())
+    assert (found[np.isfinite(found)] <= ends[np.isfinite(found)] + 1e-9).all()
+    assert np.isfinite(found).sum() == rows["progression_day"].notna().sum()
+    assert (rows["progression_day"] > rows["last_day"]).sum() > 5
+    ongoing = rows["progression_day"].isna() & rows["new_therapy_day"].isna()
+    assert len(drawn[">"].get_xdata()) == ongoing.sum()
+
+
 def test_response_over_time_judges_as_the_trial_did(trial):
     """In CR at a visit are those whose CR, by the table of patients, has begun and who have not progressed."""
     rows, days = trial.arm("450e6"), np.array(trial.protocol.visits.response)
@@ -252,9 +269,10 @@ def test_response_over_time_judges_as_the_trial_did(trial):
 def test_indices_along_time_stand_under_the_typical_curve(results):
     found = results["sobol of a curve"]
     figure = found.plot.over_time(phases={"all": (1, 180)})
-    (curve,) = lines(figure.axes[0])
     model = found.function.model
-    np.testing.assert_allclose(curve, cs.simulate(model, None, DAYS[1:], ["transgene"])["transgene"][0], rtol=1e-9)
+    days, values = figure.axes[0].lines[0].get_data()
+    expected = cs.simulate(model, None, DAYS[1:], ["transgene"])["transgene"][0]
+    np.testing.assert_allclose(values[np.isin(days, DAYS[1:])], expected, rtol=1e-9)
 
 
 # --- what cannot be drawn ---------------------------------------------------------------------------------

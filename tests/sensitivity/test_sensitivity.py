@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -15,6 +16,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 import cartsim
+import cartsim as cs
 from cartsim import InputError
 from cartsim.cli.app import app
 from cartsim.experiments.measures import Measure
@@ -844,3 +846,22 @@ def test_the_command_gives_elasticities_of_parameters_without_a_range(tmp_path):
         "no parameter or covariate 'Kg1'"
         in command("bb2121_clinical", "--parameters", "Kg1", "--method", "local", "--out", tmp_path).stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda cmax: cs.sobol(cmax, ["Kel_e"], seeed=3), "sobol takes no seeed=3; did you mean seed?"),
+        (lambda cmax: cs.efast(cmax, ["Kel_e"], n=np.float64(3)), "n is 3.0; eFAST needs a whole number"),
+        (lambda cmax: cs.prcc(cmax, ["Kel_e"], n="a"), "n is 'a'; partial correlations of 1 parameters"),
+        (lambda cmax: cs.prcc(cmax, ["Kel_e"], seed=np.int64(-1)), "the seed is -1; give a whole number"),
+        (lambda cmax: cs.local(cmax, ["Kel_e"], seed=1), "local takes no seed=1; nothing is drawn"),
+        (lambda cmax: cs.local(cmax, ["Kel"]), "no parameter or covariate 'Kel'; did you mean"),
+        (lambda cmax: cs.sobol(3, ["Kel_e"]), "what is asked is 3; give an endpoint"),
+        (lambda cmax: cs.endpoint("bb2121_clinical", "Cmax", solver=3), "solver is 3; give Solver"),
+        (lambda cmax: cs.endpoint("bb2121_clinical", "Cmax", seed=3), "endpoint takes no seed=3; nothing is drawn"),
+    ],
+)
+def test_mistakes_from_python_are_one_sentence(ask, message):
+    with pytest.raises(cs.InputError, match=re.escape(message)):
+        ask(cs.endpoint("bb2121_clinical", "Cmax"))

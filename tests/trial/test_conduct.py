@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from cartsim.endpoints.censoring import overall_survival, progression_free_survival
 from cartsim.endpoints.response import judge
 from cartsim.endpoints.rules import IMWG2016
-from cartsim.endpoints.survival import overall_survival, progression_free_survival
 from cartsim.errors import InputError
 from cartsim.trial.conduct import KARMMA_FOLLOWUP, MONTH, Conduct, Course, Followup, draw
 

@@ -15,7 +15,7 @@ import cartsim as cs
 from cartsim.endpoints.survival import kaplan_meier
 from cartsim.errors import InputError
 from cartsim.schedule import MONTH
-from cartsim.trial import KARMMA_FOLLOWUP
+from cartsim.trial import KARMMA_FOLLOWUP, judge_stored
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,44 @@ def test_only_the_columns_asked_for_are_kept():
     assert "burden" in few.patients
     assert "Kexp_max" not in few.patients
     assert few.summary["n"].tolist() == [5]
+    with pytest.raises(InputError, match="no column 'Kexp' in the table of patients; did you mean Kexp_max"):
+        cs.Trial(cs.Population("bb2121_clinical"), [450e6], 5).run(columns=["Kexp"])
+
+
+def test_nothing_of_a_patient_is_read_after_a_new_therapy():
+    """Best response, its dates, and the lowest M-protein, residual disease and sBCMA are of assessments before it."""
+    trial = cs.Trial(cs.Population("bb2121_clinical"), [450e6], 80, cs.Protocol(conduct=cs.Conduct(new_therapy=0.1)))
+    result = trial.run()
+    rows, seen = result.patients, result.visits["450e6"]
+    before = seen.days <= np.nan_to_num(rows["new_therapy_day"], nan=np.inf)[:, None]
+    assert (~before).any(axis=1).sum() > 40
+    for name, values in (("sbcma_nadir", seen.sbcma), ("mrd_lowest", seen.mrd), ("lowest", seen.mprotein)):
+        expected = np.where(before, values, np.inf).min(axis=1)
+        unended = rows["progression_day"].isna() if name == "lowest" else slice(None)
+        np.testing.assert_array_equal(rows[name][unended], np.where(np.isinf(expected), np.nan, expected)[unended])
+
+
+def test_the_limit_of_quantification_is_that_of_the_assay_unless_it_is_said(tmp_path: Path):
+    def trial(**rules):
+        assays = {"transgene": cs.Assay(loq=2000.0)}
+        protocol = cs.Protocol(assays=assays, rules=cs.Rules(**rules))
+        return cs.Trial(cs.Population("bb2121_clinical"), [450e6], 40, protocol).run()
+
+    own, said = trial(), trial(lloq=50.0)
+    assert own.protocol.lloq == 2000
+    pd.testing.assert_series_equal(own.patients["clast"], said.patients["clast"])  # the assay reports 0 below its limit
+    own.save(tmp_path)
+    low = cs.Trial(cs.Population("bb2121_clinical"), [450e6], 40, cs.Protocol(rules=cs.Rules(lloq=5.0))).run()
+    strict = cs.Rules(cs.IMWG2016(ife_limit=0.1))
+    assert cs.read_trial(tmp_path).judge(strict).protocol.lloq == 2000
+    names = ["AUC0-28", "clast", "tlast_day", "persistence_12m"]
+    again = low.judge(strict)
+    pd.testing.assert_frame_equal(again.patients[names], low.patients[names])
+    assert (low.judge(cs.Rules(lloq=500.0)).patients["clast"] > low.patients["clast"]).mean() > 0.9
+    low.save(tmp_path)
+    table = judge_stored(tmp_path, [strict, cs.Rules(lloq=500.0)])
+    assert table["rules"].tolist() == ["ife_limit=0.1", "lloq=500.0"]
+    assert table["AUC0-28"][0] == low.summary["AUC0-28"][0]
 
 
 def test_ema_sees_progression_through_a_new_therapy():

@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cartsim as cs
 from cartsim.cli import replicated
-from cartsim.cli.options import Dose, Name, Often, Out, Pictures, Plan, Steps, Who, Work
+from cartsim.cli.design import doses
+from cartsim.cli.options import Dose, Name, Out, Pictures, Study
 from cartsim.cli.output import interruptible, new_table, note_failures, show_tables, write_table
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
@@ -22,11 +24,7 @@ _OTHERS = ("dose_response.json", "dose_response.png", "exposure.png")
 
 
 def dose_response(
-    who: Who,
-    plan: Plan,
-    steps: Steps,
-    work: Work,
-    often: Often,
+    study: Study,
     model: Name = "bb2121_clinical",
     dose: Dose = "10e6,20e6,50e6,100e6,150e6,200e6,300e6,450e6,600e6,800e6,1000e6",
     pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
@@ -39,25 +37,22 @@ def dose_response(
     fixed,uniform, which is the default. With --replicates or --uncertainty all is repeated, as in cartsim trial, and so
     is where a plateau begins.
     """
-    from cartsim.cli import design
-    from cartsim.experiments import dose_response as analysis
-
-    names = ["of --patients"] if who.patients is not None else (who.burden or "fixed,uniform").split(",")
+    names = ["of --patients"] if study.patients is not None else (study.burden or "fixed,uniform").split(",")
     names = [name.strip() for name in names]
     if len(set(names)) < len(names):
-        raise InputError(f"--burden {who.burden}: give each once")
-    patients = {name: (who if who.patients else replace(who, burden=name)).of(model) for name in names}
+        raise InputError(f"--burden {study.burden}: give each once")
+    patients = {name: (study if study.patients else replace(study, burden=name)).of(model) for name in names}
     treat = partial(
-        analysis.dose_response,
-        doses=design.doses(dose),
-        n=who.n,
-        protocol=plan.protocol(),
-        solver=steps.solver(),
-        **often.settings(),
+        cs.dose_response,
+        doses=doses(dose),
+        n=study.n,
+        protocol=study.protocol(),
+        solver=study.solver(),
+        **study.anew(),
     )
     with filled(out, (*_TABLES, *_OTHERS, *replicated.FILES)) as stage:
         found = {
-            name: interruptible(partial(treat, group, **work.settings(name.replace(":", "-"))))
+            name: interruptible(partial(treat, group, **study.settings(name.replace(":", "-"))))
             for name, group in patients.items()
         }
         for name, result in found.items():
@@ -65,7 +60,7 @@ def dose_response(
                 _table(name, result), *(f"{said}." for said in (result.plateau_text(), result.threshold()) if said)
             )
             if result.replicates is not None:
-                show_tables(replicated.tables(result.replicates)[0], f"{result.replicates_text()}.")
+                replicated.show(result.replicates, f"{result.replicates_text()}.", pairs=False)
             note_failures(result.failures, int(result.responses.groupby("dose")["n"].first().sum()))
         _write(found, stage)
         if pictures:
@@ -74,21 +69,12 @@ def dose_response(
 
 def _table(name: str, result: DoseResponse) -> Any:
     """Patients in response (MR or better) by dose, with limits."""
-    from cartsim.endpoints.rates import wilson
-    from cartsim.experiments.dose_response import RESPONSE
-
     heads = ("dose, 1e6 cells", *(f"month {month:g}, %" for month in result.plateaus), "Cmax", "AUC0-28")
-    view = new_table(f"Burden {name}: MR or better (95 % limits), median exposure", *heads, right=heads)
-    counts = result.responses[result.responses["category"].isin(RESPONSE)]
-    for dose in result.doses:
-        cells = [f"{dose / 1e6:g}"]
-        for month in result.plateaus:
-            own = counts[(counts["dose"] == dose) & (counts["landmark"] == month)]
-            count, size = own["count"].sum(), own["n"].iloc[:1].to_numpy()
-            low, high = wilson(size * 0 + count, size)
-            cells.append(f"{100 * count / size[0]:.1f} ({100 * low[0]:.1f}-{100 * high[0]:.1f})")
-        medians = result.exposure[result.exposure["dose"] == dose].set_index("measure")["p50"]
-        view.add_row(*cells, f"{medians['Cmax']:,.0f}", f"{medians['AUC0-28']:,.0f}")
+    view = new_table(f"Burden {name}: MR or better as observed (95 % limits), median exposure", *heads, right=heads)
+    for dose, rows in result.summary.groupby("dose"):
+        cells = [f"{row.percent:.1f} ({row.low:.1f}-{row.high:.1f})" for row in rows.itertuples()]
+        medians = rows.iloc[0]
+        view.add_row(f"{dose / 1e6:g}", *cells, f"{medians['Cmax']:,.0f}", f"{medians['AUC0-28']:,.0f}")
     return view
 
 
@@ -112,10 +98,8 @@ def _draw(found: dict[str, DoseResponse], stage: Path, pictures: Pictures) -> No
     if again:
         pictures.save(plots.replicates_by_dose(again), stage / "replicates_by_dose.png")
 
-    said = "Whiskers: 95 % Wilson limits. " + " ".join(
-        f"Burden {name}, {', '.join(f'month {month:g}: plateau {p.text()}' for month, p in result.plateaus.items())}."
-        for name, result in found.items()
-    )
+    verdicts = (f"Burden {name}. {result.plateau_text()}." for name, result in found.items())
+    said = f"As observed. Whiskers: 95 % Wilson limits. {' '.join(verdicts)}"
     responses = {f"Burden {name}": result.responses for name, result in found.items()}
     claimed = next(iter(found.values())).claimed
     pictures.save(plots.response_by_dose(responses, claimed=claimed, note=said), stage / "dose_response.png")

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cartsim.cli.design import names
-from cartsim.cli.grammar import parse_assignments
-from cartsim.cli.options import Dose, Errors, Estimate, Jobs, Name, Out, Pictures, Seed, Settings
-from cartsim.cli.output import interruptible, new_table, show_tables
-from cartsim.cli.process import note
+from cartsim.cli.grammar import parse_assignments, parse_named, parse_names, parse_pair
+from cartsim.cli.options import Dose, Errors, Estimate, FineSteps, Jobs, Name, Out, Pictures, Seed, Settings
+from cartsim.cli.output import interruptible, show_result, table_of
 from cartsim.cli.run import filled
-from cartsim.errors import InputError
+from cartsim.errors import InputError, choices
 from cartsim.files import save_tables
-from cartsim.model.model import choices
 from cartsim.tables import finite_number, read_table
 
 if TYPE_CHECKING:
-    from cartsim.fitting import DataSet, Estimated, Fit, Prior
+    from cartsim.fitting import DataSet, Estimated, Fit, Prior, Profile
 
 PROFILES = ("all", "others", "none", "no")
 _FILES = ("estimates.csv", "correlation.csv", "starts.csv", "residuals.csv", "predictions.csv", "profiles.csv",
           "fit.json", "predictions.png", "residuals.png", "profiles.png")  # fmt: skip
-_TABLE1 = "table1"
 
 
 def fit(
@@ -41,6 +37,7 @@ def fit(
         ),
     ],
     estimate: Estimate,
+    steps: FineSteps,
     error: Errors = None,
     prior: Annotated[
         str | None,
@@ -89,18 +86,16 @@ def fit(
     free = [each.name for each in wanted]
     refuse_set_and_estimated(set_ or [], free)
     sets = data_sets(data, model, set_ or [], dose, error or [])
-    problem = Problem(sets, wanted, _priors(prior, sets, free))
+    solver, problem = steps.solver(), Problem(sets, wanted, _priors(prior, sets, free))
 
     def work() -> Fit:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what the fit warns of is in its remarks
-            return fit_problem(problem, starts=starts, seed=seed, level=level, n_jobs=jobs)
+            return fit_problem(problem, starts=starts, seed=seed, level=level, solver=solver, n_jobs=jobs)
 
     with filled(out, _FILES) as stage:
         found = interruptible(work)
-        show_tables(_table(found), _quality(found))
-        for remark in found.warnings:
-            note(remark)
+        show_result(found, _table(found), _quality(found))
         curves = {} if profiles == "no" else interruptible(lambda: found.profiles(priors=profiles, n_jobs=jobs))
         _write(found, curves, stage, pictures)
     if not found.converged:
@@ -114,29 +109,18 @@ def _estimated(estimate: str, start: Sequence[str], limits: Sequence[str], linea
     """What to estimate, with the starts, limits and scales that options give for it."""
     from cartsim.fitting import Estimated
 
-    wanted = names(estimate)
-    starts, ends = parse_assignments(start), _limits(limits)
-    for option, given in (("--start", starts), ("--limits", ends), ("--linear", names(linear))):
+    wanted, straight, starts = parse_names(estimate), parse_names(linear), parse_assignments(start, "--start")
+    write = "NAME=LOW:HIGH, such as Kg=0.01:0.2"
+    named = parse_named(limits, "--limits", write)
+    ends = {name: parse_pair(f"--limits {name}={text}", text, write) for name, text in named.items()}
+    for option, given in (("--start", starts), ("--limits", ends), ("--linear", straight)):
         for name in given:
             if name not in wanted:
                 raise InputError(f"{option} {name}: it is not estimated{choices(name, wanted)}")
     return [
-        Estimated(name, starts.get(name), "linear" if name in names(linear) else "log", *ends.get(name, (None, None)))
+        Estimated(name, starts.get(name), "linear" if name in straight else "log", *ends.get(name, (None, None)))
         for name in wanted
     ]
-
-
-def _limits(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """{"Kg": (0.01, 0.2)} of ["Kg=0.01:0.2"]."""
-    found = {}
-    for text in texts:
-        name, _, ends = (part.strip() for part in text.partition("="))
-        try:
-            low, high = (float(end) for end in ends.split(":"))
-        except ValueError:
-            raise InputError(f"--limits {text}: write NAME=LOW:HIGH, such as Kg=0.01:0.2") from None
-        found[name] = (low, high)
-    return found
 
 
 def _priors(prior: str | None, sets: Sequence[DataSet], names: Sequence[str]) -> dict[str, Prior]:
@@ -145,20 +129,17 @@ def _priors(prior: str | None, sets: Sequence[DataSet], names: Sequence[str]) ->
 
     if prior is None:
         return {}
-    if prior == _TABLE1:
+    if prior == "table1":
         known = _of_models(sets, names)
     else:
         table = read_table(Path(prior))
-        missing = [column for column in ("name", "estimate", "rse") if column not in table]
+        needed = ["name", "estimate", "rse"]
+        missing = [column for column in needed if column not in table]
         if missing:
             raise InputError(f"--prior {prior}: no column {', '.join(missing)}; give the estimates.csv of a fit")
-        table = table.dropna(subset=["estimate", "rse"])
+        rows = table[table["name"].isin(names)].dropna(subset=needed)[needed].to_numpy()
         try:
-            known = {
-                row.name: Prior(finite_number(row.estimate), finite_number(row.rse))
-                for row in table[["name", "estimate", "rse"]].itertuples(index=False)
-                if row.name in names
-            }
+            known = {name: Prior(finite_number(value), finite_number(rse)) for name, value, rse in rows}
         except ValueError as problem:
             raise InputError(f"--prior {prior}: {problem}") from None
     used = {name: known[name] for name in names if name in known}
@@ -186,20 +167,23 @@ def _of_models(sets: Sequence[DataSet], names: Sequence[str]) -> dict[str, Prior
 
 
 def _table(found: Fit) -> Any:
-    heads = ("name", "estimate", "unit", "RSE", f"{100 * found.level:g} % limits", "prior", "shrinkage")
-    view = new_table("Estimates", *heads, right=("estimate", "RSE", "prior", "shrinkage"))
-    for row in found.estimates.to_dict("records"):
-        sure, known = math.isfinite(row["rse"]), math.isfinite(row["prior"])
-        view.add_row(
-            row["name"],
-            f"{row['estimate']:.4g}",
-            row["unit"],
-            f"{100 * row['rse']:.1f} %" if sure else "-",
-            f"{row['low']:.3g} to {row['high']:.3g}" if sure else "-",
-            f"{row['prior']:.3g}" if known else "",
-            f"{100 * row['shrinkage']:.0f} %" if sure and known else "",
-        )
-    return view
+    """The estimates; without an error those that have none, and without shrinkage those without a prior."""
+    table = found.estimates.assign(percent=100 * found.estimates["rse"], shrunk=100 * found.estimates["shrinkage"])
+
+    def known(form: str, of: str, otherwise: str = "") -> Callable[[Any], str]:
+        return lambda row: form.format_map(row) if math.isfinite(row[of]) else otherwise
+
+    limits = f"{100 * found.level:g} % limits"
+    columns = {
+        "name": "{name}",
+        "estimate": "{estimate:.4g}",
+        "unit": "{unit}",
+        "RSE": known("{percent:.1f} %", "rse", "-"),
+        limits: known("{low:.3g} to {high:.3g}", "rse", "-"),
+        "prior": known("{prior:.3g}", "prior"),
+        "shrinkage": known("{shrunk:.0f} %", "shrunk"),
+    }
+    return table_of("Estimates", table, columns, text=("name", "unit", limits))
 
 
 def _quality(found: Fit) -> str:
@@ -210,7 +194,7 @@ def _quality(found: Fit) -> str:
     )
 
 
-def _write(found: Fit, curves: dict[str, Any], stage: Path, pictures: Pictures) -> None:
+def _write(found: Fit, curves: Mapping[str, Profile], stage: Path, pictures: Pictures) -> None:
     import pandas as pd
 
     from cartsim.plots import profiles as draw_profiles

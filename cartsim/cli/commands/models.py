@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import cartsim as cs
 from cartsim.cli.options import Name
 from cartsim.cli.output import new_table, show_tables
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cartsim.model.model import Parameter, Variability
-    from cartsim.model.reader import Model
-
+    from cartsim.model.model import Parameter
 
 _ROLES = ("parameter", "covariate", "constant")
 
 
 def models() -> None:
     """List the models that come with cartsim."""
-    from cartsim.model.reader import load, names
+    from cartsim.model.reader import names
 
     table = new_table("Models", "name", "time", "states", "what it is", right=("states",))
     for name in names():
-        model = load(name)
+        model = cs.load(name)
         about = _text(model.doc, model.source)
         if model.variants:
             about.append(f"\nvariants, as {name}:NAME: {', '.join(model.variants)}")
@@ -36,14 +35,12 @@ def show(model: Name) -> None:
 
     States, equations, parameters with value, unit, variability and source, outputs, dosing and variants.
     """
-    from cartsim.model.reader import load
-
-    chosen = load(model)
+    chosen = cs.load(model)
     head = _text(f"{chosen.name}: {chosen.doc}" if chosen.doc else chosen.name, f"{chosen.source}\n{chosen.path}")
     show_tables(head, *_tables(chosen))
 
 
-def _tables(model: Model) -> list[Any]:
+def _tables(model: cs.Model) -> list[Any]:
     """All of a model in the order in which it is read."""
     tables = [_states(model), _formulas(f"Equations (time in {model.time})", _rates(model))]
     if model.definitions:
@@ -75,7 +72,7 @@ def _tables(model: Model) -> list[Any]:
     return tables
 
 
-def _states(model: Model) -> Table:
+def _states(model: cs.Model) -> Table:
     table = new_table("States", "name", "unit", "scale", "start", "meaning")
     for s in model.states.values():
         start = s.initial.text if s.seed is None else f"{s.initial.text}, then {s.seed.text}"
@@ -84,7 +81,7 @@ def _states(model: Model) -> Table:
     return table
 
 
-def _rates(model: Model) -> dict[str, str]:
+def _rates(model: cs.Model) -> dict[str, str]:
     return {f"d({s.name})/dt": s.rate.text for s in model.states.values()}
 
 
@@ -126,7 +123,7 @@ def _range(p: Parameter) -> str:
     return f"from {low}" if low else f"to {high}" if high else ""
 
 
-def _variability(iiv: Variability | None) -> str:
+def _variability(iiv: cs.Variability | None) -> str:
     if iiv is None:
         return ""
     return "uniform" if iiv.distribution == "uniform" else f"{iiv.distribution} {iiv.omega:.4g}"

@@ -8,27 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import cartsim as cs
 from cartsim.cli import replicated
-from cartsim.cli.options import Dose, Name, Often, Out, Pictures, Plan, Steps, Who, Work
-from cartsim.cli.output import interruptible, new_table, note_failures, show_tables
+from cartsim.cli.design import one_dose
+from cartsim.cli.grammar import parse_doses, parse_named, parse_pair
+from cartsim.cli.options import Dose, Name, Out, Pictures, Study
+from cartsim.cli.output import interruptible, new_table, note_failures, number, show_tables, table_of
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
 
 if TYPE_CHECKING:
     from cartsim.experiments.regimens import Comparison
     from cartsim.experiments.retreatment import Retreated
-    from cartsim.regimen import Regimen
 
 _FILES = ("regimens.csv", "differences.csv", "regimens.json", "differences.png",
           "retreated.csv", "retreatment.csv", "retreatment_differences.csv", "retreatment.json")  # fmt: skip
 
 
 def regimens(
-    who: Who,
-    plan: Plan,
-    steps: Steps,
-    work: Work,
-    often: Often,
+    study: Study,
     model: Name = "bb2121_clinical",
     dose: Dose = "450e6",
     give: Annotated[
@@ -54,31 +52,27 @@ def regimens(
     rules with M-protein at retreatment as the new baseline (dose 0: not retreated). With --replicates or --uncertainty
     the comparison, without retreatment, is repeated, as in cartsim trial.
     """
-    from cartsim.cli import design
-    from cartsim.cli.grammar import parse_doses
-    from cartsim.experiments import regimens as analysis
+    from cartsim.experiments.regimens import common
     from cartsim.experiments.retreatment import check_retreatment
-    from cartsim.experiments.retreatment import retreat as retreated
-    from cartsim.trial.trial import Trial
 
-    population, single = who.of(model), design.one_dose(dose) or 0.0
-    compared = _given(single, give) if give else analysis.common(single)
+    single = one_dose(dose) or 0.0
+    compared = _given(single, give) if give else common(single)
     second = list(parse_doses(retreat_dose)) if retreat_dose is not None else None
     if retreat:
         check_retreatment(single, second, delay)
-    trial = Trial(population, compared, who.n, plan.protocol(), steps.solver())
-    how = work.settings()
+    trial = study.trial(model, compared)
+    how = study.settings()
     with filled(out, (*_FILES, *replicated.FILES)) as stage:
-        found = interruptible(lambda: analysis.compare(trial, **often.settings(), **how))
+        found = interruptible(lambda: cs.compare(trial, **study.anew(), **how))
         show_tables(_differences(found))
         if found.replicates is not None:
-            show_tables(*replicated.tables(found.replicates, found.reference))
+            replicated.show(found.replicates, reference=found.reference)
         note_failures(found.failures, len(found.outcome.patients))
         found.save(stage)
         if retreat:
             first = replace(trial, arms=[single])
             how.pop("checkpoint")
-            again = interruptible(lambda: retreated(first, second, delay=delay, **how))
+            again = interruptible(lambda: cs.retreat(first, second, delay=delay, **how))
             show_tables(_retreated(again), f"{again.against_karmma()}.")
             note_failures(again.failures, len(again.patients))
             again.save(stage)
@@ -88,22 +82,15 @@ def regimens(
             pictures.save(found.plot.differences(), stage / "differences.png")
 
 
-def _given(dose: float, texts: list[str]) -> dict[str, Regimen]:
+def _given(dose: float, texts: list[str]) -> dict[str, cs.Regimen]:
     """The single infusion and the regimens of "split=0:45e6,1:405e6"."""
-    from cartsim.regimen import Infusion, Regimen
-
-    found = {"single": Regimen.single(dose)}
-    for text in texts:
-        name, equals, rest = (part.strip() for part in text.partition("="))
-        if not (name and equals and rest) or name in found:
-            raise InputError(f"--give {text}: write NAME=DAY:CELLS,DAY:CELLS, each name (not single) once")
-        try:
-            pairs = [tuple(map(float, piece.split(":"))) for piece in rest.split(",")]
-            found[name] = Regimen(tuple(Infusion(day, cells) for day, cells in pairs))
-        except ValueError as problem:
-            if isinstance(problem, InputError):
-                raise
-            raise InputError(f"--give {text}: write each infusion as DAY:CELLS, such as 0:45e6,1:405e6") from None
+    found = {"single": cs.Regimen.single(dose)}
+    for name, text in parse_named(texts, "--give", "NAME=DAY:CELLS,DAY:CELLS, such as split=0:45e6,1:405e6").items():
+        if name == "single":
+            raise InputError(f"--give {name}={text}: single is one infusion of --dose; give another name")
+        write = "each infusion as DAY:CELLS, such as 0:45e6,1:405e6"
+        pairs = [parse_pair(f"--give {name}={text}", piece, write) for piece in text.split(",")]
+        found[name] = cs.Regimen(tuple(cs.Infusion(*pair) for pair in pairs))
     return found
 
 
@@ -118,15 +105,12 @@ def _differences(found: Comparison) -> Any:
 
 
 def _retreated(again: Retreated) -> Any:
-    heads = ("second dose, 1e6", "n", "responded", "% (95 % limits)", "duration, months", "Cmax, copies/ug")
-    view = new_table("Retreated at progression", *heads, right=heads)
-    for row in again.summary.itertuples():
-        view.add_row(
-            f"{row.second_dose / 1e6:g}",
-            f"{row.n:,}",
-            f"{row.responded:,}",
-            f"{row.percent:.1f} ({row.low:.1f}-{row.high:.1f})",
-            "NE" if row.duration != row.duration else f"{row.duration:.1f}",
-            f"{row.Cmax:,.0f}",
-        )
-    return view
+    columns = {
+        "second dose, 1e6": lambda row: f"{row['second_dose'] / 1e6:g}",
+        "n": "{n:,}",
+        "responded": "{responded:,}",
+        "% (95 % limits)": "{percent:.1f} ({low:.1f}-{high:.1f})",
+        "duration, months": lambda row: number(row["duration_months"], ".1f"),
+        "Cmax, copies/ug": "{Cmax:,.0f}",
+    }
+    return table_of("Retreated at progression", again.summary, columns, text=0)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import cartsim as cs
+from cartsim.cli.design import judged_file
 from cartsim.cli.options import Censoring, Criteria, Events, Out, Pictures
-from cartsim.cli.output import new_table, show_tables
+from cartsim.cli.output import number, ranged, show_tables, table_of
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
 
@@ -63,67 +65,62 @@ def survival(
 
 def estimates(table: pd.DataFrame) -> Table:
     """Medians and rates, a row an endpoint and arm; it fits 80 columns."""
-    heads = ("", "arm", "n", "events", "median\nmonths", "month 6\n%", "month 12\n%", "month 24\n%")
-    view = new_table("Survival (Kaplan-Meier), 95 % limits; NE: not estimable", *heads, right=heads[2:])
-    for row in table.to_dict("records"):
-        rates = [_ranged(row, "percent", f"_{month}_months", 0).replace(" ", "\n", 1) for month in (6, 12, 24)]
-        median = _ranged(row, "median", "_months", 1).replace(" ", "\n", 1)
-        view.add_row(row["endpoint"], str(row["arm"]), f"{row['n']:,}", f"{row['events']:,}", median, *rates)
-    return view
+    columns: dict[str, Any] = {
+        "": "{endpoint}",
+        "arm": "{arm}",
+        "n": "{n:,}",
+        "events": "{events:,}",
+        "median\nmonths": lambda row: ranged(row, "median{}_months", "{}\n({}, {})", ".1f"),
+    }
+    for month in (6, 12, 24):
+        key = f"percent{{}}_{month}_months"
+        columns[f"month {month}\n%"] = lambda row, key=key: ranged(row, key, "{}\n({}, {})", ".0f")
+    return table_of("Survival (Kaplan-Meier), 95 % limits; NE: not estimable", table, columns, text=2)
 
 
 def comparisons(table: pd.DataFrame) -> Table:
     """Arms compared, a row an endpoint and arm; it fits 80 columns."""
-    heads = ("", "arm", "log-rank p", "hazard ratio", "mean months gained", "to month")
-    view = new_table(f"Compared with {table['reference'].iloc[0]}, 95 % limits", *heads, right=heads[2:])
-    for row in table.to_dict("records"):
-        ratio, gained = _ranged(row, "hazard_ratio", "", 2), _ranged(row, "rmst", "_months", 2, "rmst_difference")
-        view.add_row(
-            row["endpoint"], str(row["arm"]), _p(row["logrank_p"]), ratio, gained, _number(row["tau_months"], 1)
-        )
-    if table["rmst_paired"].any():
-        view.caption = (
-            "All arms hold the same virtual patients. Limits of months gained\n"
-            "(but DOR) know it; p and hazard ratio are as of independent arms."
-        )
-        view.caption_justify = "left"
-    return view
+    gained = ("_difference", "_low", "_high")
+    columns: dict[str, Any] = {
+        "": "{endpoint}",
+        "arm": "{arm}",
+        "log-rank p": lambda row: _p(row["logrank_p"]),
+        "hazard ratio": lambda row: ranged(row, "hazard_ratio{}", "{} ({}, {})", ".2f"),
+        "mean months gained": lambda row: ranged(row, "rmst{}_months", "{} ({}, {})", ".2f", gained),
+        "to month": lambda row: number(row["tau_months"], ".1f"),
+    }
+    said = (
+        "All arms hold the same virtual patients. Limits of months gained\n"
+        "(but DOR) know it; p and hazard ratio are as of independent arms."
+    )
+    title, caption = f"Compared with {table['reference'].iloc[0]}, 95 % limits", said * bool(table["rmst_paired"].any())
+    return table_of(title, table, columns, text=2, caption=caption)
 
 
 def _landmark(table: pd.DataFrame, month: float) -> Table:
-    heads = ("arm", "by", "group", "n", "events", "median, months", "log-rank p")
-    view = new_table(f"PFS from month {month:g} on, by what was known then", *heads, right=heads[3:])
-    for row in table.to_dict("records"):
-        cells = [row["arm"], row["by"], row["group"], f"{row['n']:,}", f"{row['events']:,}"]
-        view.add_row(*cells, _ranged(row, "median", "_months", 1), _p(row["logrank_p"]))
-    return view
-
-
-def _ranged(row: dict[Any, Any], name: str, unit: str, digits: int, value: str | None = None) -> str:
-    low, high = (_number(row[f"{name}_{end}{unit}"], digits) for end in ("low", "high"))
-    middle = _number(row[f"{value or name}{unit}"], digits)
-    return middle if low == high == "NE" else f"{middle} ({low}, {high})"
+    columns: dict[str, Any] = {
+        "arm": "{arm}",
+        "by": "{by}",
+        "group": "{group}",
+        "n": "{n:,}",
+        "events": "{events:,}",
+        "median, months": lambda row: ranged(row, "median{}_months", "{} ({}, {})", ".1f"),
+        "log-rank p": lambda row: _p(row["logrank_p"]),
+    }
+    return table_of(f"PFS from month {month:g} on, by what was known then", table, columns, text=3)
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else _number(value, 3)
-
-
-def _number(value: float, digits: int) -> str:
-    return "NE" if value != value else f"{value:.{digits}f}"
+    return "< 0.001" if value < 0.001 else number(value, ".3f")
 
 
 def _judged(source: Path, events: Path | None, criteria: list[str] | None, censoring: str) -> Judged:
-    from cartsim.cli.design import check_censoring, judged_file
-    from cartsim.trial.stored import read_trial
-
     if source.is_dir():
-        check_censoring(censoring)
         if events is not None or criteria or censoring != "fda":
             raise InputError(
                 f"{source} is a trial with its own patients and rules; leave out --events, --criteria and --censoring"
             )
-        return read_trial(source)
+        return cs.read_trial(source)
     return judged_file(source, events, criteria, censoring)
 
 
@@ -131,25 +128,19 @@ def _tables(result: Judged, reference: str | None, month: float, limit: float) -
     """What is printed and written, by the name of the file."""
     import pandas as pd
 
-    from cartsim.trial.outcome import TrialResult
-
     tables = {"survival.csv": result.estimates()}
     if len(result.arms) > 1:
         tables["comparisons.csv"] = result.comparisons(reference)
     elif reference is not None:
         raise InputError(f"--reference {reference}: there is one arm, and nothing to compare it with")
 
-    def each(make: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
-        return pd.concat([make(arm).assign(arm=arm) for arm in result.arms], ignore_index=True)
-
-    def incidence(arm: str) -> pd.DataFrame:
-        return pd.concat(
-            [result.incidence(of, arm=arm).frame().assign(of=of) for of in ("progression", "response")]
-        ).rename(columns={"time": "time_months"})
-
-    tables["incidence.csv"] = each(incidence)
-    trial = isinstance(result, TrialResult)
-    ways = ("response", "MRD") if trial else ("response",)
+    seen = [
+        result.incidence(of, arm=arm).frame().assign(of=of, arm=arm)
+        for arm in result.arms
+        for of in ("progression", "response")
+    ]
+    tables["incidence.csv"] = pd.concat(seen).rename(columns={"time": "time_months"})
+    ways = ("response", "MRD") if isinstance(result, cs.TrialResult) else ("response",)
     at_risk = [arm for arm in result.arms if (result.times(arm=arm).time > month).any()]
     if at_risk:
         tables["landmark.csv"] = pd.concat(
@@ -159,8 +150,9 @@ def _tables(result: Judged, reference: str | None, month: float, limit: float) -
                 for by in ways
             ]
         )
-    if trial:
-        tables["residual.csv"] = each(lambda arm: result.residual(arm, limit=limit).by_visit())  # type: ignore[attr-defined]
+    if isinstance(result, cs.TrialResult):
+        left = [result.residual(arm, limit=limit).by_visit().assign(arm=arm) for arm in result.arms]
+        tables["residual.csv"] = pd.concat(left)
     return tables
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+import cartsim as cs
+from cartsim.cli.design import judged_file
 from cartsim.cli.options import Censoring, Criteria, Events, Horizon, Lloq, Out
 from cartsim.cli.output import check_file, write_table
 
@@ -25,15 +27,13 @@ def respond(
     Best response and its dates by IMWG 2016 from serum M-protein (g/L), with progression-free and overall survival, a
     row for each patient, in days. cartsim survival makes estimates of the same file.
     """
-    from cartsim.cli.design import judged_file
-
     check_file(out)
     write_table(judged_file(file, events, criteria, censoring).frame, out)
 
 
 def nca(
     file: Annotated[Path, typer.Argument(help=_FILE)],
-    lloq: Lloq = 50.0,
+    lloq: Lloq = None,
     trapezoids: Annotated[str, typer.Option(help="Of the area under the curve: linear-log or linear.")] = "linear-log",
     horizon: Horizon = 28.0,
     after_blq: Annotated[
@@ -49,15 +49,9 @@ def nca(
     Cmax, Tmax, AUC, half-life and persistence of CAR-T cells or transgene, a row for each patient.
     The area under the curve goes to day --horizon.
     """
-    from cartsim.endpoints import kinetics
-    from cartsim.observations import read_observations
+    from cartsim.endpoints.kinetics import LLOQ
 
     check_file(out)
-    found = kinetics.nca(
-        read_observations(file, name=str(file)),
-        lloq=lloq,
-        method=trapezoids,
-        horizon=28.0 if horizon is None else horizon,
-        after_blq=after_blq,
-    )
-    write_table(found, out)
+    rows, until = cs.read_observations(file, name=str(file)), 28.0 if horizon is None else horizon
+    lloq = LLOQ if lloq is None else lloq
+    write_table(cs.nca(rows, lloq=lloq, method=trapezoids, horizon=until, after_blq=after_blq), out)

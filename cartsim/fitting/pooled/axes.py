@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError
+from cartsim.errors import InputError, brief
 
 AT_LIMIT = 1e-3  # share of the allowed range (of u) next to a limit that counts as at the limit
 INSIDE = 1e-2  # share of the range by which a start on a limit is moved inside
@@ -33,8 +34,8 @@ class Prior:
     def __post_init__(self) -> None:
         for name in ("estimate", "rse"):
             number = getattr(self, name)
-            if not (isinstance(number, (int, float)) and math.isfinite(number)):
-                raise InputError(f"prior: {name} is {number!r}; give a number")
+            if not isinstance(number, Real) or not math.isfinite(number):
+                raise InputError(f"prior: {name} is {brief(number)}; give a number")
         if self.rse <= 0 or self.estimate == 0:
             raise InputError(
                 f"prior {self.estimate:g} with rse {self.rse:g}: the estimate must not be 0, and "
@@ -46,7 +47,8 @@ class Prior:
 class Axis:
     """A number to be estimated: a parameter, or the standard deviation of an error model.
 
-    start, low, high: in the parameter's unit; scale: "log" or "linear".
+    start, low, high: in the parameter's unit; scale: "log" or "linear"; size: the u of one unit of x, so that x is of
+    order one.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Axis:
     low: float = -math.inf
     high: float = math.inf
     prior: Prior | None = None
+    size: float = 1.0
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -79,11 +82,6 @@ class Axis:
     def value(self, u: ArrayLike) -> NDArray[np.float64]:
         return np.exp(u) if self.scale == "log" else np.asarray(u)
 
-    @property
-    def size(self) -> float:
-        """The u of one unit of x, so that x is of order one."""
-        return 1.0 if self.scale == "log" else abs(self.start) or 1.0
-
     def x(self, u: float) -> float:
         """The coordinate of u; next to a limit, where x is infinite, that of a place a little inside."""
         low, high = self.ends
@@ -98,9 +96,9 @@ class Axis:
 
     def u_of_x(self, x: ArrayLike) -> NDArray[np.float64]:
         low, high = self.ends
-        x = np.clip(x, -700, 700)
         if math.isinf(low) and math.isinf(high):
-            return x * self.size
+            return np.asarray(x) * self.size
+        x = np.clip(x, -700, 700)
         if math.isinf(high):
             return low + self.size * np.exp(x)
         if math.isinf(low):

@@ -7,7 +7,7 @@ the candidate itself, as further patients of the same `simulate` call.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from cartsim.fitting.errors import ErrorModel, normal_below
 from cartsim.fitting.pooled.axes import Axis
 from cartsim.fitting.pooled.problem import DataSet, Problem
+from cartsim.fitting.size import share_moved, telling
 from cartsim.simulation import simulate_rows
-from cartsim.solver import Solver
+from cartsim.solver import FINE, Solver
 
-SOLVER = Solver(rtol=1e-8)  # predictions then keep 9 digits from one candidate to the next
+SOLVER = Solver(rtol=FINE)
 STEP = 1e-3  # of u, relative on either scale, for slopes by central differences
 HUGE = 1e100  # information beyond which a candidate counts as failed, lest the search overflow
 
@@ -51,10 +52,24 @@ class Evaluator:
     def __init__(self, problem: Problem, solver: Solver = SOLVER) -> None:
         self.problem, self.solver = problem, solver
         self.p = len(problem.axes)
-        self.axes: tuple[Axis, ...] = (*problem.axes, *_sigma_axes(problem))
+        self.axes: tuple[Axis, ...] = (*map(self._sized, problem.axes), *_sigma_axes(problem))
         self.names = [axis.name for axis in self.axes]
         prior = np.array([axis.prior_u for axis in self.axes])
         self._prior_mean, self._prior_sd = prior[:, 0], prior[:, 1]
+
+    def _sized(self, axis: Axis) -> Axis:
+        """A parameter that is estimated as it is with the size of a step that data can tell."""
+        if axis.scale == "log":
+            return axis
+        at = {each.name: np.full(2, each.start) for each in self.problem.axes}
+        values = [data.layout.value for data in self.problem.data]
+
+        def change(step: float) -> float:
+            step = step if axis.start + step <= axis.high else -step
+            moved = at | {axis.name: np.array([axis.start, max(axis.start + step, axis.low)])}
+            return share_moved([np.diff(f, axis=0) for f in self.predictions(moved)], values)
+
+        return replace(axis, size=telling(axis.start, change))
 
     def u(self, x: Floats) -> Floats:
         """Coordinates (b, d) on the scale of estimation."""
@@ -118,7 +133,7 @@ class Evaluator:
             jacobian[:, :, :p] = np.moveaxis((f[:, 1 : 1 + p] - f[:, 1 + p :]) / (2 * step[:, :, None]), 1, 2)
             for k, (output, error) in enumerate(data.layout.errors.items()):
                 rows = np.flatnonzero(data.layout.output == k)
-                sigma = self._sigma(data, output, error)
+                sigma = self.sigma_places(data, output, error)
                 value, below = data.layout.value[rows], data.layout.below[rows]
                 for i in range(b):
                     given = {s: float(self.axes[j].value(u[i, j])) for s, j in sigma.items()}
@@ -137,19 +152,19 @@ class Evaluator:
         both[:, np.arange(d), np.arange(d)] += (slopes / self._prior_sd) ** 2
         return Point(x, deviance, penalty, slope, both)
 
-    def _sigma(self, data: DataSet, output: str, error: ErrorModel) -> dict[str, int]:
+    def sigma_places(self, data: DataSet, output: str, error: ErrorModel) -> dict[str, int]:
         """Places among the axes of an error model's estimated SDs."""
         names = {s: _sigma_name(self.problem, data, output, s) for s in error.sigmas}
         return {s: self.names.index(name) for s, name in names.items() if name in self.names}
 
     def sigmas(self, data: DataSet, output: str, error: ErrorModel, values: dict[str, Floats]) -> dict[str, float]:
         """The estimated SDs of an error model, of the first candidate."""
-        return {s: float(values[self.names[j]][0]) for s, j in self._sigma(data, output, error).items()}
+        return {s: float(values[self.names[j]][0]) for s, j in self.sigma_places(data, output, error).items()}
 
     def start(self, u: Floats) -> Floats:
         """The coordinates x (d,) to start from at parameters u (p,): SDs come from the residuals there."""
         x = np.zeros(len(self.axes))
-        for k, axis in enumerate(self.problem.axes):
+        for k, axis in enumerate(self.axes[: self.p]):
             x[k] = axis.x(float(u[k]))
         return self.with_sigmas(x)
 
@@ -163,7 +178,7 @@ class Evaluator:
             for k, (output, error) in enumerate(data.layout.errors.items()):
                 rows = (data.layout.output == k) & ~data.layout.below
                 guess = _residual_sd(error, data.layout.value[rows], f[0, rows])
-                for s, j in self._sigma(data, output, error).items():
+                for s, j in self.sigma_places(data, output, error).items():
                     axis = self.axes[j]
                     value = guess[s] if np.isfinite(guess[s]) else axis.start
                     x[j] = axis.x(axis.u(float(np.clip(value, 2 * axis.low, 0.5 * axis.high))))
@@ -182,9 +197,8 @@ def _terms(
     """-2 log likelihood of one output's observations, half its slope, and expected information."""
     deviance = -2 * error.log_likelihood(value, f, below, **sigma).sum()
     moments = error.moments(f, **sigma)
-    measured = np.log(value) if error.kind == "lognormal" else value
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        z = (measured - moments.mean) / moments.sd
+        z = (error.measured(value) - moments.mean) / moments.sd
         by_mean = moments.mean_slope[:, None] * jacobian / moments.sd[:, None]  # in SDs
         by_log_sd = moments.sd_slope[:, None] * jacobian
         for s, (j, sigma_slope) in sigma_slopes.items():

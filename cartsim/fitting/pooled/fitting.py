@@ -12,14 +12,25 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cartsim.errors import InputError, brief, check_kind, choices, elsewhere, whole
+from cartsim.errors import (
+    InputError,
+    brief,
+    check_count,
+    check_jobs,
+    check_kind,
+    check_level,
+    check_seed,
+    choices,
+    elsewhere,
+    whole,
+)
 from cartsim.fitting.errors import ErrorModel
-from cartsim.fitting.pooled.axes import Prior
+from cartsim.fitting.pooled.axes import Axis, Prior
 from cartsim.fitting.pooled.evaluation import SOLVER, Evaluator
 from cartsim.fitting.pooled.problem import DataSet, Estimated, Problem
 from cartsim.fitting.pooled.profiles import Profile, profile
 from cartsim.fitting.pooled.search import MAX_EVALUATIONS, Found, search
-from cartsim.fitting.pooled.uncertainty import NO_MINIMUM, Uncertainty, uncertainty
+from cartsim.fitting.pooled.uncertainty import NO_ERROR, NO_MINIMUM, Uncertainty, uncertainty
 from cartsim.model.model import Model
 from cartsim.model.reader import load
 from cartsim.observations import Observations
@@ -196,10 +207,8 @@ class Fit(Result):
                 rows = (frame["output"] == output).to_numpy()
                 sigma = self._evaluator.sigmas(data, output, error, values)
                 moments = error.moments(f[0, rows], **sigma)
-                measured = layout.value[rows]
                 with np.errstate(divide="ignore", invalid="ignore"):
-                    measured = np.log(measured) if error.kind == "lognormal" else measured
-                    weighted = (measured - moments.mean) / moments.sd
+                    weighted = (error.measured(layout.value[rows]) - moments.mean) / moments.sd
                 frame.loc[rows, "sd"] = moments.sd
                 frame.loc[rows, "weighted"] = np.where(layout.below[rows], np.nan, weighted)
             parts.append(frame)
@@ -276,7 +285,8 @@ class Fit(Result):
         for name in names:
             if name not in self._evaluator.names:
                 raise InputError(f"{name!r} is not estimated{choices(name, self._evaluator.names)}")
-        level = self.level if level is None else _level(level)
+        level = self.level if level is None else level
+        check_level(level)
         if priors not in ("all", "others", "none"):
             raise InputError(f"priors is {priors!r}; choose all, others or none")
         evaluator, best = self._evaluator, self._best
@@ -419,13 +429,12 @@ def fit_problem(
     check_kind("solver", solver, Solver, "Solver(rtol=1e-8)")
     if not whole(starts) or not 1 <= starts <= 1000:
         raise InputError(f"starts is {brief(starts)}; give a whole number from 1 to 1000")
-    if not whole(max_evaluations) or max_evaluations < 1:
-        raise InputError(f"max_evaluations is {brief(max_evaluations)}; give a whole number, 1 or more")
-    if not whole(seed) or seed < 0:
-        raise InputError(f"seed is {brief(seed)}; give a whole number, 0 or more")
-    level = _level(level)
+    check_count(max_evaluations, f"max_evaluations is {brief(max_evaluations)}")
+    check_seed(seed)
+    check_level(level)
+    check_jobs(n_jobs)
     evaluator = Evaluator(problem, solver)
-    places = _places(problem, starts, seed)
+    places = _places(evaluator.axes[: evaluator.p], starts, seed)
     first = evaluator.start(places[0])
     _check_predictions(evaluator, first)
 
@@ -449,11 +458,13 @@ def fit_problem(
     estimates, correlation = _tables(evaluator, best, sure, level)
     lost = tuple(name for name, reason in zip(evaluator.names, sure.reasons, strict=True) if "not id" in reason)
     said = zip(evaluator.names, sure.reasons, strict=True)
-    remarks += [f"{name} is {reason}" for name, reason in said if reason and reason != NO_MINIMUM]
+    remarks += [f"{name} is {reason}" for name, reason in said if reason and reason not in (NO_MINIMUM, NO_ERROR)]
+    if NO_ERROR in sure.reasons:
+        remarks.append("an error runs to 0, so nothing has limits: too few values for it; hold it with an error model")
     if not sure.observed:
         remarks.append("standard errors are from the expected information, the observed one is not positive")
     for remark in remarks:
-        warnings.warn(remark, stacklevel=2)
+        warnings.warn(remark, stacklevel=3)
     log_likelihood = -0.5 * float(best.point.deviance[0])
     return Fit(
         problem=problem,
@@ -467,7 +478,7 @@ def fit_problem(
         bic=d * float(np.log(n)) - 2 * log_likelihood,
         n_observations=n,
         not_identified=lost,
-        starts=_starts(evaluator, places, found),
+        starts=_starts(problem, places, found),
         remarks=tuple(remarks),
         level=level,
         made_by=made_by(
@@ -509,16 +520,16 @@ def replicate(problem: Problem, values: Mapping[str, float], seed: int) -> Probl
     return problem.with_values(measured)
 
 
-def _places(problem: Problem, starts: int, seed: int) -> NDArray[np.float64]:
+def _places(axes: Sequence[Axis], starts: int, seed: int) -> NDArray[np.float64]:
     """Parameters u (starts, p) to start from, the given ones first."""
     from scipy.special import ndtri
     from scipy.stats import qmc
 
-    center = np.array([axis.u(axis.start) for axis in problem.axes])
+    center = np.array([axis.u(axis.start) for axis in axes])
     if starts == 1:
         return center[None]
-    sd = np.array([min(axis.prior_u[1], SPREAD * axis.size) for axis in problem.axes])
-    ends = np.array([axis.ends for axis in problem.axes])
+    sd = np.array([min(axis.prior_u[1], SPREAD * axis.size) for axis in axes])
+    ends = np.array([axis.ends for axis in axes])
     points = ndtri(qmc.LatinHypercube(len(center), rng=np.random.default_rng(seed)).random(starts - 1))
     return np.clip(np.vstack([center, center + sd * points]), ends[:, 0], ends[:, 1])
 
@@ -566,18 +577,9 @@ def _tables(evaluator: Evaluator, best: Found, sure: Uncertainty, level: float) 
     return pd.DataFrame(rows), pd.DataFrame(correlation, index=evaluator.names, columns=evaluator.names)
 
 
-def _starts(evaluator: Evaluator, places: NDArray[np.float64], found: list[Found]) -> pd.DataFrame:
+def _starts(problem: Problem, places: NDArray[np.float64], found: list[Found]) -> pd.DataFrame:
     import pandas as pd
 
-    columns: dict[str, Any] = {axis.name: axis.value(places[:, k]) for k, axis in enumerate(evaluator.problem.axes)}
-    columns["objective"] = [each.objective for each in found]
-    columns["converged"] = [each.converged for each in found]
-    columns["evaluations"] = [each.evaluations for each in found]
-    columns["message"] = [each.message for each in found]
-    return pd.DataFrame(columns)
-
-
-def _level(level: float) -> float:
-    if not (isinstance(level, (int, float)) and 0 < level < 1):
-        raise InputError(f"level is {brief(level)}; give a fraction such as 0.95")
-    return float(level)
+    columns: dict[str, Any] = {axis.name: axis.value(places[:, k]) for k, axis in enumerate(problem.axes)}
+    ended = ("objective", "converged", "evaluations", "message")
+    return pd.DataFrame(columns | {name: [getattr(each, name) for each in found] for name in ended})

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError, choices
+from cartsim.errors import InputError, brief, check_kind, choices
 from cartsim.fitting.data import check_outputs, default_error, subjects
 from cartsim.fitting.errors import ErrorModel
 from cartsim.fitting.pooled.axes import Axis, Prior
@@ -41,6 +42,15 @@ class Estimated:
     scale: str = "log"
     low: float | None = None
     high: float | None = None
+
+    def __post_init__(self) -> None:
+        check_kind("what is to be estimated", self.name, str, "the name of a parameter")
+        for what in ("start", "low", "high"):
+            number = getattr(self, what)
+            if number is not None and (not isinstance(number, Real) or not math.isfinite(number)):
+                raise InputError(f"{self.name}: {what} is {brief(number)}; give a finite number")
+        if self.scale not in ("log", "linear"):
+            raise InputError(f"{self.name}: scale {brief(self.scale)}; choose log or linear")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +86,10 @@ class DataSet:
     layout: Layout = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.name or "." in self.name:
-            raise InputError(f"data set {self.name!r}: give it a name without a dot")
+        if not isinstance(self.name, str) or not self.name or "." in self.name:
+            raise InputError(f"data set {brief(self.name)}: give it a name without a dot")
+        if self.dose is not None:
+            check_kind("dose", self.dose, (Real, Regimen), "a number of cells or a Regimen")
         object.__setattr__(self, "observations", read_observations(self.observations, name=self.name))
         object.__setattr__(self, "layout", _layout(self))
 
@@ -132,7 +144,9 @@ class Problem:
         given = [each.name for each in wanted]
         if not given or len(set(given)) < len(given):
             raise InputError(f"estimate {', '.join(given) or '(nothing)'}: name at least one parameter, each once")
-        for name in self.priors:
+        check_kind("priors", self.priors, Mapping, "a mapping of names to priors")
+        for name, prior in self.priors.items():
+            check_kind(f"the prior of {name}", prior, Prior, "Prior(estimate, rse)")
             if name not in given:
                 raise InputError(f"a prior for {name!r}, which is not estimated{choices(name, given)}")
         uses: list[dict[str, str]] = [{} for _ in names]
@@ -255,11 +269,8 @@ def table_priors(model: Model | str | Path, names: Iterable[str] | None = None) 
 
 def _checked_axis(wanted: Estimated, unit: str, start: float, low: float, high: float, prior: Prior | None) -> Axis:
     name = wanted.name
-    if wanted.scale not in ("log", "linear"):
-        raise InputError(f"{name}: scale {wanted.scale!r}; choose log or linear")
-    for what, number in (("start", start), ("low", wanted.low), ("high", wanted.high)):
-        if number is not None and not math.isfinite(number):
-            raise InputError(f"{name}: {what} is {number}; give a finite number")
+    if not math.isfinite(start):
+        raise InputError(f"{name}: start is {start}; give a finite number")
     low = low if wanted.low is None else max(low, wanted.low)
     high = high if wanted.high is None else min(high, wanted.high)
     if not low < high:
@@ -286,7 +297,7 @@ def used_rows(observations: Observations) -> Observations:
 
 def _layout(data: DataSet) -> Layout:
     where, model = data.name, load(data.model)
-    regimen = Regimen.single(data.dose) if isinstance(data.dose, (int, float)) else data.dose
+    regimen = data.dose if data.dose is None or isinstance(data.dose, Regimen) else Regimen.single(data.dose)
     every = read_observations(data.observations)
     found = used_rows(every)
     if not len(found):
@@ -346,7 +357,9 @@ def _errors(
         return {name: default_error(model, name, own) for name, own in values.items()}
     if isinstance(given, ErrorModel):
         return dict.fromkeys(values, given)
-    for name in given:
+    check_kind("errors", given, Mapping, "an error model, or a mapping of outputs to error models")
+    for name, error in given.items():
+        check_kind(f"the error model of {name}", error, ErrorModel, 'ErrorModel("lognormal"), say')
         if name not in values:
             raise InputError(
                 f"{where}: an error model for {name!r}, of which there is no observation{choices(name, values)}"

@@ -13,6 +13,7 @@ from cartsim.fitting.pooled.search import Found
 SAYS_NOTHING = 1e-4  # information (per unit of the logarithm) at which the standard error is a factor of e^100
 NO_INFLUENCE = "the data do not depend on it"
 NO_MINIMUM = "without limits: the fit did not converge"
+NO_ERROR = "without limits: they would hang on an error that runs to 0"
 LOADED = 0.05  # share of a direction without information that makes a parameter part of it
 
 Floats = NDArray[np.float64]
@@ -32,7 +33,8 @@ def uncertainty(evaluator: Evaluator, found: Found) -> Uncertainty:
 
     Coordinates at a limit or without any influence are left out and the others taken as if these were known.
     Directions in which the information vanishes have no variance, and neither has a parameter that is part
-    of one. Nothing has where the search did not converge: the information is that about the best point, not any other.
+    of one. Nothing has where the search did not converge: the information is that about the best point, not any other;
+    nor where an error runs to 0, as with too few values: all standard errors are in proportion to where it is held.
     """
     point, x = found.point, found.x
     d = len(x)
@@ -60,8 +62,9 @@ def uncertainty(evaluator: Evaluator, found: Found) -> Uncertainty:
     for k in used[loose]:
         others = [evaluator.names[j] for j in used[loose] if j != k]
         reasons[k] = f"not identified: the data do not tell it from {', '.join(others)}"
-    if not found.converged:
-        return Uncertainty(covariance, tuple(reason or NO_MINIMUM for reason in reasons), True)
+    if not found.converged or _without_error(evaluator, reasons):
+        why = NO_ERROR if found.converged else NO_MINIMUM
+        return Uncertainty(covariance, tuple(reason or why for reason in reasons), True)
     # What is not identified stays where it is: the others' errors then hold given its value.
     kept = used[~loose]
     if not kept.size:
@@ -72,6 +75,16 @@ def uncertainty(evaluator: Evaluator, found: Found) -> Uncertainty:
         information = expected[np.ix_(kept, kept)]
     covariance[np.ix_(kept, kept)] = np.linalg.inv(information) * np.outer(sizes[kept], sizes[kept])
     return Uncertainty(covariance, tuple(reasons), positive)
+
+
+def _without_error(evaluator: Evaluator, reasons: list[str]) -> bool:
+    """Whether all SDs of an output's error are at their lower limit."""
+    for data in evaluator.problem.data:
+        for output, error in data.layout.errors.items():
+            places = evaluator.sigma_places(data, output, error)
+            if len(places) == len(error.sigmas) and all(reasons[j] == "at its lower limit" for j in places.values()):
+                return True
+    return False
 
 
 def _observed(evaluator: Evaluator, point: Point, kept: NDArray[np.int64]) -> Floats:
