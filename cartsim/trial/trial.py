@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cartsim.endpoints.categories import categorical
 from cartsim.endpoints.markers import mrd_per_1e5
 from cartsim.errors import InputError, brief, check_count, check_kind, choices, elsewhere, say
 from cartsim.model.model import Model
@@ -253,13 +254,16 @@ class Trial:
 
     def measure(self, arm: int, start: int, stop: int) -> Measurements:
         """Simulate and measure patients start..stop-1 of an arm (its number)."""
+        import pandas as pd
+
         kept = max(0, min(self.curves - start, stop - start))
         if self.independent:
             start, stop = start + arm * APART, stop + arm * APART
-        everything = self.population.table(start, stop, complete=True)
-        covariates = [p.name for p in self.model.parameters.values() if p.role == "covariate"]
-        table = everything[[name for name in everything if name in {*self.population.held, *covariates}]]
         visits, seed, n = self.protocol.visits, self.population.seed, stop - start
+        table = self.population.table(start, stop)
+        parameters = self.model.values(table, n)
+        columns = dict(zip(self.model.parameters, parameters.T, strict=True))
+        shown = {p.name for p in self.model.parameters.values() if p.role == "covariate"}.union(table)
         response = np.array(visits.response)
         kinetics = np.array(visits.kinetics)
         landmarks = np.array(visits.landmarks) * MONTH
@@ -273,13 +277,14 @@ class Trial:
             times,
             MEASURED,
             own_dose=None if own is None else own[start:stop],
+            parameters=parameters,
             solver=self.solver,
         )
 
         values = {name: run.usable(name) for name in MEASURED}
 
         def at(name: str, days: NDArray[np.float64]) -> NDArray[np.float64]:
-            return values[name][:, np.searchsorted(times, days)]
+            return values[name].take(np.searchsorted(times, days), axis=1)
 
         def measured(name: str, truth: NDArray[np.float64], days: NDArray[np.float64]) -> NDArray[np.float64]:
             assay = self.protocol.assays.get(name, Assay())
@@ -297,22 +302,24 @@ class Trial:
         at_kinetics = course.evaluable[:, np.searchsorted(every_day, kinetics)]
         curves = None
         if kept:
-            shown = np.unique(np.concatenate([[0.0], picture]))
+            drawn = np.unique(np.concatenate([[0.0], picture]))
             names = ("transgene", "mprotein_change", "sbcma_change")
-            curves = Curves(shown, {name: at(name, shown)[:kept] for name in names})
-        patients = table.reset_index()
-        patients.insert(1, "arm", self.arms[arm].name)
-        patients.insert(2, "dose", run.doses)
+            curves = Curves(drawn, {name: at(name, drawn)[:kept] for name in names})
+        given = {
+            "id": run.ids,
+            "arm": categorical(np.full(n, arm), [each.name for each in self.arms], ordered=True),
+            "dose": run.doses,
+        }
         baseline = measured("mprotein", at("mprotein_gL", np.zeros(1)), np.zeros(1))[:, 0]
         return Measurements(
             arm=self.arms[arm].name,
-            patients=patients,
-            ids=patients["id"].to_numpy(),
+            patients=pd.DataFrame(given | {name: own for name, own in columns.items() if name in shown}),
+            ids=run.ids,
             days=response,
             baseline=baseline,
             mprotein=np.where(at_response, measured("mprotein", at("mprotein_gL", response), response), np.nan),
             sbcma=np.where(at_response, change_measured(), np.nan),
-            mrd=mrd_per_1e5(at("tumor_relative", response), table["burden"].to_numpy()[:, None] / 100),
+            mrd=mrd_per_1e5(at("tumor_relative", response), columns["burden"][:, None] / 100),
             kinetic_days=kinetics,
             transgene=np.where(at_kinetics, measured("transgene", at("transgene", kinetics), kinetics), np.nan),
             landmarks=visits.landmarks,
