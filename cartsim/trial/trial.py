@@ -31,7 +31,7 @@ from cartsim.trial.outcome import Readout, TrialResult, gathered
 from cartsim.trial.protocol import Protocol
 
 if TYPE_CHECKING:
-    pass
+    import pandas as pd
 
 T = TypeVar("T")
 
@@ -259,23 +259,27 @@ class Trial:
         everything = self.population.table(start, stop, complete=True)
         covariates = [p.name for p in self.model.parameters.values() if p.role == "covariate"]
         table = everything[[name for name in everything if name in {*self.population.held, *covariates}]]
+        own = self.population.dose if isinstance(self.population, Patients) else None
+        return self.measure_rows(table, self.arms[arm], start, stop, None if own is None else own[start:stop], kept)
+
+    def measure_rows(
+        self,
+        table: pd.DataFrame,
+        arm: Arm,
+        start: int,
+        stop: int,
+        own_dose: NDArray[np.float64] | None = None,
+        kept: int = 0,
+    ) -> Measurements:
+        """Simulate and measure the rows of a table: patients start..stop-1, once or several times in this order."""
         visits, seed, n = self.protocol.visits, self.population.seed, stop - start
+        times_over = len(table) // n
         response = np.array(visits.response)
         kinetics = np.array(visits.kinetics)
         landmarks = np.array(visits.landmarks) * MONTH
         picture = _picture_days(response[-1]) if kept else np.empty(0)
         times = np.unique(np.concatenate([[0.0], response, kinetics, landmarks, picture]))
-        own = self.population.dose if isinstance(self.population, Patients) else None
-        run = simulate_rows(
-            self.model,
-            table,
-            self.arms[arm].regimen,
-            times,
-            MEASURED,
-            own_dose=None if own is None else own[start:stop],
-            solver=self.solver,
-        )
-
+        run = simulate_rows(self.model, table, arm.regimen, times, MEASURED, own_dose=own_dose, solver=self.solver)
         values = {name: run.usable(name) for name in MEASURED}
 
         def at(name: str, days: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -283,29 +287,31 @@ class Trial:
 
         def measured(name: str, truth: NDArray[np.float64], days: NDArray[np.float64]) -> NDArray[np.float64]:
             assay = self.protocol.assays.get(name, Assay())
-            return assay.measure(truth, seed=seed, name=name, start=start, days=days)
+            each = np.split(truth, times_over)
+            return np.concatenate([assay.measure(own, seed=seed, name=name, start=start, days=days) for own in each])
 
         def change_measured() -> NDArray[np.float64]:
             """Percent change of sBCMA as the assay gives it, from the measured baseline."""
             level = measured("sbcma", 1 + at("sbcma_change", response) / 100, response)
-            first = measured("sbcma", np.ones((n, 1)), np.zeros(1))
+            first = measured("sbcma", np.ones((len(table), 1)), np.zeros(1))
             return 100 * (level / np.where(first > 0, first, np.nan) - 1)
 
         every_day = np.union1d(response, kinetics)
         course = draw(self.protocol.conduct, seed, start, stop, every_day)
-        at_response = course.evaluable[:, np.searchsorted(every_day, response)]
-        at_kinetics = course.evaluable[:, np.searchsorted(every_day, kinetics)]
+        evaluable = np.tile(course.evaluable, (times_over, 1))
+        at_response = evaluable[:, np.searchsorted(every_day, response)]
+        at_kinetics = evaluable[:, np.searchsorted(every_day, kinetics)]
         curves = None
         if kept:
             shown = np.unique(np.concatenate([[0.0], picture]))
             names = ("transgene", "mprotein_change", "sbcma_change")
             curves = Curves(shown, {name: at(name, shown)[:kept] for name in names})
         patients = table.reset_index()
-        patients.insert(1, "arm", self.arms[arm].name)
+        patients.insert(1, "arm", arm.name)
         patients.insert(2, "dose", run.doses)
         baseline = measured("mprotein", at("mprotein_gL", np.zeros(1)), np.zeros(1))[:, 0]
         return Measurements(
-            arm=self.arms[arm].name,
+            arm=arm.name,
             patients=patients,
             ids=patients["id"].to_numpy(),
             days=response,
@@ -318,9 +324,9 @@ class Trial:
             landmarks=visits.landmarks,
             landmark_change=at("mprotein_change", landmarks),
             events={
-                "new_therapy_day": course.new_therapy_day,
-                "death_day": course.death_day,
-                "end_day": course.last_day,
+                "new_therapy_day": np.tile(course.new_therapy_day, times_over),
+                "death_day": np.tile(course.death_day, times_over),
+                "end_day": np.tile(course.last_day, times_over),
             },
             status=run.status,
             curves=curves,
