@@ -49,7 +49,8 @@ def time_to_event(patients: pd.DataFrame | Mapping[str, Any], endpoint: str) -> 
     Parameters
     ----------
     patients
-        A row a patient with the columns `READ`, or those by name; NaN in ``pfs_day`` for whoever could not be simulated or judged.
+        A row a patient with the columns `READ`, or those columns by name; NaN in ``pfs_day`` for whoever could not be
+        simulated or judged.
     endpoint
         One of `ENDPOINTS`.
 

@@ -56,6 +56,7 @@ class Ensemble:
             log_scaled=log_scaled,
             negligible=np.array([s.negligible for s in of], float),
             ceilings=np.where(log_scaled, np.log(ceilings), ceilings),
+            bounded=np.flatnonzero(np.isfinite(ceilings)),
             seeded=any(s.seed is not None for s in of),
             rtol=float(solver.rtol),
             max_steps=solver.max_steps,

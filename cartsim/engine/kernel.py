@@ -33,6 +33,7 @@ class Kernel:
     outputs: Any
     n_states: int
     n_constants: int
+    n_factors: int
 
 
 def compile_model(model: Model, announce: Callable[[str], None] | None = None) -> Kernel:
@@ -50,6 +51,7 @@ def compile_model(model: Model, announce: Callable[[str], None] | None = None) -
         outputs=module.outputs,
         n_states=len(model.states),
         n_constants=module.N_CONSTANTS,
+        n_factors=module.N_FACTORS,
     )
 
 
