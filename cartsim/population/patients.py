@@ -126,9 +126,11 @@ def patients_from_table(model: Model, source: pd.DataFrame | str | Path) -> pd.D
 
 def completed(model: Model, patients: pd.DataFrame) -> pd.DataFrame:
     """A table of patients with a column for every parameter and covariate."""
+    import pandas as pd
+
     columns = dict(zip(model.parameters, model.values(patients, len(patients)).T, strict=True))
-    names = [name for name, parameter in model.parameters.items() if parameter.role != "constant"]
-    return patients.assign(**{name: columns[name] for name in names})[names]
+    own = {name: columns[name] for name, parameter in model.parameters.items() if parameter.role != "constant"}
+    return pd.DataFrame(own, index=patients.index)
 
 
 def check_name(model: Model, name: str, where: str, also: tuple[str, ...] = ()) -> None:

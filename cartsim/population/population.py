@@ -112,20 +112,23 @@ class Population:
         parameters = self.model.parameters
         scores = self._scores(start, stop)
         columns, omegas = self._estimates(start, stop)
-        # What a derived parameter is derived from is drawn before it.
-        needs = {name: p.expression.names if p.expression else () for name, p in parameters.items()}
-        for name in TopologicalSorter(needs).static_order():
-            if name in self.varied:
-                typical = columns.get(name, parameters[name].value)
-                if typical is None:
-                    typical = self.model.values(columns, stop - start)[:, list(parameters).index(name)]
-                variability = self.varied[name]
-                if name in omegas:
-                    variability = replace(variability, omega=omegas[name])
-                columns[name] = spread(name, variability, typical, scores[name])
+        for name in self._order:
+            typical = columns.get(name, parameters[name].value)
+            if typical is None:
+                typical = self.model.values(columns, stop - start)[:, list(parameters).index(name)]
+            variability = self.varied[name]
+            if name in omegas:
+                variability = replace(variability, omega=omegas[name])
+            columns[name] = spread(name, variability, typical, scores[name])
         index = pd.RangeIndex(start, stop, name="id")
         table = pd.DataFrame({name: columns[name] for name in self.held}, index=index)
         return completed(self.model, table) if complete else table
+
+    @cached_property
+    def _order(self) -> list[str]:
+        """What varies, in the order in which it is drawn: after what it is derived from."""
+        needs = {name: p.expression.names if p.expression else () for name, p in self.model.parameters.items()}
+        return [name for name in TopologicalSorter(needs).static_order() if name in self.varied]
 
     @property
     def held(self) -> list[str]:
