@@ -44,6 +44,7 @@ class Ensemble:
     ) -> None:
         self.model, self.solver, self.rule = model, solver, regimen.retreatment
         self.kernel = kernel.compile_model(model, say)
+        rodas.driver()
         states, of = list(model.states), model.states.values()
         names = list(names)
         log_scaled = np.array([s.scale == "log" for s in of])

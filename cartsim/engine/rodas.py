@@ -7,6 +7,8 @@ watches for events, and hands the lane to the next patient. A patient's results 
 
 from __future__ import annotations
 
+import functools
+import threading
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,7 @@ def integrate(kernel: Kernel, task: Task, patients: Patients, found: Trajectorie
     found.outputs[...] = np.nan  # here and not when room is made, so that threads share the work
     work = Work.empty(kernel.n_states, kernel.n_constants, kernel.n_factors, len(task.times))
     k = kernel
-    _run(k.attempt, k.constants, k.initial, k.infuse, k.rates, k.outputs, task, patients, work, tuple(found))
+    driver()(k.attempt, k.constants, k.initial, k.infuse, k.rates, k.outputs, task, patients, work, tuple(found))
 
 
 @inlined
@@ -331,30 +333,24 @@ def _finite(out: Any, who: int, done: int, task: Task) -> bool:
     return total == 0.0
 
 
-_code = MachineCode("driver")
 _void, _real, _int = types.void, types.float64, types.int64
 _vector, _matrix, _cube, _counts = _real[::1], _real[:, ::1], _real[:, :, :], _int[::1]
 _reals, _whole, _table = np.zeros(1), np.zeros(1, np.int64), np.zeros((1, 1))
 _example = Task(_reals, _reals, _whole, _whole, _reals > 0, _reals, _reals, _whole, False, 0.0, 0, Trigger())
-
-
-@_code.kept(
-    _void(
-        types.FunctionType(_void(_vector, _real)),
-        types.FunctionType(_void(_vector, _vector)),
-        types.FunctionType(_void(_vector, _vector)),
-        types.FunctionType(_void(_vector, _real, _vector)),
-        types.FunctionType(_void(_real, _vector, _vector, _vector)),
-        types.FunctionType(_void(_vector, _vector, _matrix, _counts, _int, _int, _cube)),
-        typeof(_example),
-        typeof(Patients(_table, _table, _reals, _table)),
-        typeof(Work.empty(1, 1, 1, 1)),
-        types.Tuple([_cube, _counts, _counts, _counts, _vector, _vector]),  # converted
-    ),
-    error_model="numpy",
-    nogil=True,
-    _nrt=False,  # as the pieces, see ``scale``
+_SIGNATURE = _void(
+    types.FunctionType(_void(_vector, _real)),
+    types.FunctionType(_void(_vector, _vector)),
+    types.FunctionType(_void(_vector, _vector)),
+    types.FunctionType(_void(_vector, _real, _vector)),
+    types.FunctionType(_void(_real, _vector, _vector, _vector)),
+    types.FunctionType(_void(_vector, _vector, _matrix, _counts, _int, _int, _cube)),
+    typeof(_example),
+    typeof(Patients(_table, _table, _reals, _table)),
+    typeof(Work.empty(1, 1, 1, 1)),
+    types.Tuple([_cube, _counts, _counts, _counts, _vector, _vector]),  # converted
 )
+
+
 def _run(attempt, constants, initial, infuse, rates, outputs, task, patients, work, found):  # noqa: PLR0913 (functions go one by one)
     """Take all patients through: each lane, on its own, from start to end, then the next patient."""
     found = Trajectories(*found)
@@ -385,4 +381,24 @@ def _run(attempt, constants, initial, infuse, rates, outputs, task, patients, wo
         attempt(work.flat, task.rtol)
 
 
-_code.keep()
+_one_at_a_time = threading.Lock()
+
+
+def driver() -> Any:
+    """``_run`` as machine code, from memory, from disk, or newly made (some seconds)."""
+    with _one_at_a_time:
+        return _driver()
+
+
+@functools.cache
+def _code() -> MachineCode:
+    return MachineCode("driver")  # read when it is wanted, which another process may have made by then
+
+
+@functools.cache
+def _driver() -> Any:
+    code = _code()
+    # no counted references: as the pieces, see ``scale``
+    made = code.kept(_SIGNATURE, error_model="numpy", nogil=True, _nrt=False)(_run)
+    code.keep()
+    return made
