@@ -30,7 +30,7 @@ _FUNCTIONS = {
 }
 _CALLS = frozenset({"abs", "quick_exp", "exp", "log", "range", "sqrt", "stage"})
 _VARIABLES = re.compile(
-    r"[pxycfdvruseq]_[0-9]+|[jm]_[0-9]+_[0-9]+|k[0-9]*_[0-9]+|(alive|new|size)_[0-9]+"
+    r"[pxycfdvrusekq]_[0-9]+|[jm]_[0-9]+_[0-9]+|(alive|new|size)_[0-9]+"
     r"|amount|at|c|column|diagonal|done|dx|h|inv_h|j|l|out|p|rtol|strict|t|taken|times|total|w|who|x"
 )
 _NODES = (

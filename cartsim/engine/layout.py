@@ -17,7 +17,8 @@ class Rows:
 
     The others go from one loop of a step to the next. inverse: 1 / step; stages: a block of each stage but the last;
     now: the stage just solved; at, moment: states and time at which slopes are taken; known: the right-hand side
-    without them; drift: the change of slopes with time; factors: a row for each entry of the factored matrix.
+    without them, times the step; drift: the change of slopes with time, times the step squared; factors: a row for each
+    entry of the factored matrix.
     """
 
     def __init__(self, n_states: int, n_constants: int = 0, n_factors: int = 0) -> None:

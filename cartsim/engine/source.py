@@ -58,6 +58,7 @@ class _Writer:
         used = [*self.slopes.values(), *self.jacobian.values(), *self.drift.values()]
         free = {symbol for e in used for symbol in e.free_symbols}
         self.constants = {symbol: meaning for symbol, meaning in constants.meaning.items() if symbol in free}
+        self.timed = symbols.TIME in free
         self.y = [s.name for s in self.system.y]
         self.c = [s.name for s in self.constants]
         # Linear pools can be gone too (extinction); log-scaled ones show it by their value.
@@ -100,12 +101,13 @@ N_FACTORS = {len(self.elimination.factors())}
         names = list(self.slopes)
         unknown, right = [f"k_{i}" for i in range(self.n)], [f"r_{i}" for i in range(self.n)]
         lines = [
-            *self.loaded(self.rows.moment, ["t"]),
+            *(self.loaded(self.rows.moment, ["t"]) if self.timed else ()),
             *self.loaded(self.rows.at, self.y),
             *self.fixed(),
             *_block(self.slopes, 0, "s_", _STEP_PRINTER),
             *self.loaded(self.rows.known, right),
-            *(f"r_{i} = r_{i} + ({self.guarded(name, i)})" for i, name in enumerate(names)),
+            *self.loaded(self.rows.inverse, ["inv_h"]),
+            *(f"r_{i} = inv_h*r_{i} + ({self.guarded(name, i)})" for i, name in enumerate(names)),
             *self.loaded(self.rows.factors, self.elimination.factors()),
             *self.elimination.solve(right, unknown),
             *self.stored(self.rows.now, unknown),
@@ -118,9 +120,10 @@ N_FACTORS = {len(self.elimination.factors())}
             f"@kept('void({_VECTOR}, float64)', error_model='numpy', fastmath=FAST, nogil=True)",
             "def attempt(w, rtol):",
             *_loop(self.first_stage()),
-            *(line for s in range(1, tableau.STAGES) for line in (*_loop(self.combined(s)), "    stage(w)")),
+            *(line for s in range(1, tableau.STAGES) for line in (*self.moved(s), "    stage(w)")),
             "    strict = 1.0 / rtol",
             *_loop(self.ending()),
+            *self.dense(),
         ]
 
     def loaded(self, row: int, names: Iterable[str]) -> list[str]:
@@ -134,15 +137,12 @@ N_FACTORS = {len(self.elimination.factors())}
         alive = [f"alive_{i} = w[{self.rows.alive + i * LANES} + l]" for i in self.alive]
         return [*self.loaded(self.rows.constants, self.c), *alive]
 
-    def of_stage(self, s: int) -> list[str]:
-        return [f"k{s}_{i}" for i in range(self.n)]
-
     def first_stage(self) -> list[str]:
         """Slopes, Jacobian and its factors at the start of the step, where the first stage is."""
         everything = self.slopes | self.jacobian | self.drift
-        drift = [f"d_{i}" if f"d_{i}" in self.drift else "0.0" for i in range(self.n)]
+        drift = [f"h*h*d_{i}" if f"d_{i}" in self.drift else "0.0" for i in range(self.n)]
         return [
-            *self.loaded(self.rows.time, ["t"]),
+            *(self.loaded(self.rows.time, ["t"]) if self.timed else ()),
             *self.loaded(self.rows.step, ["h"]),
             *self.start(),
             *self.fixed(),
@@ -158,8 +158,8 @@ N_FACTORS = {len(self.elimination.factors())}
                 f"r_{i} = f_{i}" + (f" + {tableau.DRIFT[0]!r}*h*d_{i}" if f"d_{i}" in self.drift else "")
                 for i in range(self.n)
             ),
-            *self.elimination.solve([f"r_{i}" for i in range(self.n)], self.of_stage(0)),
-            *self.stored(self.rows.now, self.of_stage(0)),
+            *self.elimination.solve([f"r_{i}" for i in range(self.n)], [f"k_{i}" for i in range(self.n)]),
+            *self.stored(self.rows.now, [f"k_{i}" for i in range(self.n)]),
         ]
 
     def start(self) -> list[str]:
@@ -173,49 +173,59 @@ N_FACTORS = {len(self.elimination.factors())}
         lines += [f"{name} = new_{i} if taken > 0.0 else {name}" for i, name in enumerate(self.y)]
         return [*lines, *self.stored(self.rows.y, self.y)]
 
-    def combined(self, s: int) -> list[str]:
-        """Where the slopes of stage s are taken, and what its right-hand side has besides them."""
-        rows, n = self.rows, self.n
-        lines = [*self.loaded(rows.step, ["h"]), *self.loaded(rows.inverse, ["inv_h"])]
-        if tableau.NODES[s] != tableau.NODES[s - 1]:
-            lines += [*self.loaded(rows.time, ["t"]), f"w[{rows.moment} + l] = t + {tableau.NODES[s]!r}*h"]
-        for i in range(n):
-            stages = [rows.stages + (m * n + i) * LANES for m in range(s - 1)]
-            lines += [f"k{m}_{i} = w[{row} + l]" for m, row in enumerate(stages)]
-            lines += [f"k{s - 1}_{i} = w[{rows.now + i * LANES} + l]"]
-            lines += [f"w[{rows.stages + ((s - 1) * n + i) * LANES} + l] = k{s - 1}_{i}"]
-            start = rows.y if s < 6 else rows.at
-            moved = " + ".join(f"{a!r}*k{m}_{i}" for m, a in enumerate(tableau.A[s])) if s < 6 else f"k{s - 1}_{i}"
-            lines += [f"w[{rows.at + i * LANES} + l] = w[{start + i * LANES} + l] + {moved}"]
-            terms = " + ".join(f"{c!r}*k{m}_{i}" for m, c in enumerate(tableau.C[s]))
-            drift = f" + {tableau.DRIFT[s]!r}*h*w[{rows.drift + i * LANES} + l]" if f"d_{i}" in self.drift else ""
-            lines += [f"w[{rows.known + i * LANES} + l] = inv_h*({terms})" + (drift if tableau.DRIFT[s] else "")]
+    def moved(self, s: int) -> list[str]:
+        """Where the slopes of stage s are taken, and what its right-hand side has besides them, times the step."""
+        rows = self.rows
+        last = f"w[{rows.now} + l]"
+        stages = [*(f"w[{rows.stages + m * self.n * LANES} + l]" for m in range(s - 1)), last]
+        known = [f"{c!r}*{k}" for c, k in zip(tableau.C[s], stages, strict=True)]
+        if self.drift and tableau.DRIFT[s]:
+            known.append(f"{tableau.DRIFT[s]!r}*w[{rows.drift} + l]")
+        if s < 6:
+            at = [f"w[{rows.y} + l]", *(f"{a!r}*{k}" for a, k in zip(tableau.A[s], stages, strict=True))]
+        else:
+            at = [f"w[{rows.at} + l]", last]
+        lines = self.of_all_states(
+            f"w[{rows.at} + l] = {' + '.join(at)}",
+            f"w[{rows.known} + l] = {' + '.join(known)}",
+            f"w[{rows.stages + (s - 1) * self.n * LANES} + l] = {last}",
+        )
+        if self.timed and tableau.NODES[s] != tableau.NODES[s - 1]:
+            moment = f"w[{rows.moment} + l] = w[{rows.time} + l] + {tableau.NODES[s]!r}*w[{rows.step} + l]"
+            return [*_loop([moment]), *lines]
         return lines
 
+    def of_all_states(self, *lines: str) -> list[str]:
+        """Statements that are the same for all states, whose rows lie one behind the other."""
+        return _loop(lines, self.n * LANES)
+
+    def dense(self) -> list[str]:
+        """The dense output."""
+        rows, block = self.rows, self.n * LANES
+        stages = [*(rows.stages + m * block for m in range(tableau.STAGES - 1)), rows.now]
+        terms = [[f"{a!r}*w[{row} + l]" for a, row in zip(each, stages, strict=True)] for each in tableau.DENSE]
+        return self.of_all_states(
+            *(f"w[{rows.dense + d * block} + l] = {' + '.join(each)}" for d, each in enumerate(terms))
+        )
+
     def ending(self) -> list[str]:
-        """States at the end of the step, its error in units of the tolerance, and the dense output."""
-        rows, n, last = self.rows, self.n, tableau.STAGES - 1
+        """States at the end of the step, and its error in units of the tolerance."""
+        rows = self.rows
         lines = ["total = 0.0"]
         for i, state in enumerate(self.states):
-            lines += [f"k{m}_{i} = w[{rows.stages + (m * n + i) * LANES} + l]" for m in range(last)]
-            lines += [f"k{last}_{i} = w[{rows.now + i * LANES} + l]"]
-            lines += [
-                f"new_{i} = w[{rows.at + i * LANES} + l] + k{last}_{i}",
-                f"w[{rows.new + i * LANES} + l] = new_{i}",
-            ]
+            place = i * LANES
+            lines += [f"k_{i} = w[{rows.now + place} + l]", f"new_{i} = w[{rows.at + place} + l] + k_{i}"]
+            lines += [f"w[{rows.new + place} + l] = new_{i}"]
             if state.scale == "log":
-                lines.append(f"e_{i} = k{last}_{i} * strict")  # an error of a logarithm is a relative error
+                lines.append(f"e_{i} = k_{i} * strict")  # an error of a logarithm is a relative error
             else:
-                lines.append(f"x_{i} = w[{rows.y + i * LANES} + l]")
+                lines.append(f"x_{i} = w[{rows.y + place} + l]")
                 lines.append(f"size_{i} = abs(x_{i}) if abs(x_{i}) > abs(new_{i}) else abs(new_{i})")
-                lines.append(f"e_{i} = k{last}_{i} * strict / (size_{i} + {float(state.negligible)!r})")
+                lines.append(f"e_{i} = k_{i} * strict / (size_{i} + {float(state.negligible)!r})")
             lines.append(f"total = total + e_{i}*e_{i}")
-            for d, weights in enumerate(tableau.DENSE):
-                terms = " + ".join(f"{a!r}*k{m}_{i}" for m, a in enumerate(weights))
-                lines.append(f"w[{rows.dense + (d * n + i) * LANES} + l] = {terms}")
         return [
             *lines,
-            f"total = total * {1.0 / n!r}",
+            f"total = total * {1.0 / self.n!r}",
             *self.stored(rows.error, ["sqrt(total)"]),
             *self.stored(rows.growth, ["quick_exp(-0.1*log(total))"]),
         ]
@@ -337,9 +347,9 @@ def _block(targets: dict[str, sp.Expr], indent: int, prefix: str, printer: _Prin
     return [" " * indent + line for line in lines]
 
 
-def _loop(lines: Iterable[str]) -> list[str]:
+def _loop(lines: Iterable[str], length: int = LANES) -> list[str]:
     """Statements that are made for each lane l."""
-    return [f"    for l in range({LANES}):", *("        " + line for line in lines)]
+    return [f"    for l in range({length}):", *("        " + line for line in lines)]
 
 
 def _text(expression: sp.Expr) -> str:
