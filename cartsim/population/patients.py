@@ -73,11 +73,17 @@ class Patients:
         """(n,) Cells infused into each patient, if the table says so."""
         return self.rows["dose"].to_numpy(float) if "dose" in self.rows else None
 
-    def table(self, start: int, stop: int, *, complete: bool = False) -> pd.DataFrame:
+    def table(
+        self, start: int, stop: int, *, complete: bool = False, typical: Mapping[str, NDArray[np.float64]] | None = None
+    ) -> pd.DataFrame:
         """Patients start..stop-1: index ``id``, a column for each quantity given; see `Population.table`."""
         if not 0 <= start < stop <= len(self):
             raise InputError(f"patients {start} to {stop} of {len(self)}; ask for no more than there are")
         part = self.rows.iloc[start:stop].drop(columns="dose", errors="ignore")
+        if typical:
+            places = np.tile(np.arange(len(part)), len(next(iter(typical.values()))))
+            own = {name: np.repeat(values, len(part)) for name, values in typical.items()}
+            part = part.iloc[places].assign(**own)
         return completed(self.model, part) if complete else part
 
     def _repr_html_(self) -> str:
