@@ -271,6 +271,7 @@ def simulate_rows(
     outputs: Sequence[str] | None,
     *,
     own_dose: NDArray[np.float64] | None = None,
+    parameters: NDArray[np.float64] | None = None,
     drawn: Mapping[str, Any] | None = None,
     solver: Solver = Solver(),  # noqa: B008 (frozen)
     n_jobs: int = 1,
@@ -278,7 +279,8 @@ def simulate_rows(
     """Simulate the rows of a table, index ``id``; `simulate` with everything looked up.
 
     An empty mapping is the typical patient, for whom nobody waits for pandas.
-    ``drawn``: what the result says of how they were drawn.
+    ``parameters``: what `Model.values` gives of the table, if that is known. ``drawn``: what the result says of how
+    they were drawn.
     """
     from cartsim.engine.ensemble import Ensemble
     from cartsim.engine.trajectories import Trajectories
@@ -287,7 +289,7 @@ def simulate_rows(
     regimen = _regimen(model, dose, own_dose)
     ids = np.zeros(1, np.int64) if isinstance(table, Mapping) else table.index.to_numpy()
     n = len(ids)
-    parameters = model.values(table, n)
+    parameters = model.values(table, n) if parameters is None else parameters
     _, dose_amounts = _schedule(model, regimen, n, own_dose)
     ensemble = Ensemble(model, regimen, times, names, solver)
     shares = min(max(1, n_jobs if n_jobs > 0 else _cores()), max(1, n // 64))

@@ -390,7 +390,8 @@ def two_kernels(tmp_path_factory) -> tuple[Path, str, str]:
     chosen = folder / "cache"
     with pytest.MonkeyPatch.context() as patched:  # the driver, which takes longest to compile, is all models' own
         patched.setenv("CARTSIM_CACHE", str(chosen))
-        driver = rodas._code
+        rodas.driver()
+        driver = rodas._code()
         driver._made = True
         driver.keep()
         assert [path.stem for path in chosen.iterdir()] == [driver.name]

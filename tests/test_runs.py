@@ -25,7 +25,6 @@ import cartsim
 from cartsim import memory, runs
 from cartsim.endpoints.rules import IMWG2016
 from cartsim.errors import InputError
-from cartsim.experiments import sweep as sweep_module
 from cartsim.experiments.selection import select
 from cartsim.experiments.sweep import sweep_trials
 from cartsim.population.population import Population
@@ -228,9 +227,8 @@ def test_a_killed_trial_goes_on_bit_for_bit(tmp_path):
     assert same(resumed, design.run(keep_visits=False))
 
 
-def test_a_sweep_of_trials_goes_on_bit_for_bit(tmp_path, monkeypatch):
+def test_a_sweep_of_trials_goes_on_bit_for_bit(tmp_path):
     axes = {"dose": [5e7, 8e8], "burden": [5.0, 50.0]}
-    monkeypatch.setattr(sweep_module, "TRIALS", 1)
     trial = Trial(Population(MODEL), [450e6], 10)
     first = sweep_trials(trial, axes, n_jobs=1)
     sweep_trials(trial, axes, n_jobs=1, checkpoint=tmp_path)

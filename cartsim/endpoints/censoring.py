@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cartsim.endpoints.categories import categorical
 from cartsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -228,16 +229,12 @@ def _day(name: str, value: ArrayLike | None, n: int) -> NDArray[np.float64]:
 
 def _reason(n: int, conditions: Mapping[str, Any]) -> pd.Categorical:
     """Per patient the first condition that holds."""
-    import pandas as pd
-
     codes = np.full(n, -1, dtype=np.int8)
     for code, holds in enumerate(conditions.values()):
         codes[holds & (codes < 0)] = code
-    return pd.Categorical.from_codes(codes, categories=list(conditions))
+    return categorical(codes, tuple(conditions))
 
 
 def _relabel(reason: pd.Categorical, where: NDArray[np.bool_], name: str) -> pd.Categorical:
-    import pandas as pd
-
     codes = np.where(where, len(reason.categories), reason.codes)
-    return pd.Categorical.from_codes(codes, categories=[*reason.categories, name])
+    return categorical(codes, (*reason.categories, name))

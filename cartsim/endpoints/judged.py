@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cartsim.endpoints import comparison
+from cartsim.endpoints.categories import categorical
 from cartsim.endpoints.incidence import CumulativeIncidence, cumulative_incidence
 from cartsim.endpoints.landmarks import Landmark, landmark_analysis
 from cartsim.endpoints.response import Assessments, Judgement, judge
@@ -154,12 +156,15 @@ class Judged(Result):
         """A table with a row an arm, and columns for medians: ``PFS_months``, ``PFS_months_low``, ..."""
         import pandas as pd
 
-        read = [self._read(arm) for arm in self.arms]
-        for endpoint in endpoints:
-            times = [time_to_event(own, endpoint) for own in read]
-            medians = [median_of(found.time, found.event).named(f"{endpoint}_months") for found in times]
-            table = table.assign(**pd.DataFrame(medians))
-        return table
+        rows: list[dict[str, float]] = []
+        for arm in self.arms:
+            read = self._read(arm)
+            row: dict[str, float] = {}
+            for endpoint in endpoints:
+                time, event, _ = time_to_event(read, endpoint)
+                row |= median_of(time, event).named(f"{endpoint}_months")
+            rows.append(row)
+        return pd.concat([table, pd.DataFrame(rows)], axis=1)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Patients, survival.csv (`estimates`) and, with two arms or more, comparisons.csv."""
@@ -222,12 +227,10 @@ class Judged(Result):
 
     def known_by(self, month: float, by: str, arm: str, limit: float) -> pd.Categorical:
         """The group of each patient of an arm as known at a landmark, see `landmark`."""
-        import pandas as pd
-
         if by != "response":
             raise InputError(f"no landmark analysis by {by!r} of {self.what}; there is one by response")
         best = self.judged(arm, until=month * MONTH).best
-        return pd.Categorical.from_codes(np.maximum(best - Response.MR, 0), LEVELS)
+        return categorical(np.maximum(best - Response.MR, 0), LEVELS)
 
     def judged(self, arm: str, until: float = np.inf) -> Judgement:
         """The arm's assessments up to a day, judged by the rules of the result."""
@@ -238,14 +241,15 @@ class Judged(Result):
     def _assessments(self, arm: str) -> Assessments:
         """What `judge` is given of an arm."""
 
-    def _in(self, arm: str) -> pd.Series:
+    def _in(self, arm: str) -> NDArray[np.bool_]:
         if arm not in self.arms:
             raise InputError(f"no arm {brief(arm)} here{choices(arm, self.arms)}")
-        return self.patients["arm"] == arm
+        return self.patients["arm"].array.codes == self.arms.index(arm)
 
-    def _read(self, arm: str) -> pd.DataFrame:
-        """What the times of an arm are read off, without the many other columns."""
-        return self.patients.loc[self._in(arm), [name for name in READ if name in self.patients]]
+    def _read(self, arm: str) -> dict[str, Any]:
+        """The columns that the times of an arm are read off."""
+        own = self._in(arm)
+        return {name: self.patients[name].array[own] for name in READ if name in self.patients}
 
     def _one(self, arm: str | None) -> str:
         if arm is None and len(self.arms) > 1:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cartsim.endpoints.categories import categorical
 from cartsim.errors import InputError, brief, elsewhere
 from cartsim.observations import Observations, padded, read_observations
 from cartsim.schedule import MONTH
@@ -84,6 +85,22 @@ def noncompartmental(
     """
     import pandas as pd
 
+    columns = noncompartmental_columns(days, transgene, lloq=lloq, method=method, horizon=horizon, after_blq=after_blq)
+    return pd.DataFrame({"id": np.arange(len(columns["Cmax"])) if ids is None else np.asarray(ids)} | columns)
+
+
+def noncompartmental_columns(
+    days: ArrayLike,
+    transgene: ArrayLike,
+    *,
+    lloq: float = LLOQ,
+    method: str = "linear-log",
+    horizon: float = 28.0,
+    after_blq: str = "lambda_z",
+) -> dict[str, Any]:
+    """The columns of `noncompartmental` but ``id``."""
+    import pandas as pd
+
     values, times = np.asarray(transgene, dtype=np.float64), np.asarray(days, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] == 0 or times.shape not in (values.shape, values.shape[1:]):
         shapes = f"days has shape {times.shape} and transgene {values.shape}"
@@ -106,10 +123,10 @@ def noncompartmental(
     columns: dict[str, Any] = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     flags = (("Cmax_flag", _CMAX_FLAGS), ("AUC_flag", _AUC_FLAGS), ("lambda_z_flag", _LAMBDA_Z_FLAGS))
     for name, categories in flags:
-        columns[name] = pd.Categorical.from_codes(columns[name], categories=list(categories))
+        columns[name] = categorical(columns[name], categories)
     for name in ("persistence_6m", "persistence_12m"):
         columns[name] = pd.arrays.BooleanArray(columns[name] == 1, columns[name] < 0)
-    return pd.DataFrame({"id": np.arange(n) if ids is None else np.asarray(ids)} | columns)
+    return columns
 
 
 @elsewhere(seed="nothing is drawn: the patients are those observed", n="the patients are those observed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,9 +12,6 @@ from cartsim.endpoints.censoring import TimeToEvent, overall_survival, progressi
 from cartsim.endpoints.response import Judgement, judge
 from cartsim.endpoints.rules import IMWG2016
 from cartsim.observations import EVENTS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class Outcomes(NamedTuple):
@@ -25,21 +22,16 @@ class Outcomes(NamedTuple):
     pfs: TimeToEvent
     os: TimeToEvent
 
-    def frame(self, ids: ArrayLike, failed: NDArray[np.bool_]) -> pd.DataFrame:
-        """A row a patient: survival, then responses; those who failed (n,) have no times."""
-        import pandas as pd
-
-        survival = pd.DataFrame(
-            {
-                "pfs_day": np.where(failed, np.nan, self.pfs.time),
-                "pfs_event": self.pfs.event & ~failed,
-                "pfs_reason": self.pfs.reason,
-                "os_day": np.where(failed, np.nan, self.os.time),
-                "os_event": self.os.event & ~failed,
-            }
-        )
-        responses = self.judged.patient_table(ids).drop(columns="id").assign(progression_day=self.progression_day)
-        return pd.concat([survival, responses], axis=1)
+    def columns(self, failed: NDArray[np.bool_]) -> dict[str, Any]:
+        """Columns of a table, a row a patient: survival, then responses; those who failed (n,) have no times."""
+        survival = {
+            "pfs_day": np.where(failed, np.nan, self.pfs.time),
+            "pfs_event": self.pfs.event & ~failed,
+            "pfs_reason": self.pfs.reason,
+            "os_day": np.where(failed, np.nan, self.os.time),
+            "os_event": self.os.event & ~failed,
+        }
+        return survival | self.judged.columns() | {"progression_day": self.progression_day}
 
 
 def outcomes(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cartsim.endpoints.categories import categorical
 from cartsim.endpoints.censoring import TimeToEvent
 from cartsim.endpoints.markers import mrd_negative
 from cartsim.endpoints.rates import wilson
@@ -102,8 +103,6 @@ def residual_disease(
     InputError
         For shapes that do not fit and a limit outside 0 to 1.
     """
-    import pandas as pd
-
     cells, day, held = np.asarray(per_1e5, float), np.asarray(days, float), np.asarray(confirmed)
     if cells.ndim != 2 or held.shape != cells.shape or day.shape != cells.shape[1:] or pfs.time.size != len(cells):
         raise InputError(
@@ -128,7 +127,7 @@ def residual_disease(
     turned = lost <= pfs.time
     end = np.where(turned & ~progressed, lost, np.where(pfs.event, pfs.time, np.fmin(pfs.time, last)))
     code = np.select([~counted, turned & ~progressed, pfs.event], [0, 1, 2], 3)
-    reason = pd.Categorical.from_codes(code, ["never negative", "positive", "progression or death", "no event"])
+    reason = categorical(code, ("never negative", "positive", "progression or death", "no event"))
     loss = TimeToEvent(
         np.where(counted, (end - first) / MONTH, np.nan), counted & ((turned & ~progressed) | pfs.event), reason
     )

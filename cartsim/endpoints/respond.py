@@ -128,9 +128,8 @@ def respond(
         alive_day=seen.seen_day,
         censor_no_baseline=censor_no_baseline,
     )
-    own = pd.DataFrame({"id": seen.ids, "arm": pd.Categorical(seen.arm, list(dict.fromkeys(seen.arm)), ordered=True)})
-    own = own.assign(**seen.events)
-    table = pd.concat([own, found.frame(seen.ids, np.zeros(len(own), bool))], axis=1)
+    own = {"id": seen.ids, "arm": pd.Categorical(seen.arm, list(dict.fromkeys(seen.arm)), ordered=True)}
+    columns = seen.events | found.columns(np.zeros(len(seen.ids), bool))
     made = {"rules": asdict(rules), "censoring": censoring, "censor_no_baseline": censor_no_baseline}
     made |= {"cartsim": __version__}
-    return Responses(table, rules, seen, made)
+    return Responses(pd.DataFrame(own | columns), rules, seen, made)

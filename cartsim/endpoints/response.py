@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cartsim.endpoints.categories import categorical, responses
 from cartsim.endpoints.rules import IMWG2016, Response, SinghLandmark, label
 from cartsim.errors import InputError, brief
 
@@ -93,12 +94,12 @@ class Judgement:
         """One row a patient: `id` (row number if none are given), `best` as an ordered category, the rest."""
         import pandas as pd
 
-        columns: dict[str, Any] = {"id": np.arange(len(self.best)) if ids is None else np.asarray(ids)}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name != "days" and value.ndim == 1:
-                columns[field.name] = _categorical(value) if field.name == "best" else value
-        return pd.DataFrame(columns)
+        return pd.DataFrame({"id": np.arange(len(self.best)) if ids is None else np.asarray(ids)} | self.columns())
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of `patient_table` but ``id``."""
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "days"}
+        return {name: value for name, value in own.items() if value.ndim == 1} | {"best": responses(self.best)}
 
     def visit_table(self, ids: ArrayLike | None = None) -> pd.DataFrame:
         """One row a patient and visit: `id`, `time`, `evaluable`, `assessed`, `confirmed`."""
@@ -112,8 +113,8 @@ class Judgement:
                 "id": np.repeat(ids, visits),
                 "time": time,
                 "evaluable": self.evaluable.ravel(),
-                "assessed": _categorical(self.assessed.ravel()),
-                "confirmed": _categorical(self.confirmed.ravel()),
+                "assessed": responses(self.assessed.ravel()),
+                "confirmed": responses(self.confirmed.ravel()),
             }
         )
         return table[np.isfinite(time)].reset_index(drop=True)
@@ -326,12 +327,6 @@ def _at_least(value: NDArray[np.float64], limit: NDArray[np.float64] | float) ->
     return np.greater_equal(value, limit * (1 - TOLERANCE))
 
 
-def _categorical(codes: NDArray[np.int8]) -> pd.Categorical:
-    import pandas as pd
-
-    return pd.Categorical.from_codes(codes, [category.name for category in Response], ordered=True)
-
-
 def numbers_of(what: str, value: ArrayLike) -> NDArray[Any]:
     """The value as an array of numbers. Raises `InputError` for anything else."""
     array = np.asarray(value)
@@ -383,7 +378,7 @@ def judge_each(
     tables: list[pd.DataFrame] = []
     for rule in named.values():
         table = judge(mprotein, days, baseline, rule, **events).patient_table(ids)
-        table.insert(0, "rules", pd.Categorical.from_codes(np.full(len(table), len(tables)), list(named)))
+        table.insert(0, "rules", categorical(np.full(len(table), len(tables)), tuple(named)))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 

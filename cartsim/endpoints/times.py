@@ -16,11 +16,14 @@ respond, so that 1 - Kaplan-Meier of TTR and TTBR overstates how many do; `carts
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cartsim.endpoints.categories import categorical, response_codes
 from cartsim.endpoints.censoring import TimeToEvent, duration_of_response, time_to_response
+from cartsim.endpoints.rules import Response
 from cartsim.errors import InputError
 from cartsim.schedule import MONTH
 
@@ -40,13 +43,14 @@ READ = ("best", "best_day", "response_day", "pfs_day", "pfs_event", "pfs_reason"
 """Columns of the table of patients that the times are read off, days."""
 
 
-def time_to_event(patients: pd.DataFrame, endpoint: str) -> TimeToEvent:
+def time_to_event(patients: pd.DataFrame | Mapping[str, Any], endpoint: str) -> TimeToEvent:
     """One endpoint of judged patients, in months.
 
     Parameters
     ----------
     patients
-        A row a patient with the columns `READ`; NaN in ``pfs_day`` for whoever could not be simulated or judged.
+        A row a patient with the columns `READ`, or those columns by name; NaN in ``pfs_day`` for whoever could not be
+        simulated or judged.
     endpoint
         One of `ENDPOINTS`.
 
@@ -65,20 +69,20 @@ def time_to_event(patients: pd.DataFrame, endpoint: str) -> TimeToEvent:
     return found._replace(time=found.time / MONTH)
 
 
-def _days(patients: pd.DataFrame, endpoint: str) -> TimeToEvent:
+def _days(patients: pd.DataFrame | Mapping[str, Any], endpoint: str) -> TimeToEvent:
     import pandas as pd
 
     if endpoint == "OS":
-        died = patients["os_event"].to_numpy(bool)
-        reason = pd.Categorical.from_codes(np.where(died, 0, 1), ["death", "alive"])
-        return TimeToEvent(patients["os_day"].to_numpy(float), died, reason)
-    time, event = patients["pfs_day"].to_numpy(float), patients["pfs_event"].to_numpy(bool)
+        died = np.asarray(patients["os_event"], bool)
+        reason = categorical(np.where(died, 0, 1), ("death", "alive"))
+        return TimeToEvent(np.asarray(patients["os_day"], float), died, reason)
+    time, event = np.asarray(patients["pfs_day"], float), np.asarray(patients["pfs_event"], bool)
     pfs = TimeToEvent(time, event, pd.Categorical(patients["pfs_reason"]))
     if endpoint == "PFS":
         return pfs
     if endpoint == "DOR":
-        return duration_of_response(pfs, patients["response_day"].to_numpy())
+        return duration_of_response(pfs, patients["response_day"])
     if endpoint == "TTR":
-        return time_to_response(pfs, patients["response_day"].to_numpy())
-    responded = (patients["best"] >= "PR").to_numpy()
-    return time_to_response(pfs, np.where(responded, patients["best_day"].to_numpy(), np.nan))
+        return time_to_response(pfs, patients["response_day"])
+    responded = response_codes(patients["best"]) >= Response.PR
+    return time_to_response(pfs, np.where(responded, patients["best_day"], np.nan))

@@ -13,15 +13,14 @@ import re
 _DOCSTRING = re.compile(r"Written by cartsim [0-9A-Za-z.+]+; made anew when the model changes\.")
 _IMPORTS = (
     "from math import sqrt",
-    "from numba import njit",
-    "from cartsim.engine.arithmetic import FAST, fast_exp as exp, fast_log as log",
+    "from cartsim.engine.arithmetic import FAST, quick_exp, fast_exp as exp, fast_log as log",
+    "from cartsim.engine.piece import piece",
 )
-_SETTINGS = ("EMPTY_BELOW", "N_CONSTANTS")
-_INLINE = "njit(error_model='numpy', fastmath=FAST, forceinline=True)"
+_SETTINGS = ("EMPTY_BELOW", "N_CONSTANTS", "N_FACTORS")
 _PLAIN = "kept('void({})', error_model='numpy', nogil=True)"
 _ROW = "float64[::1]"
 _FUNCTIONS = {
-    "slopes": _INLINE,
+    "stage": "piece(fastmath=FAST)",
     "attempt": f"kept('void({_ROW}, float64)', error_model='numpy', fastmath=FAST, nogil=True)",
     "constants": _PLAIN.format(f"{_ROW}, {_ROW}"),
     "initial": _PLAIN.format(f"{_ROW}, {_ROW}"),
@@ -29,14 +28,14 @@ _FUNCTIONS = {
     "rates": _PLAIN.format(f"float64, {_ROW}, {_ROW}, {_ROW}"),
     "outputs": _PLAIN.format(f"{_ROW}, {_ROW}, float64[:, ::1], int64[::1], int64, int64, float64[:, :, :]"),
 }
-_CALLS = frozenset({"abs", "exp", "log", "range", "slopes", "sqrt"})
+_CALLS = frozenset({"abs", "quick_exp", "exp", "log", "range", "sqrt", "stage"})
 _VARIABLES = re.compile(
-    r"[pxycfdvruseq]_[0-9]+|[jm]_[0-9]+_[0-9]+|k[0-9]+_[0-9]+|(alive|new|size)_[0-9]+"
-    r"|amount|at|c|column|diagonal|done|dx|h|inv_h|j|l|out|p|rtol|t|times|total|w|who|x"
+    r"[pxycfdvrusekq]_[0-9]+|[jm]_[0-9]+_[0-9]+|(alive|new|size)_[0-9]+"
+    r"|amount|at|c|column|diagonal|done|dx|h|inv_h|j|l|out|p|rtol|strict|t|taken|times|total|w|who|x"
 )
 _NODES = (
-    ast.Assign, ast.AugAssign, ast.BinOp, ast.Call, ast.Compare, ast.Constant, ast.For, ast.If, ast.IfExp, ast.Name,
-    ast.Return, ast.Subscript, ast.Tuple, ast.UnaryOp,
+    ast.Assign, ast.AugAssign, ast.BinOp, ast.Call, ast.Compare, ast.Constant, ast.Expr, ast.For, ast.If, ast.IfExp,
+    ast.Name, ast.Return, ast.Subscript, ast.Tuple, ast.UnaryOp,
     ast.Load, ast.Store, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.Eq, ast.Gt, ast.GtE, ast.Lt,
 )  # fmt: skip
 MAX_POWER = 1000
@@ -77,10 +76,12 @@ def _check_body(statement: ast.stmt) -> None:
         _hold(isinstance(node, _NODES), node)
         match node:
             case ast.Call(func=ast.Name(id=name), keywords=[]):
-                _hold(name in _CALLS and (name == "slopes" or len(node.args) == 1), node)
+                _hold(name in _CALLS and len(node.args) == 1, node)
                 called.add(node.func)
             case ast.Call():
                 _hold(False, node)
+            case ast.Expr(value=value):
+                _hold(isinstance(value, ast.Call) and ast.unparse(value.func) == "stage", node)
             case ast.Name(id=name):
                 reading = isinstance(node.ctx, ast.Load)
                 _hold(node in called or _VARIABLES.fullmatch(name) or (reading and name == "EMPTY_BELOW"), node)

@@ -25,6 +25,12 @@ class Elimination:
             filled.update((i, j) for i in rows for j in columns)
             self.plan.append((pivot, rows, columns))
 
+    def factors(self) -> list[str]:
+        """The names that ``solve`` reads."""
+        below = [f"m_{i}_{pivot}" for pivot, rows, _ in self.plan for i in rows]
+        right = [f"m_{pivot}_{j}" for pivot, _, columns in self.plan for j in columns]
+        return [*below, *right, *(f"v_{i}" for i in range(self.n))]
+
     def factor(self) -> list[str]:
         """From ``diagonal`` and ``j_i_j`` to the factors ``m_i_j`` and the inverse pivots ``v_i``."""
         made = set(self.pattern) | {(i, i) for i in range(self.n)}

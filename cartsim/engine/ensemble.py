@@ -44,6 +44,7 @@ class Ensemble:
     ) -> None:
         self.model, self.solver, self.rule = model, solver, regimen.retreatment
         self.kernel = kernel.compile_model(model, say)
+        rodas.driver()
         states, of = list(model.states), model.states.values()
         names = list(names)
         log_scaled = np.array([s.scale == "log" for s in of])
@@ -56,6 +57,7 @@ class Ensemble:
             log_scaled=log_scaled,
             negligible=np.array([s.negligible for s in of], float),
             ceilings=np.where(log_scaled, np.log(ceilings), ceilings),
+            bounded=np.flatnonzero(np.isfinite(ceilings)),
             seeded=any(s.seed is not None for s in of),
             rtol=float(solver.rtol),
             max_steps=solver.max_steps,

@@ -2,13 +2,15 @@
 
 A model's kernel module holds a handful of small functions for one patient (``constants``, ``initial``, ``infuse``,
 ``rates``, ``outputs``) and one large one, ``attempt``, which tries one Rodas5P step for every lane at once: slopes,
-analytic Jacobian, a sparse elimination written out in full, eight stages, error estimate and dense output. Its loop
-body has no branches and works on one flat array with rows at fixed offsets, so that the compiler turns it into packed
+analytic Jacobian, a sparse elimination written out in full, eight stages, error estimate and dense output. It is a row
+of loops, of which the longest, ``stage``, is one for all stages: code short enough for the processor to keep at hand.
+They have no branches and work on one flat array with rows at fixed offsets, so that the compiler turns them into packed
 instructions. ``source`` writes the module; it never lies on disk as text: what is kept is what it was compiled to.
 """
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import sys
 import threading
@@ -18,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from cartsim.engine.machine_code import MachineCode
+from cartsim.engine.meanwhile import driver_compiled
 from cartsim.model.reader import Model
 
 
@@ -33,6 +36,7 @@ class Kernel:
     outputs: Any
     n_states: int
     n_constants: int
+    n_factors: int
 
 
 def compile_model(model: Model, announce: Callable[[str], None] | None = None) -> Kernel:
@@ -50,6 +54,7 @@ def compile_model(model: Model, announce: Callable[[str], None] | None = None) -
         outputs=module.outputs,
         n_states=len(model.states),
         n_constants=module.N_CONSTANTS,
+        n_factors=module.N_FACTORS,
     )
 
 
@@ -70,6 +75,7 @@ def _module(model: Model, announce: Callable[[str], None] | None) -> ModuleType:
     module = ModuleType(code.name)
     module.__dict__["kept"] = code.kept  # the decorator of the module's functions
     sys.modules[code.name] = module  # numba names machine code by its module; two models must not share names
-    exec(marshal.loads(code.part("module", written)), module.__dict__)
-    code.keep()
+    with driver_compiled() if code.empty else contextlib.nullcontext():
+        exec(marshal.loads(code.part("module", written)), module.__dict__)
+        code.keep()
     return module

@@ -46,6 +46,11 @@ class MachineCode:
         self._parts: dict[str, bytes] = _parts(cache.read(self.name))
         self._made = False  # something that is not yet on disk
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of it is there yet."""
+        return not self._parts
+
     def part(self, name: str, make: Callable[[], bytes]) -> bytes:
         """A part of the entry other than a function, made if it is not there."""
         if name not in self._parts:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from numba import njit
-from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
+from cartsim.engine.widest import WidestLibrary
 
-class _Library(JITCodeLibrary):  # type: ignore[misc]
+
+class _Library(WidestLibrary):  # type: ignore[misc]
     """The code of a piece and its own pieces, joined and left as it is."""
 
     def finalize(self) -> None:

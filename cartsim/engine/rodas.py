@@ -7,6 +7,8 @@ watches for events, and hands the lane to the next patient. A patient's results 
 
 from __future__ import annotations
 
+import functools
+import threading
 from typing import Any
 
 import numpy as np
@@ -32,9 +34,9 @@ MOST_REFUSED = 100
 def integrate(kernel: Kernel, task: Task, patients: Patients, found: Trajectories) -> None:
     """Integrate all patients and write what comes of it into ``found``."""
     found.outputs[...] = np.nan  # here and not when room is made, so that threads share the work
-    work = Work.empty(kernel.n_states, kernel.n_constants, len(task.times))
+    work = Work.empty(kernel.n_states, kernel.n_constants, kernel.n_factors, len(task.times))
     k = kernel
-    _run(k.attempt, k.constants, k.initial, k.infuse, k.rates, k.outputs, task, patients, work, tuple(found))
+    driver()(k.attempt, k.constants, k.initial, k.infuse, k.rates, k.outputs, task, patients, work, tuple(found))
 
 
 @inlined
@@ -154,6 +156,7 @@ def _not_a_start(x: Any, task: Task) -> bool:
 @inlined
 def _carry(x: Any, task: Task, work: Work, lane: Any) -> None:
     """Let the next step begin at ``x``."""
+    work.taken[lane.place] = 0.0
     for i in range(x.size):
         work.y[i, lane.place] = carried(x[i], task.log_scaled[i])
 
@@ -203,9 +206,10 @@ def _settle(task: Task, patients: Patients, work: Work, lane: Any, found: Trajec
 def _refuse(work: Work, lane: Any) -> None:
     """Try a shorter step next."""
     k = lane.place
-    h, error = work.step[k], work.error[k]
+    h = work.step[k]
     lane.refused += 1
-    work.step[k] = h * max(SHRINK, SAFETY * error**-0.2) if error < np.inf else 0.1 * h
+    work.taken[k] = 0.0
+    work.step[k] = h * max(SHRINK, SAFETY * work.growth[k]) if work.error[k] < np.inf else 0.1 * h
     if work.time[k] + work.step[k] == work.time[k] or lane.refused > MOST_REFUSED:
         lane.ending = Status.step_too_small
 
@@ -214,31 +218,30 @@ def _refuse(work: Work, lane: Any) -> None:
 def _accept(task: Task, patients: Patients, work: Work, lane: Any, found: Trajectories) -> None:
     """Take the step as far as it goes, read the outputs in it, and choose the next."""
     k = lane.place
-    h, error = work.step[k], work.error[k]
+    h = work.step[k]
     fraction, reached, emptied = _kept(task, patients, work, lane, found)
     _read(reached, task, work, lane)
-    if fraction < 1.0:
-        _cut(fraction, work, lane)
-    for i in range(task.log_scaled.size):
-        value = work.new[i, k]
-        work.y[i, k] = ABSENT if task.log_scaled[i] and value < NOTHING else value
-    if emptied >= 0:
-        work.y[emptied, k] = ABSENT if task.log_scaled[emptied] else 0.0
-        work.alive[emptied, k] = 0.0
+    work.taken[k] = 1.0
+    if fraction < 1.0 or lane.halted:
+        _end(fraction, emptied, task, work, lane)
     work.time[k] = reached
     grown = GROWTH if lane.refused == 0 else 1.0
-    factor = SAFETY * error**-0.2 if error > 1e-12 else GROWTH
-    work.step[k] = h * min(grown, max(SHRINK, factor))
+    work.step[k] = h * min(grown, max(SHRINK, SAFETY * work.growth[k]))
     lane.refused = 0
 
 
 @inlined
-def _cut(fraction: float, work: Work, lane: Any) -> None:
-    """Let the step end inside itself."""
+def _end(fraction: float, emptied: int, task: Task, work: Work, lane: Any) -> None:
+    """Let the step end inside itself, or before a dose."""
+    k = lane.place
     for i in range(work.x.size):
-        work.x[i] = inside(work, lane, i, fraction)
+        work.x[i] = inside(work, lane, i, fraction) if fraction < 1.0 else work.new[i, k]
     for i in range(work.x.size):
-        work.new[i, lane.place] = work.x[i]
+        work.y[i, k] = ABSENT if task.log_scaled[i] and work.x[i] < NOTHING else work.x[i]
+    if emptied >= 0:
+        work.y[emptied, k] = ABSENT if task.log_scaled[emptied] else 0.0
+        work.alive[emptied, k] = 0.0
+    work.taken[k] = 0.0
 
 
 @inlined
@@ -273,7 +276,7 @@ def _read(reached: float, task: Task, work: Work, lane: Any) -> None:
     """Read the outputs inside the step; what is above a ceiling, or at a dose before it, is not read."""
     t, h = work.time[lane.place], work.step[lane.place]
     readable = reached
-    for i in range(task.ceilings.size):
+    for i in task.bounded:
         if work.new[i, lane.place] > task.ceilings[i]:
             readable = min(readable, t + crossing(work, lane, i, task.ceilings[i]) * h)
     while lane.next_time < task.times.size:
@@ -330,30 +333,24 @@ def _finite(out: Any, who: int, done: int, task: Task) -> bool:
     return total == 0.0
 
 
-_code = MachineCode("driver")
 _void, _real, _int = types.void, types.float64, types.int64
 _vector, _matrix, _cube, _counts = _real[::1], _real[:, ::1], _real[:, :, :], _int[::1]
 _reals, _whole, _table = np.zeros(1), np.zeros(1, np.int64), np.zeros((1, 1))
-_example = Task(_reals, _reals, _whole, _whole, _reals > 0, _reals, _reals, False, 0.0, 0, Trigger())
-
-
-@_code.kept(
-    _void(
-        types.FunctionType(_void(_vector, _real)),
-        types.FunctionType(_void(_vector, _vector)),
-        types.FunctionType(_void(_vector, _vector)),
-        types.FunctionType(_void(_vector, _real, _vector)),
-        types.FunctionType(_void(_real, _vector, _vector, _vector)),
-        types.FunctionType(_void(_vector, _vector, _matrix, _counts, _int, _int, _cube)),
-        typeof(_example),
-        typeof(Patients(_table, _table, _reals, _table)),
-        typeof(Work.empty(1, 1, 1)),
-        types.Tuple([_cube, _counts, _counts, _counts, _vector, _vector]),  # converted
-    ),
-    error_model="numpy",
-    nogil=True,
-    _nrt=False,  # as the pieces, see ``scale``
+_example = Task(_reals, _reals, _whole, _whole, _reals > 0, _reals, _reals, _whole, False, 0.0, 0, Trigger())
+_SIGNATURE = _void(
+    types.FunctionType(_void(_vector, _real)),
+    types.FunctionType(_void(_vector, _vector)),
+    types.FunctionType(_void(_vector, _vector)),
+    types.FunctionType(_void(_vector, _real, _vector)),
+    types.FunctionType(_void(_real, _vector, _vector, _vector)),
+    types.FunctionType(_void(_vector, _vector, _matrix, _counts, _int, _int, _cube)),
+    typeof(_example),
+    typeof(Patients(_table, _table, _reals, _table)),
+    typeof(Work.empty(1, 1, 1, 1)),
+    types.Tuple([_cube, _counts, _counts, _counts, _vector, _vector]),  # converted
 )
+
+
 def _run(attempt, constants, initial, infuse, rates, outputs, task, patients, work, found):  # noqa: PLR0913 (functions go one by one)
     """Take all patients through: each lane, on its own, from start to end, then the next patient."""
     found = Trajectories(*found)
@@ -384,4 +381,24 @@ def _run(attempt, constants, initial, infuse, rates, outputs, task, patients, wo
         attempt(work.flat, task.rtol)
 
 
-_code.keep()
+_one_at_a_time = threading.Lock()
+
+
+def driver() -> Any:
+    """``_run`` as machine code, from memory, from disk, or newly made (some seconds)."""
+    with _one_at_a_time:
+        return _driver()
+
+
+@functools.cache
+def _code() -> MachineCode:
+    return MachineCode("driver")  # read when it is wanted, which another process may have made by then
+
+
+@functools.cache
+def _driver() -> Any:
+    code = _code()
+    # no counted references: as the pieces, see ``scale``
+    made = code.kept(_SIGNATURE, error_model="numpy", nogil=True, _nrt=False)(_run)
+    code.keep()
+    return made

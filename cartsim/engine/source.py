@@ -12,7 +12,7 @@ from cartsim.engine import symbols, tableau
 from cartsim.engine.check import checked
 from cartsim.engine.elimination import Elimination
 from cartsim.engine.layout import LANES, Rows
-from cartsim.engine.scale import EMPTY_BELOW
+from cartsim.engine.scale import ABSENT, EMPTY_BELOW, NOTHING
 from cartsim.engine.size import Budget, number
 from cartsim.errors import InputError
 from cartsim.model.model import shown
@@ -58,25 +58,27 @@ class _Writer:
         used = [*self.slopes.values(), *self.jacobian.values(), *self.drift.values()]
         free = {symbol for e in used for symbol in e.free_symbols}
         self.constants = {symbol: meaning for symbol, meaning in constants.meaning.items() if symbol in free}
+        self.timed = symbols.TIME in free
         self.y = [s.name for s in self.system.y]
         self.c = [s.name for s in self.constants]
         # Linear pools can be gone too (extinction); log-scaled ones show it by their value.
         self.alive = [i for i, s in enumerate(self.states) if s.volume is not None and s.scale == "linear"]
-        self.arguments = ["t", *self.y, *self.c, *(f"alive_{i}" for i in self.alive)]
+        self.elimination = Elimination(self.n, set(self.system.jacobian))
+        self.rows = Rows(self.n, len(self.c), len(self.elimination.factors()))
 
     def module(self) -> str:
         header = f'''"""Written by cartsim {__version__}; made anew when the model changes."""
 from math import sqrt
 
-from numba import njit
-
-from cartsim.engine.arithmetic import FAST, fast_exp as exp, fast_log as log
+from cartsim.engine.arithmetic import FAST, quick_exp, fast_exp as exp, fast_log as log
+from cartsim.engine.piece import piece
 
 EMPTY_BELOW = {EMPTY_BELOW}
 N_CONSTANTS = {len(self.c)}
+N_FACTORS = {len(self.elimination.factors())}
 '''
         parts = (
-            self.slopes_function(),
+            self.stage(),
             self.attempt(),
             self.constants_function(),
             self.initial(),
@@ -88,81 +90,145 @@ N_CONSTANTS = {len(self.c)}
 
     # --- one step of all lanes ------------------------------------------------------------------------------------
 
-    def slopes_function(self) -> list[str]:
-        """The right-hand side of one lane."""
-        names = [f"f_{i}" for i in range(self.n)]
-        return [
-            "@njit(error_model='numpy', fastmath=FAST, forceinline=True)",
-            f"def slopes({', '.join(self.arguments)}):",
-            *_block(self.slopes, 4, "s_"),
-            *(f"    {name} = {self.guarded(name, i)}" for i, name in enumerate(names)),
-            f"    return {', '.join(names)},",
-        ]
-
     def guarded(self, name: str, i: int) -> str:
         """A row of state i: zero while its pool is empty, which it stays until the next dose."""
         if self.states[i].scale == "log":
             return f"{name} if {self.y[i]} > EMPTY_BELOW else 0.0"
         return f"{name} * alive_{i}" if i in self.alive else name
 
+    def stage(self) -> list[str]:
+        """Slopes at the states of a stage, and the solution of its linear system, in every lane."""
+        names = list(self.slopes)
+        unknown, right = [f"k_{i}" for i in range(self.n)], [f"r_{i}" for i in range(self.n)]
+        lines = [
+            *(self.loaded(self.rows.moment, ["t"]) if self.timed else ()),
+            *self.loaded(self.rows.at, self.y),
+            *self.fixed(),
+            *_block(self.slopes, 0, "s_", _STEP_PRINTER),
+            *self.loaded(self.rows.known, right),
+            *self.loaded(self.rows.inverse, ["inv_h"]),
+            *(f"r_{i} = inv_h*r_{i} + ({self.guarded(name, i)})" for i, name in enumerate(names)),
+            *self.loaded(self.rows.factors, self.elimination.factors()),
+            *self.elimination.solve(right, unknown),
+            *self.stored(self.rows.now, unknown),
+        ]
+        return ["@piece(fastmath=FAST)", "def stage(w):", *_loop(lines), "    return"]
+
     def attempt(self) -> list[str]:
         """One Rodas5P step tried in every lane."""
-        rows, n = Rows(self.n, len(self.c)), self.n
-        lines = [f"t = w[{rows.time} + l]", f"h = w[{rows.step} + l]"]
-        lines += [f"{name} = w[{rows.y + i * LANES} + l]" for i, name in enumerate(self.y)]
-        lines += [f"{name} = w[{rows.constants + k * LANES} + l]" for k, name in enumerate(self.c)]
-        lines += [f"alive_{i} = w[{rows.alive + i * LANES} + l]" for i in self.alive]
-
-        everything = self.slopes | self.jacobian | self.drift
-        lines += _block(everything, 0, "q_")
-        lines += [f"{name} = {self.guarded(name, int(name.split('_')[1]))}" for name in everything]
-        lines += ["inv_h = 1.0 / h", f"diagonal = inv_h * {1 / tableau.GAMMA!r}"]
-        elimination = Elimination(n, set(self.system.jacobian))
-        lines += elimination.factor()
-        for stage in range(tableau.STAGES):
-            lines += self.stage(stage)
-            lines += elimination.solve([f"r_{i}" for i in range(n)], [f"k{stage}_{i}" for i in range(n)])
-        lines += self.ending(rows)
         return [
             f"@kept('void({_VECTOR}, float64)', error_model='numpy', fastmath=FAST, nogil=True)",
             "def attempt(w, rtol):",
-            f"    for l in range({LANES}):",
-            *("        " + line for line in lines),
+            *_loop(self.first_stage()),
+            *(line for s in range(1, tableau.STAGES) for line in (*self.moved(s), "    stage(w)")),
+            "    strict = 1.0 / rtol",
+            *_loop(self.ending()),
+            *self.dense(),
         ]
 
-    def stage(self, s: int) -> list[str]:
-        """The right-hand side ``r_i`` of the linear system of stage s."""
-        n, lines = self.n, []
-        if s > 0:
-            for i in range(n):
-                moved = " + ".join(f"{a!r}*k{m}_{i}" for m, a in enumerate(tableau.A[s])) if s < 6 else f"k{s - 1}_{i}"
-                lines.append(f"u_{i} = {self.y[i] if s < 6 else f'u_{i}'} + {moved}")
-            at = ["t" if tableau.NODES[s] == 0 else f"t + {tableau.NODES[s]!r}*h", *(f"u_{i}" for i in range(n))]
-            call = ", ".join([*at, *self.arguments[1 + n :]])
-            lines.append(", ".join(f"f_{i}" for i in range(n)) + f", = slopes({call})")
-        for i in range(n):
-            terms = " + ".join(f"{c!r}*k{m}_{i}" for m, c in enumerate(tableau.C[s]))
-            drift = f" + {tableau.DRIFT[s]!r}*h*d_{i}" if f"d_{i}" in self.drift and tableau.DRIFT[s] else ""
-            lines.append(f"r_{i} = f_{i}" + (f" + inv_h*({terms})" if terms else "") + drift)
+    def loaded(self, row: int, names: Iterable[str]) -> list[str]:
+        return [f"{name} = w[{row + k * LANES} + l]" for k, name in enumerate(names)]
+
+    def stored(self, row: int, names: Iterable[str]) -> list[str]:
+        return [f"w[{row + k * LANES} + l] = {name}" for k, name in enumerate(names)]
+
+    def fixed(self) -> list[str]:
+        """What does not change within a step."""
+        alive = [f"alive_{i} = w[{self.rows.alive + i * LANES} + l]" for i in self.alive]
+        return [*self.loaded(self.rows.constants, self.c), *alive]
+
+    def first_stage(self) -> list[str]:
+        """Slopes, Jacobian and its factors at the start of the step, where the first stage is."""
+        everything = self.slopes | self.jacobian | self.drift
+        drift = [f"h*h*d_{i}" if f"d_{i}" in self.drift else "0.0" for i in range(self.n)]
+        return [
+            *(self.loaded(self.rows.time, ["t"]) if self.timed else ()),
+            *self.loaded(self.rows.step, ["h"]),
+            *self.start(),
+            *self.fixed(),
+            *_block(everything, 0, "q_", _STEP_PRINTER),
+            *(f"{name} = {self.guarded(name, int(name.split('_')[1]))}" for name in everything),
+            "inv_h = 1.0 / h",
+            *self.stored(self.rows.inverse, ["inv_h"]),
+            f"diagonal = {1 / tableau.GAMMA!r} * inv_h",
+            *self.elimination.factor(),
+            *self.stored(self.rows.factors, self.elimination.factors()),
+            *(self.stored(self.rows.drift, drift) if self.drift else ()),
+            *(
+                f"r_{i} = f_{i}" + (f" + {tableau.DRIFT[0]!r}*h*d_{i}" if f"d_{i}" in self.drift else "")
+                for i in range(self.n)
+            ),
+            *self.elimination.solve([f"r_{i}" for i in range(self.n)], [f"k_{i}" for i in range(self.n)]),
+            *self.stored(self.rows.now, [f"k_{i}" for i in range(self.n)]),
+        ]
+
+    def start(self) -> list[str]:
+        """States at the start of the step: where it was taken, the end of the last one."""
+        lines = self.loaded(self.rows.taken, ["taken"])
+        for i, state in enumerate(self.states):
+            lines.append(f"new_{i} = w[{self.rows.new + i * LANES} + l]")
+            if state.scale == "log":
+                lines.append(f"new_{i} = {ABSENT!r} if new_{i} < {NOTHING!r} else new_{i}")
+        lines += self.loaded(self.rows.y, self.y)
+        lines += [f"{name} = new_{i} if taken > 0.0 else {name}" for i, name in enumerate(self.y)]
+        return [*lines, *self.stored(self.rows.y, self.y)]
+
+    def moved(self, s: int) -> list[str]:
+        """Where the slopes of stage s are taken, and what its right-hand side has besides them, times the step."""
+        rows = self.rows
+        last = f"w[{rows.now} + l]"
+        stages = [*(f"w[{rows.stages + m * self.n * LANES} + l]" for m in range(s - 1)), last]
+        known = [f"{c!r}*{k}" for c, k in zip(tableau.C[s], stages, strict=True)]
+        if self.drift and tableau.DRIFT[s]:
+            known.append(f"{tableau.DRIFT[s]!r}*w[{rows.drift} + l]")
+        if s < 6:
+            at = [f"w[{rows.y} + l]", *(f"{a!r}*{k}" for a, k in zip(tableau.A[s], stages, strict=True))]
+        else:
+            at = [f"w[{rows.at} + l]", last]
+        lines = self.of_all_states(
+            f"w[{rows.at} + l] = {' + '.join(at)}",
+            f"w[{rows.known} + l] = {' + '.join(known)}",
+            f"w[{rows.stages + (s - 1) * self.n * LANES} + l] = {last}",
+        )
+        if self.timed and tableau.NODES[s] != tableau.NODES[s - 1]:
+            moment = f"w[{rows.moment} + l] = w[{rows.time} + l] + {tableau.NODES[s]!r}*w[{rows.step} + l]"
+            return [*_loop([moment]), *lines]
         return lines
 
-    def ending(self, rows: Rows) -> list[str]:
-        """States at the end of the step, its error in units of the tolerance, and the dense output."""
-        n, last = self.n, tableau.STAGES - 1
+    def of_all_states(self, *lines: str) -> list[str]:
+        """Statements that are the same for all states, whose rows lie one behind the other."""
+        return _loop(lines, self.n * LANES)
+
+    def dense(self) -> list[str]:
+        """The dense output."""
+        rows, block = self.rows, self.n * LANES
+        stages = [*(rows.stages + m * block for m in range(tableau.STAGES - 1)), rows.now]
+        terms = [[f"{a!r}*w[{row} + l]" for a, row in zip(each, stages, strict=True)] for each in tableau.DENSE]
+        return self.of_all_states(
+            *(f"w[{rows.dense + d * block} + l] = {' + '.join(each)}" for d, each in enumerate(terms))
+        )
+
+    def ending(self) -> list[str]:
+        """States at the end of the step, and its error in units of the tolerance."""
+        rows = self.rows
         lines = ["total = 0.0"]
         for i, state in enumerate(self.states):
-            lines += [f"new_{i} = u_{i} + k{last}_{i}", f"w[{rows.new + i * LANES} + l] = new_{i}"]
+            place = i * LANES
+            lines += [f"k_{i} = w[{rows.now + place} + l]", f"new_{i} = w[{rows.at + place} + l] + k_{i}"]
+            lines += [f"w[{rows.new + place} + l] = new_{i}"]
             if state.scale == "log":
-                lines.append(f"e_{i} = k{last}_{i} / rtol")  # an error of a logarithm is a relative error
+                lines.append(f"e_{i} = k_{i} * strict")  # an error of a logarithm is a relative error
             else:
-                y = self.y[i]
-                lines.append(f"size_{i} = abs({y}) if abs({y}) > abs(new_{i}) else abs(new_{i})")
-                lines.append(f"e_{i} = k{last}_{i} / (rtol * (size_{i} + {float(state.negligible)!r}))")
+                lines.append(f"x_{i} = w[{rows.y + place} + l]")
+                lines.append(f"size_{i} = abs(x_{i}) if abs(x_{i}) > abs(new_{i}) else abs(new_{i})")
+                lines.append(f"e_{i} = k_{i} * strict / (size_{i} + {float(state.negligible)!r})")
             lines.append(f"total = total + e_{i}*e_{i}")
-            for d, weights in enumerate(tableau.DENSE):
-                terms = " + ".join(f"{a!r}*k{m}_{i}" for m, a in enumerate(weights))
-                lines.append(f"w[{rows.dense + (d * n + i) * LANES} + l] = {terms}")
-        return [*lines, f"w[{rows.error} + l] = sqrt(total * {1.0 / n!r})"]
+        return [
+            *lines,
+            f"total = total * {1.0 / self.n!r}",
+            *self.stored(rows.error, ["sqrt(total)"]),
+            *self.stored(rows.growth, ["quick_exp(-0.1*log(total))"]),
+        ]
 
     # --- one patient, in natural units ----------------------------------------------------------------------------
 
@@ -272,12 +338,18 @@ def _mirrored(expressions: list[sp.Expr]) -> list[sp.Expr]:
     return [x.xreplace(swap) for x in expressions]
 
 
-def _block(targets: dict[str, sp.Expr], indent: int, prefix: str) -> list[str]:
+def _block(targets: dict[str, sp.Expr], indent: int, prefix: str, printer: _Printer | None = None) -> list[str]:
     """Statements that set each target, shared subexpressions first."""
+    printer = printer or _PRINTER
     shared, results = sp.cse(_mirrored(list(targets.values())), symbols=sp.numbered_symbols(prefix), order="none")
-    lines = [f"{symbol} = {_PRINTER.doprint(e)}" for symbol, e in shared]
-    lines += [f"{name} = {_PRINTER.doprint(e)}" for name, e in zip(targets, results, strict=True)]
+    lines = [f"{symbol} = {printer.doprint(e)}" for symbol, e in shared]
+    lines += [f"{name} = {printer.doprint(e)}" for name, e in zip(targets, results, strict=True)]
     return [" " * indent + line for line in lines]
+
+
+def _loop(lines: Iterable[str], length: int = LANES) -> list[str]:
+    """Statements that are made for each lane l."""
+    return [f"    for l in range({length}):", *("        " + line for line in lines)]
 
 
 def _text(expression: sp.Expr) -> str:
@@ -287,11 +359,13 @@ def _text(expression: sp.Expr) -> str:
 class _Printer(PythonCodePrinter):
     """Doubles everywhere, small powers as products, reciprocal(x) as a division."""
 
+    exponential = "exp"
+
     def _print_Function(self, e: sp.Expr) -> str:  # the only one left is reciprocal
         return f"(1.0 / ({self._print(e.args[0])}))"
 
     def _print_exp(self, e: sp.Expr) -> str:
-        return f"exp({self._print(e.args[0])})"
+        return f"{self.exponential}({self._print(e.args[0])})"
 
     def _print_log(self, e: sp.Expr) -> str:
         return f"log({self._print(e.args[0])})"
@@ -317,7 +391,13 @@ class _Printer(PythonCodePrinter):
             return "(" + "*".join([f"({base})"] * int(exponent)) + ")"
         if exponent.is_Integer:
             return f"(({base})**{int(exponent)})"
-        return f"exp(({self._print(exponent)})*log({base}))"
+        return f"{self.exponential}(({self._print(exponent)})*log({base}))"
 
 
-_PRINTER = _Printer({"fully_qualified_modules": False})
+class _StepPrinter(_Printer):
+    """For what is computed in every stage of every step."""
+
+    exponential = "quick_exp"
+
+
+_PRINTER, _STEP_PRINTER = (each({"fully_qualified_modules": False}) for each in (_Printer, _StepPrinter))

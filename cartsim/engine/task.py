@@ -29,6 +29,7 @@ class Task(NamedTuple):
     log_scaled: NDArray[np.bool_]  # (s,)
     negligible: NDArray[np.float64]  # (s,) amounts that count as nothing
     ceilings: NDArray[np.float64]  # (s,) as carried
+    bounded: NDArray[np.int64]  # the states that have one
     seeded: bool  # a dose fills pools that are empty
     rtol: float
     max_steps: int

@@ -20,7 +20,9 @@ from numba.core.compiler import Compiler
 _ATTRIBUTES = ('"prefer-vector-width"="512"', '"stackrealign"')
 
 
-class _Library(JITCodeLibrary):  # type: ignore[misc]
+class WidestLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """The code of a function and of what it calls."""
+
     def add_ir_module(self, ir_module: Any) -> None:
         for function in ir_module.functions:
             set.update(function.attributes, _ATTRIBUTES)  # llvmlite's own ``add`` knows no attributes in quotes
@@ -31,6 +33,6 @@ class WidestCompiler(Compiler):  # type: ignore[misc]
     """numba's compiler, with the widest registers."""
 
     def __init__(self, typingctx: Any, targetctx: Any, library: Any, *rest: Any) -> None:
-        library = _Library(targetctx.codegen(), "widest")
+        library = WidestLibrary(targetctx.codegen(), "widest")
         library.enable_object_caching()
         super().__init__(typingctx, targetctx, library, *rest)

@@ -34,6 +34,8 @@ class Work(NamedTuple):
     time: NDArray[np.float64]  # (lanes,)
     step: NDArray[np.float64]  # (lanes,)
     error: NDArray[np.float64]  # (lanes,)
+    growth: NDArray[np.float64]  # (lanes,)
+    taken: NDArray[np.float64]  # (lanes,)
     y: NDArray[np.float64]  # (states, lanes)
     new: NDArray[np.float64]  # (states, lanes)
     dense: NDArray[np.float64]  # (3, states, lanes)
@@ -48,9 +50,9 @@ class Work(NamedTuple):
     c: NDArray[np.float64]  # (constants,)
 
     @classmethod
-    def empty(cls, n_states: int, n_constants: int, n_times: int) -> Work:
+    def empty(cls, n_states: int, n_constants: int, n_factors: int, n_times: int) -> Work:
         """Room for patients of one model."""
-        at = Rows(n_states, n_constants)
+        at = Rows(n_states, n_constants, n_factors)
         room = np.zeros(at.size + 8)
         first = -room.ctypes.data % 64 // 8  # rows on cache lines: a packed load that straddles two costs double
         flat = room[first : first + at.size]
@@ -64,12 +66,14 @@ class Work(NamedTuple):
             flat=flat,
             time=flat[at.time : at.step],
             step=flat[at.step : at.error],
-            error=flat[at.error : at.y],
+            error=flat[at.error : at.growth],
+            growth=flat[at.growth : at.taken],
+            taken=flat[at.taken : at.y],
             y=rows(at.y, at.new),
             new=rows(at.new, at.dense),
             dense=rows(at.dense, at.alive).reshape(3, n_states, LANES),
             alive=rows(at.alive, at.constants),
-            constants=rows(at.constants, at.size),
+            constants=rows(at.constants, at.inverse),
             lanes=lanes,
             seen=np.empty((LANES, n_states, n_times)),
             x=np.empty(n_states),

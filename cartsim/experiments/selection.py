@@ -47,18 +47,18 @@ class Plausible(Population):
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def table(self, start: int, stop: int, *, complete: bool = False) -> pd.DataFrame:
-        """Chosen patients start..stop-1, index their ids; see `Population.table`."""
-        import pandas as pd
-
-        if not 0 <= start < stop <= len(self):
+    def _ids(self, start: int, stop: int) -> NDArray[np.int64]:
+        if stop > len(self):
             raise InputError(
                 f"patients {start} to {stop} of {len(self)} plausible ones; ask for fewer, or select among more"
             )
+        return self.chosen[start:stop]
+
+    def _scores(self, start: int, stop: int) -> dict[str, NDArray[np.float64]]:
         wanted = self.chosen[start:stop]
         blocks = np.split(wanted, np.flatnonzero(np.diff(wanted // _BLOCK)) + 1)
-        parts = [super(Plausible, self).table(b[0], b[-1] + 1, complete=complete).loc[b] for b in blocks]
-        return pd.concat(parts).rename_axis("id")
+        parts = [(super(Plausible, self)._scores(own[0], own[-1] + 1), own - own[0]) for own in blocks]
+        return {name: np.concatenate([scores[name][places] for scores, places in parts]) for name in self.varied}
 
 
 @dataclass(frozen=True, repr=False, eq=False)

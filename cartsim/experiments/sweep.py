@@ -26,6 +26,7 @@ from cartsim.population.population import Population
 from cartsim.population.uncertainty import uncertain
 from cartsim.population.variability import fixed
 from cartsim.provenance import made_by
+from cartsim.regimen import Regimen
 from cartsim.results import Result
 from cartsim.runs import ArrayWork, Kept, Running, check_size, joined, run_pieces
 from cartsim.simulation import simulate
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
 _CELL = 512  # bytes of memory: its row of numbers, in pieces, joined and in the table
 
 SUMMARY = 30  # numbers of a cell in which a trial is run
-CELLS, TRIALS = 250, 8  # cells of a piece: of typical patients, of trials
+CELLS = 250  # of a piece, of typical patients
+PATIENTS = 4000  # of a piece, in trials
+PIECES = 16  # or more, of trials where there are as many cells: all cores have work
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -277,22 +280,23 @@ def sweep_trials(
             population = uncertain(other, n, uncertainty, known=values)
     trial = replace(trial, population=population, curves=0)
     number = math.prod(map(len, values.values()))
+    at_once = 1 if often is not None else max(1, min(PATIENTS // n, number // PIECES))
     check_size(
         number * n * (often or 1),
         "patients (of all cells)",
         kept=8 * number * SUMMARY,
         working=trial.bytes_working(),
-        at_once=n,
+        at_once=at_once * n,
         n_jobs=how.get("n_jobs", -1),
     )
     cells = _cells(values)
-    work = _Trials(cells, trial, often or 0)
+    work = _Trials({str(name): values.to_numpy() for name, values in cells.items()}, trial, often or 0)
     last = len(cells) - 1
     across = len(cells) // len(next(iter(values.values()))) - 1
     for corner in (0, across, last - across, last):
         work.trial_of(corner)  # refuses what cannot be
     inputs = {"trial": trial, "axes": list(values.items()), "replicates": often}
-    pieces = _pieces(work, len(cells), TRIALS if often is None else 1, "sweep_trials", inputs, how)
+    pieces = _pieces(work, len(cells), at_once, "sweep_trials", inputs, how)
     made = made_by(
         trial.model,
         axes=_shown(values),
@@ -478,14 +482,14 @@ class _Typical(ArrayWork):
 
 @dataclass(frozen=True)
 class _Trials(ArrayWork):
-    """Runs and judges a trial for each of some cells of a grid."""
+    """Runs and judges a trial for each of some cells of a grid, without replicates all of them at once."""
 
-    cells: pd.DataFrame
+    cells: Mapping[str, NDArray[np.float64]]
     trial: Trial
     replicates: int = 0
 
     def trial_of(self, cell: int) -> Trial:
-        swept = self.cells.iloc[cell].to_dict()
+        swept = {name: float(values[cell]) for name, values in self.cells.items()}
         (arm,) = self.trial.arms
         if "dose" in swept:
             arm = Arm(swept.pop("dose"), arm.n, "cell")
@@ -498,10 +502,17 @@ class _Trials(ArrayWork):
         if self.replicates:
             limits = [limits_of(self.trial_of(cell), self.replicates) for cell in range(start, stop)]
             return {name: np.array([row[name] for row in limits]) for name in limits[0]}
-        protocol, n = self.trial.protocol, self.trial.n or 0
-        judge = Readout(protocol, keep_visits=False)
-        cells = [judge(self.trial_of(cell).measure(0, 0, n)).patients for cell in range(start, stop)]
-        table = pd.concat([summarize(patients, protocol.visits.landmarks) for patients in cells]).drop(columns="arm")
+        trial, n, number = self.trial, self.trial.n or 0, stop - start
+        typical = {name: values[start:stop] for name, values in self.cells.items()}
+        (arm,), who, own = trial.arms, trial.population, None
+        if "dose" in typical:
+            arm, own = Arm(regimen=Regimen.single()), np.repeat(typical.pop("dose"), n)
+        elif isinstance(who, Patients) and who.dose is not None:
+            own = np.tile(who.dose[:n], number)
+        seen = trial.measure_rows(who.table(0, n, typical=typical), arm, 0, n, own)
+        patients = Readout(trial.protocol, keep_visits=False, columns=())(seen).patients
+        cell = pd.Categorical.from_codes(np.repeat(np.arange(number), n), range(number))
+        table = summarize(patients.assign(arm=cell), trial.protocol.visits.landmarks).drop(columns="arm")
         for name in ("ORR", "CR"):
             low, high = wilson(np.rint(table[name] * table["n"] / 100), table["n"])
             table[f"{name}_low"], table[f"{name}_high"] = 100 * low, 100 * high

@@ -73,11 +73,17 @@ class Patients:
         """(n,) Cells infused into each patient, if the table says so."""
         return self.rows["dose"].to_numpy(float) if "dose" in self.rows else None
 
-    def table(self, start: int, stop: int, *, complete: bool = False) -> pd.DataFrame:
+    def table(
+        self, start: int, stop: int, *, complete: bool = False, typical: Mapping[str, NDArray[np.float64]] | None = None
+    ) -> pd.DataFrame:
         """Patients start..stop-1: index ``id``, a column for each quantity given; see `Population.table`."""
         if not 0 <= start < stop <= len(self):
             raise InputError(f"patients {start} to {stop} of {len(self)}; ask for no more than there are")
         part = self.rows.iloc[start:stop].drop(columns="dose", errors="ignore")
+        if typical:
+            places = np.tile(np.arange(len(part)), len(next(iter(typical.values()))))
+            own = {name: np.repeat(values, len(part)) for name, values in typical.items()}
+            part = part.iloc[places].assign(**own)
         return completed(self.model, part) if complete else part
 
     def _repr_html_(self) -> str:
@@ -126,9 +132,11 @@ def patients_from_table(model: Model, source: pd.DataFrame | str | Path) -> pd.D
 
 def completed(model: Model, patients: pd.DataFrame) -> pd.DataFrame:
     """A table of patients with a column for every parameter and covariate."""
+    import pandas as pd
+
     columns = dict(zip(model.parameters, model.values(patients, len(patients)).T, strict=True))
-    names = [name for name, parameter in model.parameters.items() if parameter.role != "constant"]
-    return patients.assign(**{name: columns[name] for name in names})[names]
+    own = {name: columns[name] for name, parameter in model.parameters.items() if parameter.role != "constant"}
+    return pd.DataFrame(own, index=patients.index)
 
 
 def check_name(model: Model, name: str, where: str, also: tuple[str, ...] = ()) -> None:

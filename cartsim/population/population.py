@@ -100,32 +100,51 @@ class Population:
         pairs = {f"{a},{b}": float(rho) for (a, b), rho in correlation_pairs(self.correlation).items() if a < b}
         return {"seed": int(self.seed), "sampler": self.sampler, "variability": varied, "correlation": pairs}
 
-    def table(self, start: int, stop: int, *, complete: bool = False) -> pd.DataFrame:
+    def table(
+        self, start: int, stop: int, *, complete: bool = False, typical: Mapping[str, NDArray[np.float64]] | None = None
+    ) -> pd.DataFrame:
         """Patients start..stop-1: index `id` (patient number), a column for each quantity that varies.
 
         With `complete`, a column for every parameter and covariate. Values are in the model file's units.
+        `typical`: k other typical values by name, (k,) each, with a column each; all patients then stand there k times,
+        under the first of these values, then under the next.
         """
         import pandas as pd
 
         if not 0 <= start < stop:
             raise InputError(f"patients {start} to {stop}: patients are numbered from 0, and start < stop")
-        parameters = self.model.parameters
+        parameters, ids = self.model.parameters, self._ids(start, stop)
         scores = self._scores(start, stop)
         columns, omegas = self._estimates(start, stop)
-        # What a derived parameter is derived from is drawn before it.
-        needs = {name: p.expression.names if p.expression else () for name, p in parameters.items()}
-        for name in TopologicalSorter(needs).static_order():
-            if name in self.varied:
-                typical = columns.get(name, parameters[name].value)
-                if typical is None:
-                    typical = self.model.values(columns, stop - start)[:, list(parameters).index(name)]
-                variability = self.varied[name]
-                if name in omegas:
-                    variability = replace(variability, omega=omegas[name])
-                columns[name] = spread(name, variability, typical, scores[name])
-        index = pd.RangeIndex(start, stop, name="id")
-        table = pd.DataFrame({name: columns[name] for name in self.held}, index=index)
+        held = self.held
+        if typical:
+            held = [name for name in parameters if name in {*held, *typical}]
+            times = len(next(iter(typical.values())))
+            scores, columns, omegas = (
+                {name: np.tile(own, times) for name, own in drawn.items()} for drawn in (scores, columns, omegas)
+            )
+            columns |= {name: np.repeat(values, len(ids)) for name, values in typical.items()}
+            ids = np.tile(ids, times)
+        for name in self._order:
+            middle = columns.get(name, parameters[name].value)
+            if middle is None:
+                middle = self.model.values(columns, len(ids))[:, list(parameters).index(name)]
+            variability = self.varied[name]
+            if name in omegas:
+                variability = replace(variability, omega=omegas[name])
+            columns[name] = spread(name, variability, middle, scores[name])
+        table = pd.DataFrame({name: columns[name] for name in held}, index=pd.Index(ids, name="id"))
         return completed(self.model, table) if complete else table
+
+    def _ids(self, start: int, stop: int) -> NDArray[np.int64]:
+        """(stop - start,) The numbers of patients start..stop-1."""
+        return np.arange(start, stop)
+
+    @cached_property
+    def _order(self) -> list[str]:
+        """What varies, in the order in which it is drawn: after what it is derived from."""
+        needs = {name: p.expression.names if p.expression else () for name, p in self.model.parameters.items()}
+        return [name for name in TopologicalSorter(needs).static_order() if name in self.varied]
 
     @property
     def held(self) -> list[str]:

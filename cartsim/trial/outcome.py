@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cartsim.endpoints.categories import categorical, responses
 from cartsim.endpoints.judged import Judged
-from cartsim.endpoints.kinetics import noncompartmental
+from cartsim.endpoints.kinetics import noncompartmental_columns
 from cartsim.endpoints.markers import mrd_negative
 from cartsim.endpoints.outcomes import outcomes
 from cartsim.endpoints.rates import clopper_pearson, percentages
@@ -111,8 +112,6 @@ class TrialResult(Judged):
         return seen.mprotein, seen.days, seen.baseline, self.protocol.rules.response, seen.events
 
     def known_by(self, month: float, by: str, arm: str, limit: float) -> pd.Categorical:
-        import pandas as pd
-
         if by != "MRD":
             return super().known_by(month, by, arm, limit)
         seen, day = self._measured(arm), month * MONTH
@@ -120,7 +119,7 @@ class TrialResult(Judged):
         complete, known = judged.confirmed == Response.CR, judged.evaluable  # not after a new therapy
         latest = np.where(known, np.arange(known.shape[1]), -1).max(axis=1)
         good = np.take_along_axis(mrd_negative(seen.mrd, limit) & complete & known, np.maximum(latest, 0)[:, None], 1)
-        return pd.Categorical.from_codes(np.where(latest < 0, -1, good[:, 0].astype(int)), NEGATIVE)
+        return categorical(np.where(latest < 0, -1, good[:, 0].astype(int)), NEGATIVE)
 
     def measurements(self) -> list[Measurements]:
         """What was measured, an entry an arm, as it was judged. Raises `InputError` if it was not kept."""
@@ -254,35 +253,25 @@ class Readout:
             alive_day=seen.days[-1],  # without a cut-off the living are followed to the last visit
             censor_no_baseline=rules.censor_no_baseline,
         )
-        failed = Status.failed(seen.status)
-        extra: dict[str, Any] = {
-            "status": pd.Categorical.from_codes(seen.status, [status.name for status in Status])
-        } | seen.events
+        columns: dict[str, Any] = {name: seen.patients[name].array for name in seen.patients}
+        columns |= {"status": categorical(seen.status, tuple(Status.__members__))} | seen.events
         for k, month in enumerate(seen.landmarks):
             change = seen.landmark_change[:, k]
-            extra[f"change_{month:g}"] = change
+            columns[f"change_{month:g}"] = change
             for name, known in (("month", _observed_change(seen, found.judged.evaluable, month)), ("true", change)):
-                codes = landmark(known, rules.landmark, baseline=seen.baseline)
-                extra[f"{name}_{month:g}"] = pd.Categorical.from_codes(codes, [r.name for r in Response], ordered=True)
+                columns[f"{name}_{month:g}"] = responses(landmark(known, rules.landmark, baseline=seen.baseline))
         for name, values in (("sbcma_nadir", seen.sbcma), ("mrd_lowest", seen.mrd)):
             lowest = np.where(found.judged.evaluable & np.isfinite(values), values, np.inf).min(axis=1)
-            extra[name] = np.where(np.isfinite(lowest), lowest, np.nan)
-        kinetics = noncompartmental(
+            columns[name] = np.where(np.isfinite(lowest), lowest, np.nan)
+        columns |= found.columns(Status.failed(seen.status))
+        columns |= noncompartmental_columns(
             seen.kinetic_days, seen.transgene, lloq=self.protocol.lloq, after_blq=rules.after_blq
-        )
-        patients = pd.concat(
-            [
-                seen.patients,
-                pd.DataFrame(extra),
-                found.frame(seen.patients["id"], failed),
-                kinetics.drop(columns="id", errors="ignore"),
-            ],
-            axis=1,
         )
         if self.columns is not None:
             landmarks = [f"{name}_{month:g}" for month in seen.landmarks for name in STATES]
-            patients = patients[list(dict.fromkeys([*SUMMARIZED, *landmarks, *self.columns]))].copy()
-        return ChunkOutcome(seen.arm, patients, seen.visited() if self.keep_visits else None, seen.curves)
+            columns = {name: columns[name] for name in [*SUMMARIZED, *landmarks, *self.columns]}
+        visits = seen.visited() if self.keep_visits else None
+        return ChunkOutcome(seen.arm, pd.DataFrame(columns), visits, seen.curves)
 
     def bytes_kept(self, varied: int, visits: Visits) -> int:
         """Least bytes that stay of a patient: its row in the table, and its measurements where they are kept."""
@@ -352,7 +341,7 @@ def gathered(parts: Sequence[ChunkOutcome], protocol: Protocol, made: dict[str, 
 def _stacked(parts: Sequence[pd.DataFrame], arms: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
-    patients = pd.concat(parts, ignore_index=True)
+    patients = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
     patients["arm"] = pd.Categorical(patients["arm"], categories=list(arms), ordered=True)
     return patients
 

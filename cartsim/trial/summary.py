@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cartsim.endpoints.categories import response_codes
+from cartsim.endpoints.rules import Response
 from cartsim.endpoints.survival import median_of
 from cartsim.schedule import MONTH
 
@@ -26,23 +28,31 @@ def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFr
     import pandas as pd
 
     rows = []
-    months = [f"month_{month:g}" for month in landmarks]
-    # Only what is read: groups are copies.
-    read = patients[["arm", "status", *_MEDIANS, *months, "measurable", "best", "pfs_day", "pfs_event"]]
-    for arm, group in read.groupby("arm", observed=True, sort=False):
-        row: dict[str, Any] = {"arm": arm, "n": len(group), "failed": int((group["status"] != "ok").sum())}
+    arms, failed = pd.Categorical(patients["arm"]), (patients["status"] != "ok").to_numpy()
+    numbers = {name: patients[name].to_numpy() for name in (*_MEDIANS, "measurable", "pfs_day", "pfs_event")}
+    categories = {name: response_codes(patients[name]) for name in ("best", *(f"month_{m:g}" for m in landmarks))}
+    for code, arm in enumerate(arms.categories):
+        own = arms.codes == code
+        n = int(own.sum())
+        if not n:
+            continue
+        row: dict[str, Any] = {"arm": arm, "n": n, "failed": int(failed[own].sum())}
         for name in _MEDIANS:
-            values = group[name].dropna().to_numpy()
+            values = numbers[name][own]
+            values = values[~np.isnan(values)]
             low, middle, high = np.percentile(values, [5, 50, 95]) if values.size else (np.nan,) * 3
             row |= {name: middle, f"{name}_p5": low, f"{name}_p95": high}
         for month in landmarks:
-            codes = group[f"month_{month:g}"]
-            row |= {f"{name}_{month:g}": 100 * float(codes.isin(held).mean()) for name, held in GROUPS.items()}
-        measurable = group["measurable"]
-        for end, those in (("", group["best"]), ("_measurable", group["best"][measurable])):
-            row[f"ORR{end}"] = 100 * float((those >= "PR").mean())
-            row[f"CR{end}"] = 100 * float((those == "CR").mean())
+            codes = categories[f"month_{month:g}"][own]
+            counts = np.bincount(codes + 1, minlength=len(Response) + 1)[1:]  # without those of none
+            for name, held in GROUPS.items():
+                row[f"{name}_{month:g}"] = 100 * float(sum(counts[Response[each]] for each in held) / n)
+        best, measurable = categories["best"][own], numbers["measurable"][own]
+        for end, those in (("", best), ("_measurable", best[measurable])):
+            of = those.size or np.nan
+            row[f"ORR{end}"] = 100 * float((those >= Response.PR).sum() / of)
+            row[f"CR{end}"] = 100 * float((those == Response.CR).sum() / of)
         row["measurable"] = int(measurable.sum())
-        median = median_of(group["pfs_day"].to_numpy() / MONTH, group["pfs_event"].to_numpy())
+        median = median_of(numbers["pfs_day"][own] / MONTH, numbers["pfs_event"][own])
         rows.append(row | median.named("PFS_months"))
     return pd.DataFrame(rows)

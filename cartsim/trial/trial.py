@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cartsim.endpoints.categories import categorical
 from cartsim.endpoints.markers import mrd_per_1e5
 from cartsim.errors import InputError, brief, check_count, check_kind, choices, elsewhere, say
 from cartsim.model.model import Model
@@ -31,7 +32,7 @@ from cartsim.trial.outcome import Readout, TrialResult, gathered
 from cartsim.trial.protocol import Protocol
 
 if TYPE_CHECKING:
-    pass
+    import pandas as pd
 
 T = TypeVar("T")
 
@@ -256,34 +257,51 @@ class Trial:
         kept = max(0, min(self.curves - start, stop - start))
         if self.independent:
             start, stop = start + arm * APART, stop + arm * APART
-        everything = self.population.table(start, stop, complete=True)
-        covariates = [p.name for p in self.model.parameters.values() if p.role == "covariate"]
-        table = everything[[name for name in everything if name in {*self.population.held, *covariates}]]
-        visits, seed, n = self.protocol.visits, self.population.seed, stop - start
+        table = self.population.table(start, stop)
+        own = self.population.dose if isinstance(self.population, Patients) else None
+        return self.measure_rows(table, self.arms[arm], start, stop, None if own is None else own[start:stop], kept)
+
+    def measure_rows(
+        self,
+        table: pd.DataFrame,
+        arm: Arm,
+        start: int,
+        stop: int,
+        own_dose: NDArray[np.float64] | None = None,
+        kept: int = 0,
+    ) -> Measurements:
+        """Simulate and measure the rows of a table: patients start..stop-1, once or several times in this order."""
+        import pandas as pd
+
+        visits, seed, n = self.protocol.visits, self.population.seed, len(table)
+        times_over = n // (stop - start)
+        parameters = self.model.values(table, n)
+        columns = dict(zip(self.model.parameters, parameters.T, strict=True))
+        shown = {p.name for p in self.model.parameters.values() if p.role == "covariate"}.union(table)
         response = np.array(visits.response)
         kinetics = np.array(visits.kinetics)
         landmarks = np.array(visits.landmarks) * MONTH
         picture = _picture_days(response[-1]) if kept else np.empty(0)
         times = np.unique(np.concatenate([[0.0], response, kinetics, landmarks, picture]))
-        own = self.population.dose if isinstance(self.population, Patients) else None
         run = simulate_rows(
             self.model,
             table,
-            self.arms[arm].regimen,
+            arm.regimen,
             times,
             MEASURED,
-            own_dose=None if own is None else own[start:stop],
+            own_dose=own_dose,
+            parameters=parameters,
             solver=self.solver,
         )
-
         values = {name: run.usable(name) for name in MEASURED}
 
         def at(name: str, days: NDArray[np.float64]) -> NDArray[np.float64]:
-            return values[name][:, np.searchsorted(times, days)]
+            return values[name].take(np.searchsorted(times, days), axis=1)
 
         def measured(name: str, truth: NDArray[np.float64], days: NDArray[np.float64]) -> NDArray[np.float64]:
             assay = self.protocol.assays.get(name, Assay())
-            return assay.measure(truth, seed=seed, name=name, start=start, days=days)
+            each = np.split(truth, times_over)
+            return np.concatenate([assay.measure(own, seed=seed, name=name, start=start, days=days) for own in each])
 
         def change_measured() -> NDArray[np.float64]:
             """Percent change of sBCMA as the assay gives it, from the measured baseline."""
@@ -293,34 +311,38 @@ class Trial:
 
         every_day = np.union1d(response, kinetics)
         course = draw(self.protocol.conduct, seed, start, stop, every_day)
-        at_response = course.evaluable[:, np.searchsorted(every_day, response)]
-        at_kinetics = course.evaluable[:, np.searchsorted(every_day, kinetics)]
+        evaluable = np.tile(course.evaluable, (times_over, 1))
+        at_response = evaluable[:, np.searchsorted(every_day, response)]
+        at_kinetics = evaluable[:, np.searchsorted(every_day, kinetics)]
         curves = None
         if kept:
-            shown = np.unique(np.concatenate([[0.0], picture]))
+            drawn = np.unique(np.concatenate([[0.0], picture]))
             names = ("transgene", "mprotein_change", "sbcma_change")
-            curves = Curves(shown, {name: at(name, shown)[:kept] for name in names})
-        patients = table.reset_index()
-        patients.insert(1, "arm", self.arms[arm].name)
-        patients.insert(2, "dose", run.doses)
+            curves = Curves(drawn, {name: at(name, drawn)[:kept] for name in names})
+        arms = list(dict.fromkeys([*(each.name for each in self.arms), arm.name]))
+        given = {
+            "id": run.ids,
+            "arm": categorical(np.full(n, arms.index(arm.name)), arms, ordered=True),
+            "dose": run.doses,
+        }
         baseline = measured("mprotein", at("mprotein_gL", np.zeros(1)), np.zeros(1))[:, 0]
         return Measurements(
-            arm=self.arms[arm].name,
-            patients=patients,
-            ids=patients["id"].to_numpy(),
+            arm=arm.name,
+            patients=pd.DataFrame(given | {name: own for name, own in columns.items() if name in shown}),
+            ids=run.ids,
             days=response,
             baseline=baseline,
             mprotein=np.where(at_response, measured("mprotein", at("mprotein_gL", response), response), np.nan),
             sbcma=np.where(at_response, change_measured(), np.nan),
-            mrd=mrd_per_1e5(at("tumor_relative", response), table["burden"].to_numpy()[:, None] / 100),
+            mrd=mrd_per_1e5(at("tumor_relative", response), columns["burden"][:, None] / 100),
             kinetic_days=kinetics,
             transgene=np.where(at_kinetics, measured("transgene", at("transgene", kinetics), kinetics), np.nan),
             landmarks=visits.landmarks,
             landmark_change=at("mprotein_change", landmarks),
             events={
-                "new_therapy_day": course.new_therapy_day,
-                "death_day": course.death_day,
-                "end_day": course.last_day,
+                "new_therapy_day": np.tile(course.new_therapy_day, times_over),
+                "death_day": np.tile(course.death_day, times_over),
+                "end_day": np.tile(course.last_day, times_over),
             },
             status=run.status,
             curves=curves,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
-from cartsim.engine.arithmetic import FAST, fast_exp, fast_log
+from cartsim.engine.arithmetic import FAST, fast_exp, fast_log, quick_exp
 
 LOWEST_SUBNORMAL, LOWEST_NORMAL = 5e-324, 2.2250738585072014e-308
 LARGEST = np.finfo(float).max
@@ -21,6 +21,11 @@ LARGEST = np.finfo(float).max
 @njit
 def exp_of(x):
     return [fast_exp(v) for v in x]
+
+
+@njit
+def quick_exp_of(x):
+    return [quick_exp(v) for v in x]
 
 
 @njit
@@ -86,15 +91,23 @@ def test_log_of_any_number_is_within_two_ulp(x: float) -> None:
     assert errors_in_ulp(np.array(log_of(np.array([x]))), np.array([x]), mpmath.log)[0] <= 2
 
 
+def test_the_exp_of_steps_is_within_three_ulp() -> None:
+    x = exp_arguments()
+    errors = errors_in_ulp(np.array(quick_exp_of(x)), x, mpmath.exp)
+    assert errors.max() <= 3, x[errors.argmax()]
+
+
 def test_exp_that_would_be_subnormal_is_zero() -> None:
     x = np.concatenate([np.linspace(-708.3964, -746, 1000), -(10.0 ** np.linspace(2.9, 308, 1000))])
     np.testing.assert_array_equal(exp_of(x), 0.0)
+    np.testing.assert_array_equal(quick_exp_of(x), 0.0)
 
 
 def test_exp_at_the_ends_of_the_range() -> None:
     x = np.array([np.inf, 710.0, 1e4, LARGEST, -746.0, -1e5, -LARGEST, -np.inf, 0.0, np.nan])
     expected = np.array([np.inf, np.inf, np.inf, np.inf, 0, 0, 0, 0, 1, np.nan])
     np.testing.assert_array_equal(exp_of(x), expected)
+    np.testing.assert_array_equal(quick_exp_of(x), expected)
 
 
 def test_log_at_the_ends_of_the_range() -> None:
@@ -109,7 +122,7 @@ def test_exp_and_log_undo_each_other() -> None:
 
 
 @pytest.mark.skipif("+avx2" not in llvm.get_host_cpu_features().flatten(), reason="no AVX2 on this processor")
-@pytest.mark.parametrize("function", [fast_exp, fast_log])
+@pytest.mark.parametrize("function", [fast_exp, quick_exp, fast_log])
 def test_a_loop_over_them_is_packed(function) -> None:
     @njit("void(float64[::1])", error_model="numpy", fastmath=FAST)
     def loop(w):

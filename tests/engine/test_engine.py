@@ -49,12 +49,12 @@ class Stepper:
         model = load(name)
         self.kernel = kernel.compile_model(model)
         self.n = self.kernel.n_states
-        self.rows = Rows(self.n, self.kernel.n_constants)
+        self.rows = Rows(self.n, self.kernel.n_constants, self.kernel.n_factors)
         self.work = np.zeros((self.rows.size // LANES, LANES))
         self.work[self.rows.alive // LANES : self.rows.constants // LANES] = 1.0
         constants = np.empty(self.kernel.n_constants)
         self.kernel.constants(model.values(values, 1)[0], constants)
-        self.work[self.rows.constants // LANES :] = constants[:, None]
+        self.work[self.rows.constants // LANES : self.rows.inverse // LANES] = constants[:, None]
 
     def __call__(self, t, y: np.ndarray, h, rtol: float = 1e-6) -> tuple[np.ndarray, np.ndarray]:
         """State at the end of a step from y (n,) and the weighted error, for every lane's h; t and h may differ."""

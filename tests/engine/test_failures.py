@@ -226,3 +226,19 @@ def test_no_data_are_made_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthetic, "simulate_rows", spoiling(np.nan))
     with pytest.raises(InputError, match="1 of 2 true patients"):
         synthetic.synthetic_patients((450e6, 450e6))
+
+
+def test_no_patient_goes_astray_at_the_loosest_tolerance() -> None:
+    """A step far too long may leave every pool empty, of which its error estimate sees little: it has to be refused."""
+    model = cartsim.load("bb2121_clinical")
+    patients = cartsim.Population(model, variability={"Tumor0": cartsim.lognormal(0.5)})
+    loose, tight = (
+        cartsim.simulate(
+            patients, 450e6, np.arange(0, 641.0, 8), ["mprotein", "CARTe_PB"], n=700, solver=cartsim.Solver(rtol=rtol)
+        )
+        for rtol in (1e-4, 1e-8)
+    )
+    assert not loose.status.any()
+    assert not tight.status.any()
+    np.testing.assert_allclose(loose["mprotein"], tight["mprotein"], atol=0.005)
+    np.testing.assert_allclose(loose["CARTe_PB"], tight["CARTe_PB"], rtol=0.05)
