@@ -5,13 +5,17 @@ from __future__ import annotations
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import AbstractContextManager, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
 from cartsim.cli.options import Pictures
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
 Draw = Callable[[], Any]
 
@@ -25,43 +29,44 @@ class Drawing(AbstractContextManager["Drawing"]):
 
     def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
-        self._second = _second_process() if pictures else None
         self._left: deque[tuple[Path, Draw]] = deque()
-        self._sent: list[tuple[Path, Draw, Future[None]]] = []
-        self._more = True
+        self._second = _second_process() if pictures else None
+        self._sender = Thread(target=self._send)
+        self._error: Exception | None = None
 
     def add(self, figures: Mapping[Path, Draw]) -> None:
-        """Draw these and write them under their paths, if there are to be pictures: at once, or at the end here."""
+        """Draw these and write them under their paths, if there are to be pictures: at once there, at the end here."""
         if self._pictures:
             self._left.extend(figures.items())
-            if not self._sent or self._sent[-1][2].done():
-                self._send_next()
+        if self._second is not None and not self._sender.is_alive():
+            self._sender = Thread(target=self._send, daemon=True)
+            self._sender.start()
 
     def __exit__(self, failed: object, *_: object) -> None:
-        self._more = False
-        while self._left and not failed:
-            with suppress(IndexError):  # the last was sent in the meantime
-                _save(self._pictures, *self._left.pop())
-        if self._second is not None:
-            self._second.shutdown(cancel_futures=bool(failed))
-        for path, draw, done in self._sent if not failed else ():
-            try:
-                done.result()
-            except BrokenExecutor:  # somebody killed it
-                _save(self._pictures, path, draw)
-
-    def _send_next(self, _: object = None) -> None:
-        if self._second is None:
-            return
         try:
-            path, draw = self._left.popleft()
-            self._sent.append((path, draw, self._second.submit(_save, self._pictures, path, draw)))
-            self._sent[-1][2].add_done_callback(self._send_next)
-        except IndexError:
-            if not self._more:
-                self._second.shutdown(wait=False)  # it ends while the last picture is drawn here
-        except BrokenExecutor:
-            self._left.append((path, draw))
+            while not failed and (self._left or self._sender.is_alive()):
+                with suppress(IndexError):  # the last was sent in the meantime
+                    _save(self._pictures, *self._left.pop())
+                    continue
+                self._sender.join()  # it may give one back
+        finally:
+            if self._second is not None:
+                self._second[0].terminate()
+        if self._error is not None and not failed:
+            raise self._error
+
+    def _send(self) -> None:
+        """Have the second process draw one picture after the other."""
+        assert self._second is not None
+        while self._left:
+            with suppress(IndexError):  # the last is drawn here
+                path, draw = self._left.popleft()
+                try:
+                    self._second[1].send((self._pictures, path, draw))
+                    self._error = self._second[1].recv() or self._error
+                except (OSError, EOFError):  # somebody killed it
+                    self._left.append((path, draw))
+                    return
 
 
 def plotted(result: Any, name: str, *given: Any, **settings: Any) -> Any:
@@ -69,27 +74,39 @@ def plotted(result: Any, name: str, *given: Any, **settings: Any) -> Any:
     return getattr(result.plot, name)(*given, **settings)
 
 
-def _second_process() -> Executor | None:
-    from concurrent.futures import ProcessPoolExecutor
+def _second_process() -> tuple[BaseProcess, Connection] | None:
+    """A process that draws what comes through a pipe, and the pipe's end; None where no other core is free for it."""
     from multiprocessing import get_context
 
     from joblib import cpu_count
 
     if cpu_count() < 2:
         return None
-    pool = ProcessPoolExecutor(1, get_context("spawn"), _prepare)
+    here, there = get_context("spawn").Pipe()
+    process = get_context("spawn").Process(target=_draw_all, args=(there,), daemon=True)
     try:
-        pool.submit(int)
+        process.start()
     except OSError:  # no process is to be had
         return None
-    return pool
+    there.close()
+    return process, here
 
 
-def _prepare() -> None:
-    """Import what pictures need, in the second process."""
+def _draw_all(pipe: Connection) -> None:
+    """What the second process does: import what pictures need, and draw until it is ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first, which ends this one
     for name in ("pandas", "matplotlib.figure", "matplotlib.backends.backend_agg", "cartsim.plots.trial"):
         import_module(name)
+    with suppress(EOFError):  # the first has ended
+        while True:
+            error: Exception | None = None
+            try:
+                _save(*pipe.recv())
+            except EOFError:
+                raise
+            except Exception as found:
+                error = found
+            pipe.send(error)
 
 
 def _save(pictures: Pictures, path: Path, draw: Draw) -> None:

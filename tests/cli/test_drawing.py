@@ -6,11 +6,11 @@ import os
 import signal
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 
 import pytest
+from matplotlib.figure import Figure
 
 from cartsim.cli import drawing
 from cartsim.cli.drawing import Drawing
@@ -19,17 +19,14 @@ from cartsim.errors import InputError
 
 
 def figure(text, seconds=0.0):
-    from matplotlib.figure import Figure
-
     time.sleep(seconds)
     made = Figure((2, 1))
     made.text(0.1, 0.5, f"{text}")
     return made
 
 
-def process(_=None):
-    from matplotlib.figure import Figure
-
+def process(seconds=0.0):
+    time.sleep(seconds)
     made = Figure((2, 1))
     made.suptitle(f"{os.getpid()}")  # is among the file's metadata
     return made
@@ -46,14 +43,18 @@ def killed():
 @pytest.fixture
 def second(monkeypatch):
     """A second process, begun by fork: it has all modules at once."""
-    pools = []
+    begun = []
 
     def begin():
-        pools.append(ProcessPoolExecutor(1, get_context("fork")))
-        return pools[-1]
+        here, there = get_context("fork").Pipe()
+        process = get_context("fork").Process(target=drawing._draw_all, args=(there,), daemon=True)
+        process.start()
+        there.close()
+        begun.append(process)
+        return process, here
 
     monkeypatch.setattr(drawing, "_second_process", begin)
-    return pools
+    return begun
 
 
 fork = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the second process is begun by fork here")
@@ -61,7 +62,6 @@ fork = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the secon
 
 @fork
 def test_both_processes_draw_and_the_files_are_those_of_one(tmp_path, second, monkeypatch):
-    from PIL import Image
 
     names = [f"{k}.png" for k in range(6)]
     for folder in ("two", "one"):
@@ -71,14 +71,18 @@ def test_both_processes_draw_and_the_files_are_those_of_one(tmp_path, second, mo
         monkeypatch.setattr(drawing, "_second_process", lambda: None)
     for name in names:
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
-    monkeypatch.undo()
-    monkeypatch.setattr(drawing, "_second_process", lambda: ProcessPoolExecutor(1, get_context("fork")))
+
+
+@fork
+def test_each_process_draws(tmp_path, second):
+    from PIL import Image
+
     with Drawing(Pictures()) as work:
         work.add({tmp_path / "a.png": process})
         time.sleep(1)
-        work.add({tmp_path / "b.png": process, tmp_path / "c.png": process, tmp_path / "d.png": process})
-    by = [Image.open(tmp_path / f"{name}.png").text["Title"] for name in "abcd"]
-    assert by[0] != f"{os.getpid()}" == by[3]
+        work.add({tmp_path / "b.png": partial(process, 0.5), tmp_path / "c.png": process})
+    by = [Image.open(tmp_path / f"{name}.png").text["Title"] for name in "abc"]
+    assert by == [f"{second[0].pid}", f"{second[0].pid}", f"{os.getpid()}"]
 
 
 def test_nothing_is_drawn_without_pictures(tmp_path, second):
@@ -120,16 +124,17 @@ def test_a_command_that_fails_does_not_wait_for_its_pictures(tmp_path, second):
     assert len(list(tmp_path.iterdir())) < 5
 
 
-def test_the_second_process_has_what_pictures_need(tmp_path, monkeypatch):
+def test_the_second_process_draws_what_is_sent_and_ends_with_the_first(tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr("joblib.cpu_count", lambda: 2)
-    pool = drawing._second_process()
-    assert pool is not None
-    with pool:
-        assert {"matplotlib.figure", "pandas", "cartsim.plots.trial"} <= set(pool.submit(_modules).result())
+    begun, pipe = drawing._second_process()
+    pipe.send((Pictures(), tmp_path / "a.png", partial(Figure, (2, 1))))
+    assert pipe.recv() is None
+    assert (tmp_path / "a.png").stat().st_size
+    pipe.send((Pictures(), tmp_path / "no" / "a.png", partial(Figure, (2, 1))))
+    assert isinstance(pipe.recv(), InputError)
+    pipe.close()
+    begun.join()
+    assert begun.exitcode == 0
     monkeypatch.setattr("joblib.cpu_count", lambda: 1)
     assert drawing._second_process() is None
-
-
-def _modules():
-    return list(sys.modules)
