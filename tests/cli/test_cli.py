@@ -663,15 +663,6 @@ def test_help_and_version():
         assert "--help" in done(command, "--help").stdout
 
 
-def test_help_imports_nothing_heavy():
-    code = "import sys; from cartsim.cli.app import app; print([m for m in {} if m in sys.modules])".format(
-        ["pandas", "numba", "sympy", "pint", "matplotlib", "scipy", "statsmodels", "pyarrow", "joblib"]
-    )
-    path = str(Path(cartsim.__file__).parents[1])
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=path, check=True)
-    assert found.stdout.strip() == "[]"
-
-
 def test_respond_on_own_data(tmp_path):
     path = tmp_path / "own.csv"
     path.write_text("id,time,value\nA,0,30\nA,28,2\nA,56,0.1\nA,84,0.1\nB,0,20\nB,28,NA\nB,56,19\nB,84,19\n")
@@ -717,3 +708,14 @@ def test_what_follows_a_last_sample_below_the_limit_and_a_death_without_baseline
         assert done.exit_code == 0, done.stderr
         times.append(pd.read_csv(StringIO(done.stdout)).set_index("id").loc[2, ["pfs_day", "pfs_event"]].tolist())
     assert times == [[0, False], [50, True]]
+
+
+def test_warm_says_what_it_compiled(tmp_path):
+    path = tmp_path / "own.toml"  # a model that no run has seen: a number of it is drawn
+    text = (Path(__file__).parents[1] / "models" / "growth.toml").read_text()
+    path.write_text(re.sub(r'rate = "(.*)"', rf'rate = "{np.random.default_rng().random()}*(\1)"', text, count=1))
+    assert "compiled" in done("warm", path).stdout
+    found = done("warm", path, "bb2121_invitro").stdout
+    assert "compiled" not in found.splitlines()[3]
+    assert "bb2121_invitro" in found
+    assert "choose from bb2121_clinical" in call("warm", "nosuch").stderr
