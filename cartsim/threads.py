@@ -18,6 +18,8 @@ FEWEST = 100
 
 def threads(n_jobs: int) -> int:
     """Threads for n_jobs as joblib counts them, no more than there are cores: more would only wait."""
+    if n_jobs == 1:
+        return 1
     from joblib import cpu_count
 
     cores = int(cpu_count())
