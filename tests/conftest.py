@@ -34,6 +34,12 @@ def _commands_made_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _pictures_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second process imports for longer than a test draws; tests/cli/test_drawing.py has one."""
+    monkeypatch.setattr("cartsim.cli.drawing._second_process", lambda: None)
+
+
 @pytest.fixture
 def _no_warnings() -> Iterator[None]:
     """Any warning is a failure."""

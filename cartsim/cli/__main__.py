@@ -2,4 +2,5 @@
 
 from cartsim.cli import main
 
-main()
+if __name__ == "__main__":  # not in a second process
+    main()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cartsim.cli.drawing import plotted
 from cartsim.cli.output import number, ranged, show_result, table_of
 
 if TYPE_CHECKING:
-    from cartsim.cli.options import Pictures
     from cartsim.experiments.replicates import Replicates
 
 FILES = ("replicates.csv", "replicates_summary.csv", "replicates_tests.csv", "replicates_pairs.csv", "replicates.json",
@@ -54,8 +56,9 @@ def show(found: Replicates, *parts: Any, reference: str | None = None, pairs: bo
     show_result(found, _summary(found), *compared, *parts)
 
 
-def draw(found: Replicates, stage: Path, pictures: Pictures) -> None:
+def figures(found: Replicates, stage: Path) -> dict[Path, Callable[[], Any]]:
     """How endpoints scatter, and against dose where two arms or more have one."""
-    pictures.save(found.plot.distributions(), stage / "replicates.png")
+    drawn: dict[Path, Callable[[], Any]] = {stage / "replicates.png": partial(plotted, found, "distributions")}
     if len({dose for dose in found.doses.values() if dose > 0}) > 1:
-        pictures.save(found.plot.by_dose(), stage / "replicates_by_dose.png")
+        drawn[stage / "replicates_by_dose.png"] = partial(plotted, found, "by_dose")
+    return drawn

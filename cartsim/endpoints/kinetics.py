@@ -30,7 +30,7 @@ R2_TOLERANCE = 1e-4
 FALL = 1e-9
 AFTER_BLQ = ("lambda_z", "zero")  # what an area to the horizon takes after a last sample below the limit
 # Patients at a time, so that the arrays of one pass stay in the processor's cache.
-BLOCK = 1 << 14
+BLOCK = 1 << 12
 
 _CMAX_FLAGS = ("observed", "nothing quantifiable", "no sample")
 _AUC_FLAGS = ("observed", "interpolated", "extrapolated", "no lambda_z", "no sample")
@@ -249,36 +249,34 @@ def _terminal_slope(
     Walks back from the last sample, taking up one point after the other into means and sums of squares
     (Welford's update).
     """
-    t, n = values.shape
-    count, mean_x, mean_y, sxx, sxy, syy = np.zeros((6, n))
-    end = np.full(n, np.nan)  # day of the last point
-    r2_adj, slope, at_horizon, points = np.full((4, t, n), np.nan)
-    for j in reversed(range(t)):
-        use = (values[j] > 0) & (days[j] > tmax)
-        count += use
-        weight = use / np.maximum(count, 1.0)
-        dx = np.where(use, days[j], 0.0) - mean_x
-        dy = np.log(np.where(use, values[j], 1.0)) - mean_y
-        mean_x += weight * dx
-        mean_y += weight * dy
-        remains = use * (1.0 - weight)
-        sxx += remains * dx * dx
-        sxy += remains * dx * dy
-        syy += remains * dy * dy
-        end = np.where(use & (count == 1), days[j], end)
-        falls = use & (count >= 3) & (-sxy * (end - days[j]) > FALL * sxx)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            unexplained = 1.0 - sxy * sxy / (sxx * syy)
-            r2_adj[j] = np.where(falls, 1.0 - unexplained * (count - 1.0) / (count - 2.0), -np.inf)
-            slope[j] = -sxy / sxx
-        at_horizon[j] = mean_y - slope[j] * (horizon - mean_x)
-        points[j] = count
-    best = r2_adj.max(axis=0, initial=-np.inf)
+    use = (values > 0) & (days > tmax)
+    count = use[::-1].cumsum(axis=0, dtype=np.float64)[::-1]
+    weight = use / np.maximum(count, 1.0)
+    remains = use * (1.0 - weight)
+    x, y = np.where(use, days, 0.0), np.log(np.where(use, values, 1.0))
+    mean_x, mean_y, sxx, sxy, syy = (np.zeros((len(days) + 1, values.shape[1])) for _ in range(5))
+    for j in reversed(range(len(days))):
+        dx, dy = x[j] - mean_x[j + 1], y[j] - mean_y[j + 1]
+        mean_x[j] = mean_x[j + 1] + weight[j] * dx
+        mean_y[j] = mean_y[j + 1] + weight[j] * dy
+        own = remains[j] * dx
+        sxx[j] = sxx[j + 1] + own * dx
+        sxy[j] = sxy[j + 1] + own * dy
+        syy[j] = syy[j + 1] + remains[j] * dy * dy
+    end = _at(days, len(days) - 1 - use[::-1].argmax(axis=0))  # day of the last point
+    sxx, sxy, syy = sxx[:-1], sxy[:-1], syy[:-1]
+    falls = use & (count >= 3) & (-sxy * (end - days) > FALL * sxx)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        unexplained = 1.0 - sxy * sxy / (sxx * syy)
+        r2_adj = np.where(falls, 1.0 - unexplained * (count - 1.0) / (count - 2.0), -np.inf)
+    best = r2_adj.max(axis=0)
     found = np.isfinite(best)
     start = (r2_adj > best - R2_TOLERANCE).argmax(axis=0)  # the earliest start has most points
-    slope, r2_adj, at_horizon = (np.where(found, _at(x, start), np.nan) for x in (slope, r2_adj, at_horizon))
-    used = np.where(found, _at(points, start), 0).astype(np.int64)
-    return slope, r2_adj, used, count, np.exp(at_horizon)
+    xx, xy, x_bar, y_bar = (np.where(found, _at(each, start), np.nan) for each in (sxx, sxy, mean_x, mean_y))
+    slope = -xy / xx
+    used = np.where(found, _at(count, start), 0).astype(np.int64)
+    at_horizon = np.exp(y_bar - slope * (horizon - x_bar))
+    return slope, np.where(found, _at(r2_adj, start), np.nan), used, count[0], at_horizon
 
 
 def _area(
@@ -289,20 +287,29 @@ def _area(
     method: str,
 ) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
     """Area from day 0 to the horizon and the code of its flag; ``predicted`` is the value at the horizon."""
-    area, t1, c1 = np.zeros((3, values.shape[1]))
-    flag = np.full(values.shape[1], _AUC_FLAGS.index("no lambda_z"), dtype=np.int8)
-    for day, value in zip(days, values, strict=True):
-        seen = ~np.isnan(value) & (t1 < horizon)
-        beyond = seen & (day > horizon)
-        t2 = np.where(beyond, horizon, day)
-        c2 = np.where(beyond, _between(t1, c1, day, value, horizon, method), value)
-        area += np.where(seen, _trapezoid(t2 - t1, c1, c2, method), 0.0)
-        flag[seen & (day == horizon)] = _AUC_FLAGS.index("observed")
-        flag[beyond] = _AUC_FLAGS.index("interpolated")
-        t1, c1 = np.where(seen, t2, t1), np.where(seen, c2, c1)
-    short = t1 < horizon
+    n = values.shape[1]
+    # Before each sample the last one that was not missed; to begin with, 0 on day 0.
+    known = ~np.isnan(values)
+    order = np.arange(1, len(days) + 1)[:, None]
+    before = np.maximum.accumulate(np.vstack([np.zeros((1, n), np.int64), known * order]))
+    t1, c1 = (np.take_along_axis(np.vstack([np.zeros((1, n)), each]), before, axis=0) for each in (days, values))
+    last_day, last_value, t1, c1 = t1[-1], c1[-1], t1[:-1], c1[:-1]
+    seen = known & (t1 < horizon)
+    rows = slice(0, int((order * seen).max(initial=0)))  # the others lie behind the horizon
+    days, values, t1, c1 = (each[rows] for each in (days, values, t1, c1))
+    seen = seen[rows]
+    beyond = seen & (days > horizon)
+    t2, c2 = np.where(beyond, horizon, days), values.copy()
+    c2[beyond] = _between(t1[beyond], c1[beyond], days[beyond], values[beyond], horizon, method)
+    area = np.zeros(n)
+    for part in np.where(seen, _trapezoid(t2 - t1, c1, c2, method), 0.0):  # one by one, for any n the same rounding
+        area += part
+    flag = np.full(n, _AUC_FLAGS.index("no lambda_z"), dtype=np.int8)
+    flag[(seen & (days == horizon)).any(axis=0)] = _AUC_FLAGS.index("observed")
+    flag[beyond.any(axis=0)] = _AUC_FLAGS.index("interpolated")
+    short = last_day < horizon
     flag[short & ~np.isnan(predicted)] = _AUC_FLAGS.index("extrapolated")
-    area += np.where(short, _trapezoid(horizon - t1, c1, predicted, "linear-log"), 0.0)
+    area += np.where(short, _trapezoid(horizon - last_day, last_value, predicted, "linear-log"), 0.0)
     return area, flag
 
 

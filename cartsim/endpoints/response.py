@@ -44,7 +44,7 @@ Assessments = tuple[ArrayLike, ArrayLike, ArrayLike, IMWG2016, dict[str, NDArray
 TOLERANCE = 1e-9
 """Relative slack of every comparison: far above binary rounding (1e-16), far below any assay (1e-2)."""
 
-_BLOCK = 16_384  # patients judged at a time: a block of 30 visits stays in the processor's cache
+_BLOCK = 4096  # patients judged at a time: the arrays of a block stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -191,101 +191,91 @@ def _judge_block(
     scheduled = (day > 0) & ~(day > last_possible)
     evaluable = scheduled & np.isfinite(m) & np.isfinite(baseline)
 
-    # Forwards: each assessment against baseline and the lowest confirmed value before it.
+    # Each assessment against baseline and the lowest confirmed value before it.
+    fallen = _fallen(m, baseline, rules)
     assessed = np.zeros((visits, n), np.int8)
-    nadir, previous = baseline, (baseline, np.zeros(n, np.int8))
+    nadirs, previous = np.empty((visits + 1, n)), (baseline, np.zeros(n, np.int8))
+    nadirs[0] = baseline
     for v in range(visits):
-        assessed[v] = np.where(evaluable[v], _category(m[v], baseline, nadir, rules), Response.NE)
-        nadir, previous = _lowered(nadir, previous, (m[v], assessed[v]), evaluable[v], rules)
+        category = np.where(_risen(m[v], nadirs[v], rules), np.int8(Response.PD), fallen[v])
+        assessed[v] = np.where(evaluable[v], category, np.int8(Response.NE))
+        nadirs[v + 1], previous = _lowered(nadirs[v], previous, (m[v], assessed[v]), evaluable[v], rules)
 
-    # Backwards: each assessment with the next one.
-    paired = np.zeros((visits, n), np.int8)
-    positive = evaluable & ~_at_most(m, rules.ife_limit)
-    relapsing = np.zeros((visits, n), bool)
-    following = np.int8(Response.PD) * _confirming_event(therapy, death, end, rules)  # else 0, NE
-    positive_next = np.zeros(n, bool)
-    for v in reversed(range(visits)):
-        if rules.confirm:
-            paired[v] = _confirmed(assessed[v], following)
-            relapsing[v] = positive[v] & positive_next
-        else:
-            paired[v] = assessed[v]
-            relapsing[v] = positive[v]
-        following = np.where(evaluable[v], assessed[v], following)
-        positive_next = np.where(evaluable[v], positive[v], positive_next)
+    # Each assessment with the next one.
+    order = np.arange(visits)[:, None]
+    paired, relapsing = assessed, evaluable & ~_at_most(m, rules.ife_limit)
+    if rules.confirm:
+        following = np.vstack([np.where(evaluable, order, visits)[1:], np.full((1, n), visits)])[:visits]
+        following = np.minimum.accumulate(following[::-1])[::-1]
+        event = np.int8(Response.PD) * _confirming_event(therapy, death, end, rules)  # else 0, NE
+        paired = _confirmed(assessed, np.take_along_axis(np.vstack([assessed, event]), following, axis=0))
+        again = np.vstack([relapsing, np.zeros((1, n), bool)])
+        relapsing = relapsing & np.take_along_axis(again, following, axis=0)
 
-    # Forwards again: what has been confirmed so far, and when it first was.
-    best = np.zeros(n, np.int8)
-    progressed = np.zeros(n, bool)
-    status = np.zeros((visits, n), np.int8)
-    never = np.full(n, np.nan)
-    best_day, response_day, cr_day, progression_day, relapse_day, lowest_day, last_day, first_missed_day = (
-        never.copy() for _ in range(8)
-    )
-    lowest = np.full(n, np.inf)
-    nadir, previous = baseline, (baseline, np.zeros(n, np.int8))
-    for v in range(visits):
-        ok, today = evaluable[v], np.broadcast_to(day[v], n)
-        lower = ok & ~progressed & (m[v] < lowest)
-        np.copyto(lowest, m[v], where=lower)
-        np.copyto(lowest_day, today, where=lower)
+    # What has been confirmed so far, and when it first was.
+    dates = np.vstack([day, np.full((1, day.shape[1]), np.nan)])
 
-        progressing = ~progressed & (paired[v] == Response.PD)
-        np.copyto(progression_day, today, where=progressing)
-        progressed |= progressing
-        nadir, previous = _lowered(nadir, previous, (m[v], assessed[v]), ok & ~progressed, rules)
+    def dated(visit: NDArray[np.intp]) -> NDArray[np.float64]:
+        return np.take_along_axis(dates, visit[None, :], axis=0)[0]
 
-        better = ~progressed & (paired[v] > best)
-        np.copyto(best, paired[v], where=better)
-        np.copyto(best_day, today, where=better)
-        np.copyto(response_day, today, where=better & (best >= Response.PR) & np.isnan(response_day))
-        np.copyto(cr_day, today, where=better & (best == Response.CR))
-        status[v] = np.where(progressed, Response.PD, best)
-
-        np.copyto(relapse_day, today, where=relapsing[v] & ~np.isnan(cr_day) & np.isnan(relapse_day))
-        np.copyto(first_missed_day, today, where=scheduled[v] & ~ok & np.isnan(first_missed_day))
-        np.copyto(last_day, today, where=ok)
-
-    np.copyto(status, Response.NE, where=~(day <= last_day) & (status != Response.PD))
-    only_pd = progressed & (best == Response.NE)
-    np.copyto(best, Response.PD, where=only_pd)
-    np.copyto(best_day, progression_day, where=only_pd)
-    lowest[np.isinf(lowest)] = np.nan
+    progression = _first(paired == Response.PD)
+    progression_day, progressed = dated(progression), order >= progression
+    confirmed = np.where(progressed, np.int8(Response.NE), paired)
+    so_far = np.maximum.accumulate(confirmed)
+    best = confirmed.max(axis=0, initial=np.int8(Response.NE))
+    best_day = dated(_first((confirmed == best) & (best != Response.NE)))
+    complete = _first(confirmed == Response.CR)
+    last = np.where(evaluable, order, -1).max(axis=0, initial=-1)
+    last_day = dated(last)
+    status = np.where(progressed, np.int8(Response.PD), so_far)
+    np.copyto(status, Response.NE, where=~(day <= last_day) & ~progressed)
+    only_pd = (progression < visits) & (best == Response.NE)
+    best, best_day = np.where(only_pd, np.int8(Response.PD), best), np.where(only_pd, progression_day, best_day)
+    seen = np.where(evaluable & (order <= progression), m, np.inf)
+    lowest = seen.min(axis=0, initial=np.inf)
+    lowest_day = dated(_first((seen == lowest) & np.isfinite(lowest)))
+    lowest = np.where(np.isfinite(lowest), lowest, np.nan)
     return {
         "evaluable": evaluable,
         "assessed": assessed,
         "confirmed": status,
         "best": best,
         "best_day": best_day,
-        "response_day": response_day,
-        "cr_day": cr_day,
+        "response_day": dated(_first(confirmed >= Response.PR)),
+        "cr_day": dated(complete),
         "progression_day": progression_day,
-        "relapse_day": relapse_day,
-        "nadir": nadir,
+        "relapse_day": dated(_first(relapsing & (order >= complete))),
+        "nadir": np.take_along_axis(nadirs, progression[None, :], axis=0)[0],
         "lowest": lowest,
         "lowest_day": lowest_day,
         "change": 100 * (lowest / baseline - 1),
         "measurable": _at_least(baseline, rules.measurable),
         "visits": evaluable.sum(axis=0, dtype=np.int16),
         "missed": (scheduled & ~evaluable).sum(axis=0, dtype=np.int16),
-        "first_missed_day": first_missed_day,
+        "first_missed_day": dated(_first(scheduled & ~evaluable)),
         "last_day": last_day,
     }
 
 
-def _category(
-    m: NDArray[np.float64], baseline: NDArray[np.float64], nadir: NDArray[np.float64], rules: IMWG2016
-) -> NDArray[np.int8]:
-    """Category of one assessment of each patient, all (n,); meaningless where a value is missing."""
+def _first(holds: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """(n,) The first visit at which it holds, of (v, n); v for none."""
+    return np.vstack([holds, np.ones((1, holds.shape[1]), bool)]).argmax(axis=0)
+
+
+def _fallen(m: NDArray[np.float64], baseline: NDArray[np.float64], rules: IMWG2016) -> NDArray[np.int8]:
+    """Category of each assessment (v, n) if it is not one of progression; meaningless where a value is missing."""
     code = np.full(m.shape, Response.SD, np.int8)
     code[_at_most(m, (1 - rules.mr_fall) * baseline)] = Response.MR
     code[_at_most(m, (1 - rules.pr_fall) * baseline)] = Response.PR
     code[_at_most(m, (1 - rules.vgpr_fall) * baseline) | ~_at_least(m, rules.spep_limit)] = Response.VGPR
     code[_at_most(m, rules.ife_limit)] = Response.CR
-    rise = _at_least(m, (1 + rules.pd_rise) * nadir) & _at_least(m, nadir + rules.pd_absolute)
-    rise |= _at_least(nadir, rules.high_nadir) & _at_least(m, nadir + rules.high_nadir_rise)
-    code[rise] = Response.PD
     return code
+
+
+def _risen(m: NDArray[np.float64], nadir: NDArray[np.float64], rules: IMWG2016) -> NDArray[np.bool_]:
+    """Whether one assessment of each patient is progression from the lowest confirmed value, all (n,)."""
+    rise = _at_least(m, (1 + rules.pd_rise) * nadir) & _at_least(m, nadir + rules.pd_absolute)
+    return rise | (_at_least(nadir, rules.high_nadir) & _at_least(m, nadir + rules.high_nadir_rise))
 
 
 _Seen = tuple[NDArray[np.float64], NDArray[np.int8]]  # value and category of an assessment, (n,) each
@@ -305,7 +295,7 @@ def _lowered(
 
 def _confirmed(first: NDArray[np.int8], following: NDArray[np.int8]) -> NDArray[np.int8]:
     """What two successive assessments establish at the first: the lesser response, SD at least; or PD."""
-    lesser = np.maximum(np.minimum(first, following), Response.SD)
+    lesser = np.maximum(np.minimum(first, following), np.int8(Response.SD))
     both_pd = (first == Response.PD) & (following == Response.PD)
     return np.where(first >= Response.SD, lesser, both_pd * np.int8(Response.PD))
 

@@ -162,7 +162,7 @@ class DoseResponse(Result):
 
     def plateau_text(self) -> str:
         """Where response stops rising with dose, by landmark, in one sentence."""
-        return "Plateau: " + "; ".join(f"month {month:g} {p.text()}" for month, p in self.plateaus.items())
+        return "Plateau: " + "; ".join(f"at month {month:g} {p.text()}" for month, p in self.plateaus.items())
 
     def plateau_replicates(self) -> pd.DataFrame:
         """A row a landmark: the curve through the rates of each replicate, over all of them.
@@ -218,8 +218,8 @@ class DoseResponse(Result):
             low, high = rates[below[0]], rates[self.doses[-1]]
             shown = "shows" if p.found and p.begins.low <= dose <= p.begins.high else "does not show"
             said.append(
-                f"month {landmark:g} {shown} it ({low:.1f} % at {below[0] / 1e6:g}e6, {high:.1f} % at "
-                f"{self.doses[-1] / 1e6:g}e6; plateau {p.text()})"
+                f"month {landmark:g} {shown} it, {low:.1f} % at {below[0] / 1e6:g}e6, {high:.1f} % at "
+                f"{self.doses[-1] / 1e6:g}e6, plateau {p.text()}"
             )
         return f"A threshold near {dose / 1e6:g}e6 cells: " + "; ".join(said)
 
@@ -346,13 +346,13 @@ def plateau(
     e0, emax, ed50, rise, begins = value
     limits = Estimate(float(rise), float(low[3]), float(high[3]), level=level)
     if limits.low > -LEAST and limits.high < LEAST:
-        verdict = f"none in this range: flat within {LEAST:g} percentage points"
+        verdict = f"none in this range (flat within {LEAST:g} percentage points)"
     elif limits.low <= 0 <= limits.high:
-        verdict = "none in this range: no rise or fall is shown"
+        verdict = "none in this range (no rise or fall is shown)"
     elif begins > x[-1]:
-        verdict = "none in this range: still changing at the highest dose"
+        verdict = "none in this range (still changing at the highest dose)"
     elif begins < x[0]:
-        verdict = "none in this range: reached below the lowest dose"
+        verdict = "none in this range (reached below the lowest dose)"
     else:
         verdict = BEGINS
     start = (float(begins), float(low[4]), float(high[4])) if verdict == BEGINS else (np.nan,) * 3

@@ -457,9 +457,24 @@ def save(figure: Figure, path: str | Path, *, dpi: float = 150, title: bool = Tr
         with _WRITING, matplotlib.rc_context(fonts):
             if words and not title:
                 heading(figure, "")
-            return write_whole(path, lambda beside: figure.savefig(beside, **options))
+            return write_whole(path, lambda beside: _drawn(figure, beside, options))
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from None
     finally:
         if words and not title:
             heading(figure, words)
+
+
+def _drawn(figure: Figure, path: Path, options: dict[str, Any]) -> None:
+    """As ``figure.savefig``, which draws everything twice; once is enough for a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    if options["format"] != "png":
+        figure.savefig(path, **options)
+        return
+    before = figure.get_dpi()
+    figure.set_dpi(options["dpi"])
+    try:
+        FigureCanvasAgg(figure).print_png(path, metadata=options["metadata"])
+    finally:
+        figure.set_dpi(before)

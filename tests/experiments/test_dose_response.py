@@ -113,10 +113,10 @@ def test_limits_of_the_plateau_hold_the_truth():
 @pytest.mark.parametrize(
     ("rates", "verdict"),
     [
-        (50 + 0 * X, "none in this range: flat within 5 percentage points"),
-        (50 + 2 * X / (60e6 + X), "none in this range: flat within 5 percentage points"),
-        (10 + 60 * X / (3e9 + X), "none in this range: still changing at the highest dose"),
-        (10 + 60 * X / (0.2e6 + X), "none in this range: flat within 5 percentage points"),
+        (50 + 0 * X, "none in this range (flat within 5 percentage points)"),
+        (50 + 2 * X / (60e6 + X), "none in this range (flat within 5 percentage points)"),
+        (10 + 60 * X / (3e9 + X), "none in this range (still changing at the highest dose)"),
+        (10 + 60 * X / (0.2e6 + X), "none in this range (flat within 5 percentage points)"),
         (20 + 60 * X / (60e6 + X), "begins in this range"),
         (80 - 60 * X / (60e6 + X), "begins in this range"),
     ],
@@ -130,7 +130,7 @@ def test_no_plateau_is_claimed_where_there_is_none(rates, verdict):
 def test_too_few_patients_show_nothing():
     rng = np.random.default_rng(2)
     found = plateau(X, rng.random((12, len(X))) < 0.5, resamples=100)
-    assert found.verdict == "none in this range: no rise or fall is shown"
+    assert found.verdict == "none in this range (no rise or fall is shown)"
 
 
 def test_two_doses_make_no_curve():

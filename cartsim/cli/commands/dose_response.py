@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import cartsim as cs
 from cartsim.cli import replicated
 from cartsim.cli.design import doses
+from cartsim.cli.drawing import Drawing
 from cartsim.cli.options import Dose, Name, Out, Pictures, Study
 from cartsim.cli.output import interruptible, new_table, note_failures, show_tables, write_table
 from cartsim.cli.run import filled
@@ -50,11 +52,12 @@ def dose_response(
         solver=study.solver(),
         **study.anew(),
     )
-    with filled(out, (*_TABLES, *_OTHERS, *replicated.FILES)) as stage:
+    with filled(out, (*_TABLES, *_OTHERS, *replicated.FILES)) as stage, Drawing(pictures) as drawing:
         found = {
             name: interruptible(partial(treat, group, **study.settings(name.replace(":", "-"))))
             for name, group in patients.items()
         }
+        drawing.add(_figures(found, stage))
         for name, result in found.items():
             show_tables(
                 _table(name, result), *(f"{said}." for said in (result.plateau_text(), result.threshold()) if said)
@@ -63,8 +66,6 @@ def dose_response(
                 replicated.show(result.replicates, f"{result.replicates_text()}.", pairs=False)
             note_failures(result.failures, int(result.responses.groupby("dose")["n"].first().sum()))
         _write(found, stage)
-        if pictures:
-            _draw(found, stage, pictures)
 
 
 def _table(name: str, result: DoseResponse) -> Any:
@@ -91,22 +92,24 @@ def _write(found: dict[str, DoseResponse], stage: Path) -> None:
     (stage / "dose_response.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
-def _draw(found: dict[str, DoseResponse], stage: Path, pictures: Pictures) -> None:
+def _figures(found: dict[str, DoseResponse], stage: Path) -> dict[Path, Callable[[], Any]]:
     from cartsim import plots
 
     again = {f"Burden {name}": result.replicates for name, result in found.items() if result.replicates is not None}
+    figures: dict[Path, Callable[[], Any]] = {}
     if again:
-        pictures.save(plots.replicates_by_dose(again), stage / "replicates_by_dose.png")
-
+        figures[stage / "replicates_by_dose.png"] = partial(plots.replicates_by_dose, again)
     verdicts = (f"Burden {name}. {result.plateau_text()}." for name, result in found.items())
     said = f"As observed. Whiskers: 95 % Wilson limits. {' '.join(verdicts)}"
     responses = {f"Burden {name}": result.responses for name, result in found.items()}
     claimed = next(iter(found.values())).claimed
-    pictures.save(plots.response_by_dose(responses, claimed=claimed, note=said), stage / "dose_response.png")
     slopes = " ".join(
         f"Burden {name}: {', '.join(f'{row.measure} ~ dose^{row.exponent:.3f}' for row in result.slopes.itertuples())}."
         for name, result in found.items()
     )
     exposures = {f"Burden {name}": result.exposure for name, result in found.items()}
     note = f"As sampled. Within patients: {slopes}"
-    pictures.save(plots.exposure_by_dose(exposures, note=note), stage / "exposure.png")
+    return figures | {
+        stage / "dose_response.png": partial(plots.response_by_dose, responses, claimed=claimed, note=said),
+        stage / "exposure.png": partial(plots.exposure_by_dose, exposures, note=note),
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 import cartsim as cs
 from cartsim.cli import replicated
 from cartsim.cli.design import one_dose
+from cartsim.cli.drawing import Drawing, plotted
 from cartsim.cli.grammar import parse_doses, parse_named, parse_pair
 from cartsim.cli.options import Dose, Name, Out, Pictures, Study
 from cartsim.cli.output import interruptible, new_table, note_failures, number, show_tables, table_of
@@ -62,10 +64,12 @@ def regimens(
         check_retreatment(single, second, delay)
     trial = study.trial(model, compared)
     how = study.settings()
-    with filled(out, (*_FILES, *replicated.FILES)) as stage:
+    with filled(out, (*_FILES, *replicated.FILES)) as stage, Drawing(pictures) as drawing:
         found = interruptible(lambda: cs.compare(trial, **study.anew(), **how))
+        drawing.add({stage / "differences.png": partial(plotted, found, "differences")})
         show_tables(_differences(found))
         if found.replicates is not None:
+            drawing.add({stage / "replicates.png": partial(plotted, found.replicates, "distributions")})
             replicated.show(found.replicates, reference=found.reference)
         note_failures(found.failures, len(found.outcome.patients))
         found.save(stage)
@@ -76,10 +80,6 @@ def regimens(
             show_tables(_retreated(again), f"{again.against_karmma()}.")
             note_failures(again.failures, len(again.patients))
             again.save(stage)
-        if pictures:
-            if found.replicates is not None:
-                pictures.save(found.replicates.plot.distributions(), stage / "replicates.png")
-            pictures.save(found.plot.differences(), stage / "differences.png")
 
 
 def _given(dose: float, texts: list[str]) -> dict[str, cs.Regimen]:

@@ -11,6 +11,7 @@ import typer
 
 import cartsim as cs
 from cartsim.cli.design import judged_file
+from cartsim.cli.drawing import Drawing, plotted
 from cartsim.cli.options import Censoring, Criteria, Events, Out, Pictures
 from cartsim.cli.output import number, ranged, show_tables, table_of
 from cartsim.cli.run import filled
@@ -55,12 +56,10 @@ def survival(
     show_tables(*parts)
     if out is None:
         return
-    with filled(out, (*_TABLES, *_PICTURES)) as stage:
+    with filled(out, (*_TABLES, *_PICTURES)) as stage, Drawing(pictures) as drawing:
+        drawing.add({stage / name: draw for name, draw in _drawn(result, tables, landmark, mrd_limit)})
         for name, table in tables.items():
             table.to_csv(stage / name, index=False)
-        if pictures:
-            for name, draw in _drawn(result, tables, landmark, mrd_limit):
-                pictures.save(draw(), stage / name)
 
 
 def estimates(table: pd.DataFrame) -> Table:
@@ -162,9 +161,10 @@ def _drawn(
     analysed = tables["survival.csv"].groupby("endpoint")["n"].sum()
     for endpoint in ("PFS", "OS", "DOR", "TTR"):
         if analysed[endpoint]:
-            yield f"{endpoint}.png", partial(result.plot.survival, endpoint)
-    yield "incidence.png", result.plot.incidence
+            yield f"{endpoint}.png", partial(plotted, result, "survival", endpoint)
+    yield "incidence.png", partial(plotted, result, "incidence")
     if "landmark.csv" in tables:
-        yield "landmark.png", partial(result.plot.landmark, month, arm=str(tables["landmark.csv"]["arm"].iloc[0]))
+        arm = str(tables["landmark.csv"]["arm"].iloc[0])
+        yield "landmark.png", partial(plotted, result, "landmark", month, arm=arm)
     if "residual.csv" in tables:
-        yield "residual.png", partial(result.plot.residual, limit=limit)
+        yield "residual.png", partial(plotted, result, "residual", limit=limit)

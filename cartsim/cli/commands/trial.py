@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-import cartsim as cs
 from cartsim.cli import replicated
 from cartsim.cli.commands.survival import comparisons
 from cartsim.cli.design import doses
+from cartsim.cli.drawing import Drawing, plotted
 from cartsim.cli.options import Dose, Name, Out, Pictures, Study
 from cartsim.cli.output import interruptible, note_failures, ranged, show_tables, table_of
 from cartsim.cli.run import filled
@@ -20,13 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-PICTURES: dict[str, Callable[[cs.TrialResult], Any]] = {
-    "kinetics.png": lambda result: result.plot.kinetics(),
-    "biomarkers.png": lambda result: result.plot.biomarkers(),
-    "spider.png": lambda result: result.plot.spider(),
-    "responses.png": lambda result: result.plot.responses(),
-    "pfs.png": lambda result: result.plot.survival(),
-}
+PICTURES = {f"{file}.png": kind for file, kind in (
+    ("kinetics", "kinetics"), ("biomarkers", "biomarkers"), ("spider", "spider"), ("responses", "responses"),
+    ("pfs", "survival"),
+)}  # fmt: skip
 _TABLES = ("patients.parquet", "visits.parquet", "responses.csv", "survival.csv", "pfs.csv",
            "comparisons.csv", "summary.json")  # fmt: skip
 
@@ -59,9 +56,12 @@ def trial(
     from cartsim.experiments.replicates import replicated as repeat
 
     planned = study.trial(model, doses(dose), independent=independent)
-    with filled(out, (*_TABLES, *PICTURES, *replicated.FILES)) as stage:
+    with filled(out, (*_TABLES, *PICTURES, *replicated.FILES)) as stage, Drawing(pictures) as drawing:
         again = interruptible(lambda: repeat(planned, **study.anew(), **study.settings()))
+        if again is not None:
+            drawing.add(replicated.figures(again, stage))
         result = interruptible(lambda: planned.run(chunk=chunk, keep_visits=visits, **study.settings()))
+        drawing.add({stage / name: partial(plotted, result, kind) for name, kind in PICTURES.items()})
         show_tables(_summary(result.summary, planned.protocol.visits.landmarks))
         if len(result.arms) > 1:
             show_tables(comparisons(result.compare()))
@@ -70,11 +70,6 @@ def trial(
         if again is not None:
             replicated.show(again)
             again.save(stage)
-        if pictures:
-            if again is not None:
-                replicated.draw(again, stage, pictures)
-            for name, draw in PICTURES.items():
-                pictures.save(draw(result), stage / name)
 
 
 def _summary(summary: pd.DataFrame, landmarks: tuple[float, ...]) -> Table:
