@@ -285,7 +285,7 @@ def dose_response(
     given = _doses(doses)
     trial = Trial(population, given.tolist(), n, protocol, solver, curves=0)
     again = replicated(trial, replicates, uncertainty, **how)
-    judged = trial.run(keep_visits=False, **how)
+    judged = trial.run(keep_visits=False, columns=(), **how)
     n, seed = trial.n or 0, population.seed
     dose_of = {arm.name: dose for arm, dose in zip(trial.arms, given.tolist(), strict=True)}
     patients = judged.patients.assign(dose=judged.patients["arm"].map(dose_of).astype(float))
@@ -338,7 +338,8 @@ def plateau(
     curve = _EmaxFit(x)
 
     def fit(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        e0, emax, ed50 = curve(100 * y[rows].mean(axis=0))
+        times = np.bincount(rows, minlength=len(y))  # that each patient is there; much quicker than taking the rows
+        e0, emax, ed50 = curve(100 * (times @ y / len(rows)))
         effect = x / (ed50 + x)
         return np.array([e0, emax, ed50, emax * (effect[-1] - effect[0]), ed50 * SHARE / (1 - SHARE)])
 

@@ -357,9 +357,9 @@ def replicable(population: Population | Patients, replicates: int, n: int = 1) -
     return population
 
 
-def _plain(column: pd.Series[Any]) -> NDArray[Any]:
+def _plain(column: Any) -> NDArray[Any]:
     """Numbers, and categories by their codes, which are those of `Response` and of the engine's `Status`."""
-    return column.cat.codes.to_numpy() if hasattr(column, "cat") else column.to_numpy()
+    return column.codes if hasattr(column, "codes") else np.asarray(column)
 
 
 def _middle(values: NDArray[np.float64]) -> float:

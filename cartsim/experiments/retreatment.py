@@ -10,22 +10,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.endpoints.censoring import duration_of_response, progression_free_survival
-from cartsim.endpoints.kinetics import noncompartmental
+from cartsim.endpoints.kinetics import noncompartmental_columns
 from cartsim.endpoints.paired import difference_of_rates
 from cartsim.endpoints.rates import percentages, wilson
 from cartsim.endpoints.response import judge
 from cartsim.endpoints.survival import median_of
 from cartsim.errors import InputError, check_kind, elsewhere
-from cartsim.model.model import Model
-from cartsim.population.patients import Patients
 from cartsim.regimen import Infusion, Regimen
 from cartsim.results import Result
 from cartsim.schedule import MONTH
-from cartsim.simulation import simulate
-from cartsim.solver import Solver
+from cartsim.simulation import simulate_rows
 from cartsim.trial.conduct import Conduct
 from cartsim.trial.outcome import TrialResult
-from cartsim.trial.protocol import Protocol
 from cartsim.trial.trial import Trial
 
 if TYPE_CHECKING:
@@ -150,14 +146,10 @@ def retreat(
     trial = replace(trial, protocol=replace(protocol, assays={}, conduct=Conduct()), curves=0)
     first = trial.run(n_jobs=n_jobs, progress=progress, keep_visits=False)
     progressed = first.patients[first.patients["progression_day"].notna()]
-    model = trial.model
-    inputs = [name for name in progressed if name in model.parameters]
-    parts = []
-    for day, group in progressed.groupby("progression_day"):
-        for cells in (0.0, *second):
-            regimen = Regimen((Infusion(0.0, dose), Infusion(float(day) + delay, cells)))
-            parts.append(_second(model, group[["id", *inputs]], regimen, trial.protocol, trial.solver))
-            parts[-1]["first_best"] = group["best"].astype(str).to_numpy()
+    parts = [
+        _second(trial, group, Infusion(0.0, dose), float(day) + delay, (0.0, *second))
+        for day, group in progressed.groupby("progression_day")
+    ]
     patients = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["id", "second_dose"])
     patients = patients.sort_values(["second_dose", "id"], ignore_index=True)
     rows, compared = [], []
@@ -189,20 +181,18 @@ def check_retreatment(dose: float, second_doses: Sequence[float] | None, delay: 
     return second
 
 
-def _second(
-    model: Model,
-    table: pd.DataFrame,
-    regimen: Regimen,
-    protocol: Protocol,
-    solver: Solver,
-) -> pd.DataFrame:
-    """Patients with one day of retreatment, judged from that day on."""
-    visits, rules = protocol.visits, protocol.rules
-    day, cells = regimen.doses[1].time, regimen.doses[1].amount
+def _second(trial: Trial, group: pd.DataFrame, first: Infusion, day: float, doses: tuple[float, ...]) -> pd.DataFrame:
+    """Patients with one day of retreatment, all of them with each of the doses, judged from that day on."""
+    from cartsim.engine.trajectories import Status
+
+    visits, rules = trial.protocol.visits, trial.protocol.rules
+    cells = np.repeat(doses, len(group))
+    group = group.iloc[np.tile(np.arange(len(group)), len(doses))]
+    table = group.set_index("id")[[name for name in group if name in trial.model.parameters]]
     response, kinetics = day + np.array(visits.response), day + np.array(visits.kinetics)
     times = np.unique(np.concatenate([[day], response, kinetics]))
-    outputs = ["mprotein_gL", "transgene", "tumor_relative"]
-    simulated = simulate(Patients(model, table), regimen, times, outputs, solver=solver)
+    outputs, regimen = ["mprotein_gL", "transgene", "tumor_relative"], Regimen((first, Infusion(day)))
+    simulated = simulate_rows(trial.model, table, regimen, times, outputs, own_dose=cells, solver=trial.solver)
 
     def at(name: str, days: ArrayLike) -> NDArray[np.float64]:
         # What is nearly 0 may miss it by the tolerance.
@@ -214,19 +204,20 @@ def _second(
         visits.response, judged.evaluable, judged.progression_day, rule=rules.censoring
     )
     lasting = duration_of_response(survival, judged.response_day)
-    kinetic = noncompartmental(visits.kinetics, at("transgene", kinetics), lloq=protocol.lloq)
-    found = judged.patient_table(table["id"].to_numpy())[["id", "best", "response_day", "progression_day", "change"]]
+    kinetic = noncompartmental_columns(visits.kinetics, at("transgene", kinetics), lloq=trial.protocol.lloq)
+    found = judged.patient_table(table.index)[["id", "best", "response_day", "progression_day", "change"]]
     return found.assign(
         second_dose=cells,
-        status=simulated.patients["status"].to_numpy(),
+        status=[Status(code).name for code in simulated.status],
         day=day,
         mprotein=baseline,
         tumor=100 * at("tumor_relative", [day])[:, 0],
         responded=(found["best"] >= "PR").to_numpy(),
         duration_days=lasting.time,
         ended=lasting.event,
-        Cmax=kinetic["Cmax"].to_numpy(),
-        Tmax_day=kinetic["Tmax_day"].to_numpy(),
+        Cmax=kinetic["Cmax"],
+        Tmax_day=kinetic["Tmax_day"],
+        first_best=group["best"].astype(str).to_numpy(),
     )
 
 

@@ -512,7 +512,7 @@ class _Trials(ArrayWork):
         seen = trial.measure_rows(who.table(0, n, typical=typical), arm, 0, n, own)
         patients = Readout(trial.protocol, keep_visits=False, columns=())(seen).patients
         cell = pd.Categorical.from_codes(np.repeat(np.arange(number), n), range(number))
-        table = summarize(patients.assign(arm=cell), trial.protocol.visits.landmarks).drop(columns="arm")
+        table = summarize(patients | {"arm": cell}, trial.protocol.visits.landmarks).drop(columns="arm")
         for name in ("ORR", "CR"):
             low, high = wilson(np.rint(table[name] * table["n"] / 100), table["n"])
             table[f"{name}_low"], table[f"{name}_high"] = 100 * low, 100 * high

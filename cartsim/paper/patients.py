@@ -226,7 +226,7 @@ def progressed_with_extinction(doses: Sequence[float], seed: int, n: int) -> lis
     population, solver = Population(load("bb2121_clinical"), seed), Solver(extinction=1.0)
     found = []
     for dose in doses:
-        run = simulate(population, dose, [21 * MONTH], ["mprotein_change"], n=n, solver=solver)
+        run = simulate(population, dose, [21 * MONTH], ["mprotein_change"], n=n, solver=solver, n_jobs=-1)
         change = run["mprotein_change"][:, 0]
         found.append(100 * float((change[np.isfinite(change)] > 25).mean()))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,8 +84,8 @@ class Measurements(Visited):
 
     Attributes
     ----------
-    patients
-        Table with ``id``, ``arm``, ``dose``, and the parameters and covariates that vary.
+    given
+        Columns (n,) by name: ``id``, ``arm``, ``dose``, and the parameters and covariates that vary.
     landmarks, landmark_change
         (l,) months of snapshots, and (n, l) true percent change of M-protein at them.
     events
@@ -97,12 +97,19 @@ class Measurements(Visited):
     """
 
     arm: str
-    patients: pd.DataFrame
+    given: dict[str, Any]
     landmarks: tuple[float, ...]
     landmark_change: NDArray[np.float64]
     events: dict[str, NDArray[np.float64]]
     status: NDArray[np.int64]
     curves: Curves | None = None
+
+    @property
+    def patients(self) -> pd.DataFrame:
+        """What each patient was given, as a table."""
+        import pandas as pd
+
+        return pd.DataFrame(self.given)
 
     def visited(self) -> Visited:
         """The part that is kept."""

@@ -86,7 +86,7 @@ class TrialResult(Judged):
             raise InputError(f"rules are {brief(rules)}; give Rules(...), such as Rules(censoring='ema')")
         protocol = self.protocol.judged_by(rules)
         readout = Readout(protocol, keep_visits=False)
-        patients = _stacked([readout(seen).patients for seen in self.measurements()], self.arms)
+        patients = _joined([readout(seen).patients for seen in self.measurements()], self.arms)
         return replace(self, protocol=protocol, patients=patients)
 
     def _measured(self, arm: str) -> Measurements:
@@ -100,7 +100,7 @@ class TrialResult(Judged):
             **vars(self.visits[arm]),
             arm=str(rows["arm"].iloc[0]),
             # Parameters and covariates stand before the status.
-            patients=rows.iloc[:, : rows.columns.get_loc("status")].reset_index(drop=True),
+            given=_columns(rows.iloc[:, : rows.columns.get_loc("status")]),
             landmarks=landmarks,
             landmark_change=rows[[f"change_{month:g}" for month in landmarks]].to_numpy(),
             events={name: rows[name].to_numpy() for name in EVENTS},
@@ -221,10 +221,10 @@ class TrialResult(Judged):
 
 @dataclass(frozen=True)
 class ChunkOutcome:
-    """What `Readout` makes of one chunk."""
+    """What `Readout` makes of one chunk; its patients as columns (n,) by name."""
 
     arm: str
-    patients: Any
+    patients: dict[str, Any]
     visits: Visited | None
     curves: Curves | None
 
@@ -238,8 +238,6 @@ class Readout:
     columns: tuple[str, ...] | None = None
 
     def __call__(self, seen: Measurements) -> ChunkOutcome:
-        import pandas as pd
-
         from cartsim.engine.trajectories import Status
 
         rules = self.protocol.rules
@@ -253,8 +251,7 @@ class Readout:
             alive_day=seen.days[-1],  # without a cut-off the living are followed to the last visit
             censor_no_baseline=rules.censor_no_baseline,
         )
-        columns: dict[str, Any] = {name: seen.patients[name].array for name in seen.patients}
-        columns |= {"status": categorical(seen.status, tuple(Status.__members__))} | seen.events
+        columns = seen.given | {"status": categorical(seen.status, tuple(Status.__members__))} | seen.events
         for k, month in enumerate(seen.landmarks):
             change = seen.landmark_change[:, k]
             columns[f"change_{month:g}"] = change
@@ -271,7 +268,7 @@ class Readout:
             landmarks = [f"{name}_{month:g}" for month in seen.landmarks for name in STATES]
             columns = {name: columns[name] for name in [*SUMMARIZED, *landmarks, *self.columns]}
         visits = seen.visited() if self.keep_visits else None
-        return ChunkOutcome(seen.arm, pd.DataFrame(columns), visits, seen.curves)
+        return ChunkOutcome(seen.arm, columns, visits, seen.curves)
 
     def bytes_kept(self, varied: int, visits: Visits) -> int:
         """Least bytes that stay of a patient: its row in the table, and its measurements where they are kept."""
@@ -283,8 +280,10 @@ class Readout:
 
     def pack(self, result: ChunkOutcome) -> Arrays:
         """The result as arrays, for a checkpoint."""
+        import pandas as pd
+
         arrays: Arrays = {"arm": as_bytes(result.arm)}
-        arrays |= {f"patients/{name}": values for name, values in pack_frame(result.patients).items()}
+        arrays |= {f"patients/{name}": values for name, values in pack_frame(pd.DataFrame(result.patients)).items()}
         if result.visits is not None:
             own = {name: values for name, values in vars(result.visits).items() if name != "ids"}
             arrays |= {f"visits/{name}": values for name, values in own.items()}
@@ -299,10 +298,10 @@ class Readout:
         def under(place: str) -> Arrays:
             return {name.removeprefix(place): own for name, own in arrays.items() if name.startswith(place)}
 
-        patients = unpack_frame(under("patients/"), n)
+        patients = _columns(unpack_frame(under("patients/"), n))
         visits = None
         if self.keep_visits:
-            visits = Visited(ids=patients["id"].to_numpy(), **under("visits/"))
+            visits = Visited(ids=patients["id"], **under("visits/"))
             if any(len(values) != n for values in (visits.baseline, visits.mprotein, visits.sbcma, visits.transgene)):
                 raise ValueError(f"visits of other than {n} patients")
         curves = Curves(arrays["curves"], under("curves/")) if "curves" in arrays else None
@@ -319,11 +318,9 @@ def _observed_change(seen: Measurements, evaluable: NDArray[np.bool_], month: fl
 
 
 def gathered(parts: Sequence[ChunkOutcome], protocol: Protocol, made: dict[str, Any]) -> TrialResult:
-    """The result of a trial from the outcomes of its chunks, in order; the chunks' tables are given up."""
+    """The result of a trial from the outcomes of its chunks, in order; the chunks' columns are given up."""
     names = list(dict.fromkeys(part.arm for part in parts))
-    patients = _stacked([part.patients for part in parts], names)
-    for part in parts:
-        object.__setattr__(part, "patients", None)  # one copy at a time
+    patients = _joined([part.patients for part in parts], names)
     visits, curves = {}, {}
     for name in names:
         own = [part for part in parts if part.arm == name]
@@ -338,12 +335,32 @@ def gathered(parts: Sequence[ChunkOutcome], protocol: Protocol, made: dict[str, 
     return TrialResult(protocol, patients, visits, curves, made)
 
 
-def _stacked(parts: Sequence[pd.DataFrame], arms: Sequence[str]) -> pd.DataFrame:
+def _joined(parts: Sequence[dict[str, Any]], arms: Sequence[str]) -> pd.DataFrame:
+    """The table of all patients; the parts are emptied on the way, so that there is one copy at a time."""
     import pandas as pd
 
-    patients = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
-    patients["arm"] = pd.Categorical(patients["arm"], categories=list(arms), ordered=True)
-    return patients
+    columns = {name: _concatenated([part.pop(name) for part in parts]) for name in list(parts[0])}
+    columns["arm"] = pd.Categorical(columns["arm"], categories=list(arms), ordered=True)
+    return pd.DataFrame(columns)
+
+
+def _concatenated(parts: Sequence[Any]) -> Any:
+    """Parts of one column as one; categories by their codes, which pandas would compare name by name."""
+    import pandas as pd
+
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if isinstance(first, np.ndarray):
+        return np.concatenate(parts)
+    if isinstance(first, pd.Categorical):
+        return pd.Categorical.from_codes(np.concatenate([part.codes for part in parts]), dtype=first.dtype)
+    return pd.concat([pd.Series(part) for part in parts], ignore_index=True).array
+
+
+def _columns(table: pd.DataFrame) -> dict[str, Any]:
+    """The columns of a table by name, as arrays."""
+    return {name: np.asarray(own) if isinstance(own.dtype, np.dtype) else own.array for name, own in table.items()}
 
 
 def visits_table(visits: Mapping[str, Visited]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,17 +20,18 @@ GROUPS = {"NE": ("NE",), "PD": ("PD",), "SD": ("SD",), "MR-VGPR": ("MR", "PR", "
 _MEDIANS = ("Cmax", "Tmax_day", "AUC0-28")
 
 
-def summarize(patients: pd.DataFrame, landmarks: tuple[float, ...]) -> pd.DataFrame:
+def summarize(patients: pd.DataFrame | Mapping[str, Any], landmarks: tuple[float, ...]) -> pd.DataFrame:
     """A row an arm: n, failed, medians with 5th and 95th percentile, rates in percent, median PFS (``PFS_months``).
 
+    ``patients`` is a table or columns by name.
     Landmark rates (``PD_6``) are of all patients as observed; ``measurable`` is the number with measurable disease,
     among whom ``ORR_measurable`` and ``CR_measurable`` are.
     """
     import pandas as pd
 
     rows = []
-    arms, failed = pd.Categorical(patients["arm"]), (patients["status"] != "ok").to_numpy()
-    numbers = {name: patients[name].to_numpy() for name in (*_MEDIANS, "measurable", "pfs_day", "pfs_event")}
+    arms, failed = pd.Categorical(patients["arm"]), np.asarray(patients["status"] != "ok")
+    numbers = {name: np.asarray(patients[name]) for name in (*_MEDIANS, "measurable", "pfs_day", "pfs_event")}
     categories = {name: response_codes(patients[name]) for name in ("best", *(f"month_{m:g}" for m in landmarks))}
     for code, arm in enumerate(arms.categories):
         own = arms.codes == code

@@ -271,8 +271,6 @@ class Trial:
         kept: int = 0,
     ) -> Measurements:
         """Simulate and measure the rows of a table: patients start..stop-1, once or several times in this order."""
-        import pandas as pd
-
         visits, seed, n = self.protocol.visits, self.population.seed, len(table)
         times_over = n // (stop - start)
         parameters = self.model.values(table, n)
@@ -328,7 +326,7 @@ class Trial:
         baseline = measured("mprotein", at("mprotein_gL", np.zeros(1)), np.zeros(1))[:, 0]
         return Measurements(
             arm=arm.name,
-            patients=pd.DataFrame(given | {name: own for name, own in columns.items() if name in shown}),
+            given=given | {name: own.copy() for name, own in columns.items() if name in shown},
             ids=run.ids,
             days=response,
             baseline=baseline,

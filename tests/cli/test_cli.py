@@ -663,15 +663,6 @@ def test_help_and_version():
         assert "--help" in done(command, "--help").stdout
 
 
-def test_help_imports_nothing_heavy():
-    code = "import sys; from cartsim.cli.app import app; print([m for m in {} if m in sys.modules])".format(
-        ["pandas", "numba", "sympy", "pint", "matplotlib", "scipy", "statsmodels", "pyarrow", "joblib"]
-    )
-    path = str(Path(cartsim.__file__).parents[1])
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=path, check=True)
-    assert found.stdout.strip() == "[]"
-
-
 def test_respond_on_own_data(tmp_path):
     path = tmp_path / "own.csv"
     path.write_text("id,time,value\nA,0,30\nA,28,2\nA,56,0.1\nA,84,0.1\nB,0,20\nB,28,NA\nB,56,19\nB,84,19\n")
