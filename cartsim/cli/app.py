@@ -31,6 +31,7 @@ from cartsim.cli.commands.survival import survival
 from cartsim.cli.commands.sweep import sweep
 from cartsim.cli.commands.tables import nca, respond
 from cartsim.cli.commands.trial import trial
+from cartsim.cli.commands.warm import warm
 from cartsim.cli.options import command
 from cartsim.cli.process import note
 from cartsim.errors import InputError
@@ -160,5 +161,6 @@ for each in (
     fit,
     fit_responses,
     population,
+    warm,
 ):
     app.command()(command(each))

@@ -708,3 +708,16 @@ def test_what_follows_a_last_sample_below_the_limit_and_a_death_without_baseline
         assert done.exit_code == 0, done.stderr
         times.append(pd.read_csv(StringIO(done.stdout)).set_index("id").loc[2, ["pfs_day", "pfs_event"]].tolist())
     assert times == [[0, False], [50, True]]
+
+
+def test_warm_says_what_it_compiled(tmp_path):
+    path = tmp_path / "own.toml"  # a model that no run has seen: its constant is drawn
+    text = (Path(__file__).parents[1] / "models" / "growth.toml").read_text()
+    path.write_text(
+        text + f'\n[constants.drawn]\nvalue = {np.random.default_rng().random()}\nunit = "1"\nsource = "made up"\n'
+    )
+    assert "compiled" in done("warm", path).stdout
+    found = done("warm", path, "bb2121_invitro").stdout
+    assert "compiled" not in found.splitlines()[3]
+    assert "bb2121_invitro" in found
+    assert "choose from bb2121_clinical" in call("warm", "nosuch").stderr
