@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar
@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar
 from cartsim import memory
 from cartsim.errors import InputError, brief, check_kind, say
 from cartsim.files import tidy, write_whole
+from cartsim.threads import in_threads, threads
 from cartsim.version import __version__
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def check_size(
     n items named ``what``; kept: bytes that stay of all; working: bytes that each takes while it is worked on,
     ``at_once`` in each of ``n_jobs`` threads; seconds: of one item on one core.
     """
-    cores = _threads(n_jobs)
+    cores = threads(n_jobs)
     size, place = kept + working * min(n, at_once * cores), memory.available()
     takes = n * int(seconds * 1e9) // (1_000_000_000 * cores)  # whole numbers have no largest one
     if (place is None or size <= place) and takes <= TOO_LONG:
@@ -443,12 +444,10 @@ class _Done(Generic[T]):
 def _results(
     work: Any, blocks: Sequence[int], chunk: int, what: str, n_jobs: int, progress: bool, parts: _Parts | None
 ) -> Iterator[T]:
-    from joblib import Parallel, delayed
-
     total, taken = sum(blocks), 0
-    tasks = (delayed(_piece)(work, parts, start, stop) for start, stop in pieces(blocks, chunk))
+    tasks = (partial(_piece, work, parts, start, stop) for start, stop in pieces(blocks, chunk))
     with bar(progress, what, total) as advance:
-        for done in Parallel(n_jobs=_threads(n_jobs), prefer="threads", return_as="generator")(tasks):
+        for done in in_threads(tasks, min(threads(n_jobs), sum(-(-n // chunk) for n in blocks))):
             taken += done.n * done.taken
             advance(done.n)
             yield done.result
@@ -480,14 +479,6 @@ def bar(shown: bool, what: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda n: progress.advance(task, n)
-
-
-def _threads(n_jobs: int) -> int:
-    """Threads for n_jobs as joblib counts them, no more than there are cores: more would only wait."""
-    from joblib import cpu_count
-
-    cores = int(cpu_count())
-    return max(1, min(n_jobs, cores) if n_jobs > 0 else cores + 1 + n_jobs)
 
 
 def _count(n: int) -> str:

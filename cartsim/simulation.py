@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from numbers import Real
 from pathlib import Path
@@ -23,6 +23,7 @@ from cartsim.provenance import made_by
 from cartsim.regimen import Regimen
 from cartsim.results import Result
 from cartsim.solver import Solver
+from cartsim.threads import in_threads, threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -292,18 +293,13 @@ def simulate_rows(
     parameters = model.values(table, n) if parameters is None else parameters
     _, dose_amounts = _schedule(model, regimen, n, own_dose)
     ensemble = Ensemble(model, regimen, times, names, solver)
-    shares = min(max(1, n_jobs if n_jobs > 0 else _cores()), max(1, n // 64))
+    shares = min(threads(n_jobs), max(1, n // 64))
     edges = np.linspace(0, n, shares + 1).astype(int)
     parts = [slice(a, b) for a, b in pairwise(edges)]
     found = Trajectories.empty(len(names), n, len(times))
-    if shares == 1:
-        ensemble.integrate(parameters, dose_amounts, found)
-    else:
-        from joblib import Parallel, delayed
-
-        Parallel(n_jobs=shares, prefer="threads")(
-            delayed(ensemble.integrate)(parameters[part], dose_amounts[part], found.part(part)) for part in parts
-        )
+    tasks = (partial(ensemble.integrate, parameters[each], dose_amounts[each], found.part(each)) for each in parts)
+    for _ in in_threads(tasks, shares):
+        pass
     return Simulation(
         model=model,
         ids=ids,
@@ -331,12 +327,6 @@ def _whom(who: Any, n: Any) -> tuple[Model, Any, NDArray[np.float64] | None, dic
     if isinstance(who, Mapping) or hasattr(who, "columns"):
         raise InputError("a table of patients needs its model; give Patients(model, table)")
     return load(who), {}, None, {}
-
-
-def _cores() -> int:
-    from joblib import cpu_count
-
-    return int(cpu_count())
 
 
 def checked_times(times: Any) -> NDArray[np.float64]:

@@ -118,7 +118,6 @@ def test_results_come_in_order_whatever_the_threads(n_jobs):
     np.testing.assert_array_equal(found["square"], np.arange(83) ** 2)
 
 
-@pytest.mark.filterwarnings("ignore:.*tasks have been successfully executed")
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_million_million_items_are_begun_at_once(n_jobs):
     work = Count()
@@ -235,6 +234,13 @@ def test_a_sweep_of_trials_goes_on_bit_for_bit(tmp_path):
     assert len(parts(tmp_path)) == 4
     parts(tmp_path)[1].unlink()
     pd.testing.assert_frame_equal(sweep_trials(trial, axes, n_jobs=1, checkpoint=tmp_path).table, first.table)
+
+
+def test_a_checkpoint_is_of_the_same_chunks_whatever_the_threads(tmp_path):
+    design = Trial(Population(MODEL), [450e6], 250, curves=0)
+    for n_jobs in (1, 2):
+        design.run(n_jobs=n_jobs, checkpoint=tmp_path, keep_visits=False, columns=())
+    assert [path.name for path in parts(tmp_path)] == ["part_0_250.npz"]
 
 
 # --- what lies in the folder ---

@@ -25,6 +25,7 @@ from cartsim.runs import Kept, check_size, check_work, run_pieces
 from cartsim.schedule import MONTH
 from cartsim.simulation import simulate_rows
 from cartsim.solver import Solver
+from cartsim.threads import at_once
 from cartsim.trial.assay import Assay
 from cartsim.trial.conduct import draw
 from cartsim.trial.measurements import Curves, Measurements
@@ -39,6 +40,7 @@ T = TypeVar("T")
 # What a trial measures, by the names of the model's outputs.
 MEASURED = ("transgene", "mprotein_gL", "mprotein_change", "sbcma_change", "tumor_relative")
 PATIENTS = 1000  # of a population in each arm, if nothing is said
+CHUNK = 2000  # patients in each part of a checkpoint, if nothing is said
 
 
 @elsewhere(seed="a seed belongs to the patients: Population(model, seed=...)")
@@ -159,7 +161,7 @@ class Trial:
         self,
         *,
         n_jobs: int = -1,
-        chunk: int = 2000,
+        chunk: int | None = None,
         progress: bool = False,
         checkpoint: str | Path | None = None,
         keep_visits: bool = True,
@@ -170,7 +172,8 @@ class Trial:
         Parameters
         ----------
         n_jobs, chunk
-            Threads (-1: all cores) and patients simulated at a time; they change the speed, never the result.
+            Threads (-1: all cores) and patients simulated at a time, by default so many that all threads have equally
+            much to do; with a checkpoint 2,000. They change the speed, never the result.
         progress
             Show a bar on stderr.
         checkpoint
@@ -187,7 +190,7 @@ class Trial:
             Before any work, for a trial that memory cannot hold or that would not end within a year, and for a
             checkpoint folder that cannot be written.
         """
-        check_work(chunk, n_jobs)
+        chunk = self._chunk(chunk, n_jobs, checkpoint)
         if isinstance(columns, str) or not isinstance(columns, Sequence | None):
             raise InputError(f"columns are {brief(columns)}; give a list of names, such as ['burden']")
         readout = Readout(self.protocol, keep_visits, None if columns is None else tuple(columns))
@@ -221,7 +224,7 @@ class Trial:
         function: Callable[[Measurements], T],
         *,
         n_jobs: int = -1,
-        chunk: int = 2000,
+        chunk: int | None = None,
         progress: bool = False,
         checkpoint: str | Path | None = None,
     ) -> list[T]:
@@ -243,7 +246,7 @@ class Trial:
         results: Iterator[T] = run_pieces(
             _Chunks(self, function),
             [arm.n or 0 for arm in self.arms],
-            chunk,
+            self._chunk(chunk, n_jobs, checkpoint),
             what="patients",
             n_jobs=n_jobs,
             progress=progress,
@@ -345,6 +348,13 @@ class Trial:
             status=run.status,
             curves=curves,
         )
+
+    def _chunk(self, chunk: int | None, n_jobs: int, checkpoint: str | Path | None) -> int:
+        """Patients simulated at a time. A run goes on from a checkpoint with any number of threads."""
+        check_work(CHUNK if chunk is None else chunk, n_jobs)
+        if chunk is not None:
+            return chunk
+        return CHUNK if checkpoint is not None else at_once(sum(arm.n or 0 for arm in self.arms), n_jobs)
 
     def _check_columns(self, columns: Sequence[str]) -> None:
         """Raise `InputError` for those that the table of patients does not have; it takes one to know them."""

@@ -711,11 +711,9 @@ def test_what_follows_a_last_sample_below_the_limit_and_a_death_without_baseline
 
 
 def test_warm_says_what_it_compiled(tmp_path):
-    path = tmp_path / "own.toml"  # a model that no run has seen: its constant is drawn
+    path = tmp_path / "own.toml"  # a model that no run has seen: a number of it is drawn
     text = (Path(__file__).parents[1] / "models" / "growth.toml").read_text()
-    path.write_text(
-        text + f'\n[constants.drawn]\nvalue = {np.random.default_rng().random()}\nunit = "1"\nsource = "made up"\n'
-    )
+    path.write_text(re.sub(r'rate = "(.*)"', rf'rate = "{np.random.default_rng().random()}*(\1)"', text, count=1))
     assert "compiled" in done("warm", path).stdout
     found = done("warm", path, "bb2121_invitro").stdout
     assert "compiled" not in found.splitlines()[3]

@@ -32,7 +32,9 @@ def trial(
     study: Study,
     model: Name = "bb2121_clinical",
     dose: Dose = "50e6,150e6,450e6,800e6",
-    chunk: Annotated[int, typer.Option(min=1, help="Patients simulated at a time.")] = 2000,
+    chunk: Annotated[
+        int | None, typer.Option(min=1, help="Patients simulated at a time, if not as many as keep all cores at work.")
+    ] = None,
     independent: Annotated[
         bool, typer.Option("--independent", help="Other patients in each arm, as where patients are randomised.")
     ] = False,
