@@ -67,7 +67,7 @@ def _module(model: Model, announce: Callable[[str], None] | None) -> ModuleType:
 
     def written() -> bytes:
         if announce:
-            announce(f"compiling {model.name} for this machine, once, about 10 s")
+            announce(f"compiling {model.name} for this machine, once, about 5 s")
         from cartsim.engine.source import generate
 
         return marshal.dumps(compile(generate(model), f"<{code.name}>", "exec"))

@@ -103,7 +103,7 @@ N_FACTORS = {len(self.elimination.factors())}
         lines = [
             *(self.loaded(self.rows.moment, ["t"]) if self.timed else ()),
             *self.loaded(self.rows.at, self.y),
-            *self.fixed(),
+            *self.fixed(self.slopes.values()),
             *_block(self.slopes, 0, "s_", _STEP_PRINTER),
             *self.loaded(self.rows.known, right),
             *self.loaded(self.rows.inverse, ["inv_h"]),
@@ -132,10 +132,12 @@ N_FACTORS = {len(self.elimination.factors())}
     def stored(self, row: int, names: Iterable[str]) -> list[str]:
         return [f"w[{row + k * LANES} + l] = {name}" for k, name in enumerate(names)]
 
-    def fixed(self) -> list[str]:
-        """What does not change within a step."""
+    def fixed(self, read: Iterable[sp.Expr]) -> list[str]:
+        """What does not change within a step, as far as it is read."""
+        free = {symbol for e in read for symbol in e.free_symbols}
+        places = [(s, self.rows.constants + k * LANES) for k, s in enumerate(self.constants)]
         alive = [f"alive_{i} = w[{self.rows.alive + i * LANES} + l]" for i in self.alive]
-        return [*self.loaded(self.rows.constants, self.c), *alive]
+        return [*(f"{s.name} = w[{place} + l]" for s, place in places if s in free), *alive]
 
     def first_stage(self) -> list[str]:
         """Slopes, Jacobian and its factors at the start of the step, where the first stage is."""
@@ -145,7 +147,7 @@ N_FACTORS = {len(self.elimination.factors())}
             *(self.loaded(self.rows.time, ["t"]) if self.timed else ()),
             *self.loaded(self.rows.step, ["h"]),
             *self.start(),
-            *self.fixed(),
+            *self.fixed(everything.values()),
             *_block(everything, 0, "q_", _STEP_PRINTER),
             *(f"{name} = {self.guarded(name, int(name.split('_')[1]))}" for name in everything),
             "inv_h = 1.0 / h",
@@ -232,18 +234,20 @@ N_FACTORS = {len(self.elimination.factors())}
 
     # --- one patient, in natural units ----------------------------------------------------------------------------
 
-    def parameters_read(self) -> list[str]:
-        return [f"    {s.name} = p[{k}]" for k, s in enumerate(self.system.parameters)]
+    def parameters_read(self, by: Iterable[sp.Expr]) -> list[str]:
+        free = {symbol for e in by for symbol in e.free_symbols}
+        return [f"    {s.name} = p[{k}]" for k, s in enumerate(self.system.parameters) if s in free]
 
     def constants_function(self) -> list[str]:
         """What depends on parameters alone."""
         targets = {f"c[{k}]": meaning for k, meaning in enumerate(self.constants.values())}
         head = [_PLAIN.format(f"void({_VECTOR}, {_VECTOR})"), "def constants(p, c):"]
-        return [*head, *self.parameters_read(), *_block(targets, 4, "s_"), "    return"]
+        return [*head, *self.parameters_read(targets.values()), *_block(targets, 4, "s_"), "    return"]
 
     def initial(self) -> list[str]:
         """States at time 0, before any dose."""
-        lines = [_PLAIN.format(f"void({_VECTOR}, {_VECTOR})"), "def initial(p, x):", *self.parameters_read()]
+        lines = [_PLAIN.format(f"void({_VECTOR}, {_VECTOR})"), "def initial(p, x):"]
+        lines += self.parameters_read(self.system.natural_initial)
         lines += [f"    x[{i}] = {_text(e)}" for i, e in enumerate(self.system.natural_initial)]
         return lines
 
@@ -253,7 +257,7 @@ N_FACTORS = {len(self.elimination.factors())}
         if self.model.dosing is not None:
             assert self.system.per_dose is not None
             dosed = list(self.model.states).index(self.model.dosing.state)
-            lines += self.parameters_read()
+            lines += self.parameters_read([self.system.per_dose, *self.system.natural_seeds.values()])
             lines.append(f"    x[{dosed}] += amount * ({_text(self.system.per_dose)})")
             lines += [f"    {s.name} = x[{i}]" for i, s in enumerate(self.system.x)]
             for i, seed in self.system.natural_seeds.items():
@@ -268,7 +272,7 @@ N_FACTORS = {len(self.elimination.factors())}
         return [
             _PLAIN.format(f"void(float64, {_VECTOR}, {_VECTOR}, {_VECTOR})"),
             "def rates(t, p, x, dx):",
-            *self.parameters_read(),
+            *self.parameters_read(targets.values()),
             *(f"    {s.name} = x[{i}]" for i, s in enumerate(self.system.x)),
             *_block({name: _reciprocals(e) for name, e in targets.items()}, 4, "s_"),
             "    return",
@@ -277,8 +281,9 @@ N_FACTORS = {len(self.elimination.factors())}
     def outputs(self) -> list[str]:
         """Outputs and states of patient ``who`` at its first ``done`` times, those that have a column."""
         signature = f"void({_VECTOR}, {_VECTOR}, {_MATRIX}, int64[::1], int64, int64, {_CUBE})"
-        lines = [_PLAIN.format(signature), "def outputs(times, p, x, column, who, done, out):", *self.parameters_read()]
+        lines = [_PLAIN.format(signature), "def outputs(times, p, x, column, who, done, out):"]
         everything = [*self.system.natural_outputs, *self.system.x]
+        lines += self.parameters_read(everything)
         for k, expression in enumerate(everything):
             lines += [f"    at = column[{k}]", "    if at >= 0:", "        for j in range(done):"]
             if expression.has(symbols.TIME):

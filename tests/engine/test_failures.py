@@ -25,7 +25,7 @@ from cartsim.fitting.pooled import evaluation
 from cartsim.population.patients import Patients
 from cartsim.population.population import Population
 from cartsim.regimen import Infusion, Regimen
-from cartsim.simulation import Simulation, simulate, simulate_rows
+from cartsim.simulation import Simulation, simulate_rows
 from cartsim.solver import Solver
 from cartsim.trial.protocol import Protocol, Visits
 from cartsim.trial.trial import Trial
@@ -182,18 +182,17 @@ def test_no_expansion_is_explained_where_there_are_no_cells() -> None:
 
 
 def test_second_infusions_that_failed_are_no_response_and_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    regimen = Regimen((Infusion(0.0, 450e6), Infusion(400.0, 450e6)))
-    monkeypatch.setattr(retreatment, "simulate", spoiling(np.inf, row=1, of=simulate))
-    model, table = cartsim.load(CLINICAL), pd.DataFrame({"id": [7, 8]})
-    found = retreatment._second(model, table, regimen, Protocol(), Solver())
+    monkeypatch.setattr(retreatment, "simulate_rows", spoiling(np.inf, row=1))
+    trial = Trial(Population(CLINICAL), [450e6], 2, curves=0)
+    group = pd.DataFrame({"id": [7, 8], "best": "PR"})
+    found = retreatment._second(trial, group, Infusion(0.0, 450e6), 400.0, (450e6,))
     assert found["status"].tolist() == ["ok", "not_finite"]
     assert found["best"].tolist()[1] == "NE"
     assert found.loc[1, ["mprotein", "tumor", "duration_days", "Cmax"]].isna().all()
-    first = Trial(Population(CLINICAL), [450e6], 2, curves=0).run(n_jobs=1)
-    again = retreatment.Retreated(first, found, pd.DataFrame(), pd.DataFrame())
+    again = retreatment.Retreated(trial.run(n_jobs=1), found, pd.DataFrame(), pd.DataFrame())
     assert again.failures.to_numpy().tolist() == [[8, 450e6, "not_finite"]]
     nobody = found[:0]
-    assert retreatment.Retreated(first, nobody, found, found).failures.empty
+    assert retreatment.Retreated(trial.run(n_jobs=1), nobody, found, found).failures.empty
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
