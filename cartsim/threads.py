@@ -12,8 +12,8 @@ T = TypeVar("T")
 MOST = 8000
 """Patients simulated at a time: with more the arrays leave the processor's cache, with fewer Python itself counts."""
 
-FEWEST = 100
-"""Patients that are worth a thread."""
+FEWEST = 2000
+"""Fewer are simulated by all threads and judged by one: what numpy does with them is too short to be shared."""
 
 
 def threads(n_jobs: int) -> int:
@@ -27,10 +27,10 @@ def threads(n_jobs: int) -> int:
 
 
 def at_once(patients: int, n_jobs: int) -> int:
-    """Patients of a chunk with which all threads have equally much to do, from `FEWEST` to `MOST`."""
+    """Patients of a chunk, at most `MOST`, such that all threads have equally much to do if there are enough for all."""
     many = threads(n_jobs)
-    rounds = -(-patients // (many * MOST))
-    return max(FEWEST, -(-patients // (many * max(1, rounds))))
+    chunks = many * -(-patients // (many * MOST))
+    return -(-patients // max(1, min(chunks, patients // FEWEST)))
 
 
 def in_threads(tasks: Iterable[Callable[[], T]], many: int) -> Iterator[T]:

@@ -181,11 +181,11 @@ def test_the_estimate_is_near_what_is_kept(whole):
 def test_an_interrupted_trial_goes_on_bit_for_bit(whole, tmp_path, monkeypatch, capsys, n_jobs):
     measure, calls = Trial.measure, []
 
-    def interrupted(self, arm, start, stop):
+    def interrupted(self, arm, start, stop, **how):
         calls.append((arm, start, stop))
         if (arm, start) == (1, 0):
             raise KeyboardInterrupt
-        return measure(self, arm, start, stop)
+        return measure(self, arm, start, stop, **how)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trial, "measure", interrupted)
@@ -205,10 +205,10 @@ def test_a_killed_trial_goes_on_bit_for_bit(tmp_path):
     code = (
         "import itertools, os, signal, sys, cartsim as cs\n"
         "measure, calls = cs.Trial.measure, itertools.count()\n"
-        "def killed(*arguments):\n"
+        "def killed(*arguments, **how):\n"
         "    if next(calls) == 7:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return measure(*arguments)\n"
+        "    return measure(*arguments, **how)\n"
         "cs.Trial.measure = killed\n"
         "design = cs.Trial(cs.Population('bb2121_clinical'), [450e6], 400, curves=10)\n"
         "design.run(chunk=20, n_jobs=2, checkpoint=sys.argv[1], keep_visits=False)\n"

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from cartsim.threads import FEWEST, MOST, at_once, in_threads
 
 
-@pytest.mark.parametrize(("patients", "jobs", "each"), [(150, 2, 100), (200, 2, 100), (1000, 2, 500), (1000, 1, 1000)])
+@pytest.mark.parametrize(
+    ("patients", "jobs", "each"), [(1, 2, 1), (3000, 2, 3000), (5000, 2, 2500), (40_000, 2, 6667), (9000, 1, 4500)]
+)
 def test_threads_have_equally_much_to_do(monkeypatch, patients, jobs, each):
     monkeypatch.setattr("joblib.cpu_count", lambda: 8)
     assert at_once(patients, jobs) == each
@@ -23,7 +25,7 @@ def test_chunks_are_neither_too_large_nor_too_small(patients, cores):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("joblib.cpu_count", lambda: cores)
         each = at_once(patients, -1)
-    assert FEWEST <= each <= MOST
+    assert min(FEWEST, patients) <= each <= MOST
     assert -(-patients // each) <= cores * -(-patients // (cores * MOST))
 
 

@@ -25,7 +25,7 @@ from cartsim.runs import Kept, check_size, check_work, run_pieces
 from cartsim.schedule import MONTH
 from cartsim.simulation import simulate_rows
 from cartsim.solver import Solver
-from cartsim.threads import at_once
+from cartsim.threads import at_once, threads
 from cartsim.trial.assay import Assay
 from cartsim.trial.conduct import draw
 from cartsim.trial.measurements import Curves, Measurements
@@ -243,10 +243,12 @@ class Trial:
                     "use Trial.run, or go without a checkpoint"
                 )
             kept = Kept(checkpoint, "trial", {"trial": self, "reduce": function})
+        sizes, chunk = [arm.n or 0 for arm in self.arms], self._chunk(chunk, n_jobs, checkpoint)
+        each = threads(n_jobs) // sum(-(-n // chunk) for n in sizes)
         results: Iterator[T] = run_pieces(
-            _Chunks(self, function),
-            [arm.n or 0 for arm in self.arms],
-            self._chunk(chunk, n_jobs, checkpoint),
+            _Chunks(self, function, max(1, each)),
+            sizes,
+            chunk,
             what="patients",
             n_jobs=n_jobs,
             progress=progress,
@@ -255,14 +257,15 @@ class Trial:
         kernel.compile_model(self.model, say)  # once, before the workers all want it
         return list(results)
 
-    def measure(self, arm: int, start: int, stop: int) -> Measurements:
-        """Simulate and measure patients start..stop-1 of an arm (its number)."""
+    def measure(self, arm: int, start: int, stop: int, *, n_jobs: int = 1) -> Measurements:
+        """Simulate, in so many threads, and measure patients start..stop-1 of an arm (its number)."""
         kept = max(0, min(self.curves - start, stop - start))
         if self.independent:
             start, stop = start + arm * APART, stop + arm * APART
         table = self.population.table(start, stop)
         own = self.population.dose if isinstance(self.population, Patients) else None
-        return self.measure_rows(table, self.arms[arm], start, stop, None if own is None else own[start:stop], kept)
+        own = None if own is None else own[start:stop]
+        return self.measure_rows(table, self.arms[arm], start, stop, own, kept, n_jobs=n_jobs)
 
     def measure_rows(
         self,
@@ -272,6 +275,8 @@ class Trial:
         stop: int,
         own_dose: NDArray[np.float64] | None = None,
         kept: int = 0,
+        *,
+        n_jobs: int = 1,
     ) -> Measurements:
         """Simulate and measure the rows of a table: patients start..stop-1, once or several times in this order."""
         visits, seed, n = self.protocol.visits, self.population.seed, len(table)
@@ -293,6 +298,7 @@ class Trial:
             own_dose=own_dose,
             parameters=parameters,
             solver=self.solver,
+            n_jobs=n_jobs,
         )
         values = {name: run.usable(name) for name in MEASURED}
 
@@ -384,17 +390,17 @@ class Trial:
 
 
 class _Chunks:
-    """Simulates and reduces patients, numbered through all arms, of one arm at a time."""
+    """Simulates, in so many threads, and reduces patients, numbered through all arms, of one arm at a time."""
 
-    def __init__(self, trial: Trial, reduce: Any) -> None:
-        self.trial, self.reduce = trial, reduce
+    def __init__(self, trial: Trial, reduce: Any, n_jobs: int) -> None:
+        self.trial, self.reduce, self.n_jobs = trial, reduce, n_jobs
         self.pack, self.unpack = (getattr(reduce, name, None) for name in ("pack", "unpack"))
         self.firsts = [0, *accumulate(arm.n or 0 for arm in trial.arms)]
 
     def __call__(self, start: int, stop: int) -> Any:
         arm = bisect_right(self.firsts, start) - 1
         first = self.firsts[arm]
-        return self.reduce(self.trial.measure(arm, start - first, stop - first))
+        return self.reduce(self.trial.measure(arm, start - first, stop - first, n_jobs=self.n_jobs))
 
 
 def _arms(given: Any, n: int) -> list[Arm]:
