@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim import memory
+from cartsim.bands import quantiles
 from cartsim.errors import InputError, brief, check_kind, elsewhere, say, whole
 from cartsim.model.model import Dosing, Model, choices
 from cartsim.model.reader import load
@@ -175,12 +176,8 @@ class Simulation(Result):
         for key, rows in groups.items():
             for name, values in self.values.items():
                 known = values[rows][np.isfinite(values[rows]).all(axis=1)]
-                cut = (
-                    np.quantile(known, levels, axis=0)
-                    if len(known)
-                    else np.full((len(levels), len(self.times)), np.nan)
-                )
-                table = pd.DataFrame({"time": self.times, "output": name} | dict(zip(names, cut, strict=True)))
+                cut = dict(zip(names, quantiles(known, levels), strict=True))
+                table = pd.DataFrame({"time": self.times, "output": name} | cut)
                 if by is not None:
                     table.insert(0, by, key)
                 parts.append(table)

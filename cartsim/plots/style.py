@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cartsim.bands import quantiles
 from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.rules import Response
 from cartsim.errors import InputError
@@ -162,12 +163,7 @@ def matrices(
 
 def percentiles(values: NDArray[np.float64], levels: Sequence[float]) -> NDArray[np.float64]:
     """Percentiles over patients at each time, (levels, m), of what is known; NaN where nothing is."""
-    result = np.full((len(levels), values.shape[1]), np.nan)
-    known = np.isfinite(values)
-    some = known.any(axis=0)
-    if some.any():
-        result[:, some] = np.nanpercentile(np.where(known, values, np.nan)[:, some], levels, axis=0)
-    return result
+    return quantiles(np.where(np.isfinite(values), values, np.nan), np.asarray(levels) / 100)
 
 
 def reach(value: Any, low: Any, high: Any) -> NDArray[np.float64]:

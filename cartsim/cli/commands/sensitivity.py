@@ -159,6 +159,8 @@ def _named(parameters: str) -> tuple[list[str], dict[str, tuple[float, float]]]:
     names, own = [], {}
     for piece in parameters.split(","):
         name, equals, text = (part.strip() for part in piece.partition("="))
+        if not name:
+            raise InputError(f"--parameters {parameters}: a name is missing; write names with commas between")
         names.append(name)
         if equals:
             own[name] = parse_pair(f"--parameters {piece.strip()}", text, "NAME=LOW:HIGH, such as burden=5:95")

@@ -66,7 +66,8 @@ def sweep(
     axes, cells = _axes(over or _DEFAULT, log or []), one_dose(dose)
     for name, text in (("dose", dose), ("burden", study.burden)):
         if name in axes and text is not None:
-            raise InputError(f"--over {name}: {name} is given twice; give it once")
+            instead = "" if over else f"; without --over, {' and '.join(axes)} are swept: say with --over what is"
+            raise InputError(f"--{name} {text}: {name} is swept too; give one of the two{instead}")
     patients = study.of(model)
     if not rate and study.burden and "burden" in patients.held:
         raise InputError(f"--burden {study.burden}: give one percentage, or --rate, a trial in each cell")
