@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,19 +151,15 @@ class Judged(Result):
         chosen = [name for name in COMPARED if name in {*had, "PFS"}]
         return pd.concat([self.compare(name, reference=reference) for name in chosen], ignore_index=True)
 
-    def with_medians(self, table: pd.DataFrame, endpoints: Sequence[str]) -> pd.DataFrame:
-        """A table with a row an arm, and columns for medians: ``PFS_months``, ``PFS_months_low``, ..."""
-        import pandas as pd
-
-        rows: list[dict[str, float]] = []
+    def medians(self, *endpoints: str) -> dict[str, dict[str, float]]:
+        """Medians of each arm and their limits by column: ``PFS_months``, ``PFS_months_low``, ..."""
+        found: dict[str, dict[str, float]] = {}
         for arm in self.arms:
-            read = self._read(arm)
-            row: dict[str, float] = {}
+            read, row = self._read(arm), found.setdefault(arm, {})
             for endpoint in endpoints:
                 time, event, _ = time_to_event(read, endpoint)
                 row |= median_of(time, event).named(f"{endpoint}_months")
-            rows.append(row)
-        return pd.concat([table, pd.DataFrame(rows)], axis=1)
+        return found
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Patients, survival.csv (`estimates`) and, with two arms or more, comparisons.csv."""

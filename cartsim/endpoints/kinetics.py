@@ -235,9 +235,11 @@ def _block(
         "tlast_day": np.where(any_quantifiable, _at(days, last), np.nan),
         "persistence_6m": _persistence(days, values, 6 * MONTH),
         "persistence_12m": _persistence(days, values, 12 * MONTH),
-        "Cmax_flag": np.select([any_quantifiable, any_sample], [0, 1], 2),
+        "Cmax_flag": np.where(any_quantifiable, 0, np.where(any_sample, 1, 2)),
         "AUC_flag": np.where(any_sample, area_flag, _AUC_FLAGS.index("no sample")),
-        "lambda_z_flag": np.select([points > 0, after_cmax >= 3, any_quantifiable, any_sample], [0, 1, 2, 3], 4),
+        "lambda_z_flag": np.where(
+            points > 0, 0, np.where(after_cmax >= 3, 1, np.where(any_quantifiable, 2, np.where(any_sample, 3, 4)))
+        ),
     }
 
 

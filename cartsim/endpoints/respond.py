@@ -48,12 +48,12 @@ class Responses(Judged):
         """A row an arm: ``n``, ``ORR`` and ``CR`` in percent; medians of PFS, OS, DOR, TTR (``PFS_months``, ...)."""
         import pandas as pd
 
-        rows = []
-        for arm in self.arms:
+        rows: list[dict[str, Any]] = []
+        for arm, medians in self.medians("PFS", "OS", "DOR", "TTR").items():
             best = self.arm(arm)["best"]
             rates = {"ORR": 100 * (best >= "PR").mean(), "CR": 100 * (best == "CR").mean()}
-            rows.append({"arm": arm, "n": len(best)} | rates)
-        return self.with_medians(pd.DataFrame(rows), ("PFS", "OS", "DOR", "TTR"))
+            rows.append({"arm": arm, "n": len(best)} | rates | medians)
+        return pd.DataFrame(rows)
 
     @property
     def warnings(self) -> tuple[str, ...]:

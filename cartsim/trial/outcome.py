@@ -71,8 +71,7 @@ class TrialResult(Judged):
     @cached_property
     def summary(self) -> pd.DataFrame:
         """A row an arm, see `summarize`; then median overall survival, duration of response and time to response."""
-        table = summarize(self.patients, self.protocol.visits.landmarks)
-        return self.with_medians(table, ("OS", "DOR", "TTR"))
+        return summarize(self.patients, self.protocol.visits.landmarks, self.medians("OS", "DOR", "TTR"))
 
     @property
     def failures(self) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cartsim.bands import quantiles
 from cartsim.endpoints.categories import response_codes
 from cartsim.endpoints.rules import Response
 from cartsim.endpoints.survival import median_of
@@ -20,18 +21,23 @@ GROUPS = {"NE": ("NE",), "PD": ("PD",), "SD": ("SD",), "MR-VGPR": ("MR", "PR", "
 _MEDIANS = ("Cmax", "Tmax_day", "AUC0-28")
 
 
-def summarize(patients: pd.DataFrame | Mapping[str, Any], landmarks: tuple[float, ...]) -> pd.DataFrame:
+def summarize(
+    patients: pd.DataFrame | Mapping[str, Any],
+    landmarks: tuple[float, ...],
+    further: Mapping[str, dict[str, float]] | None = None,
+) -> pd.DataFrame:
     """A row an arm: n, failed, medians with 5th and 95th percentile, rates in percent, median PFS (``PFS_months``).
 
-    ``patients`` is a table or columns by name.
+    ``patients`` is a table or columns by name; ``further`` are columns of each arm that come last.
     Landmark rates (``PD_6``) are of all patients as observed; ``measurable`` is the number with measurable disease,
     among whom ``ORR_measurable`` and ``CR_measurable`` are.
     """
     import pandas as pd
 
     rows = []
-    arms, failed = pd.Categorical(patients["arm"]), np.asarray(patients["status"] != "ok")
-    numbers = {name: np.asarray(patients[name]) for name in (*_MEDIANS, "measurable", "pfs_day", "pfs_event")}
+    arms, failed = pd.Categorical(patients["arm"]), pd.Categorical(patients["status"]) != "ok"
+    numbers = {name: np.asarray(patients[name]) for name in ("measurable", "pfs_day", "pfs_event")}
+    kinetics = np.column_stack([patients[name] for name in _MEDIANS])
     categories = {name: response_codes(patients[name]) for name in ("best", *(f"month_{m:g}" for m in landmarks))}
     for code, arm in enumerate(arms.categories):
         own = arms.codes == code
@@ -39,10 +45,7 @@ def summarize(patients: pd.DataFrame | Mapping[str, Any], landmarks: tuple[float
         if not n:
             continue
         row: dict[str, Any] = {"arm": arm, "n": n, "failed": int(failed[own].sum())}
-        for name in _MEDIANS:
-            values = numbers[name][own]
-            values = values[~np.isnan(values)]
-            low, middle, high = np.percentile(values, [5, 50, 95]) if values.size else (np.nan,) * 3
+        for name, low, middle, high in zip(_MEDIANS, *quantiles(kinetics[own], (0.05, 0.5, 0.95)), strict=True):
             row |= {name: middle, f"{name}_p5": low, f"{name}_p95": high}
         for month in landmarks:
             codes = categories[f"month_{month:g}"][own]
@@ -56,5 +59,5 @@ def summarize(patients: pd.DataFrame | Mapping[str, Any], landmarks: tuple[float
             row[f"CR{end}"] = 100 * float((those == Response.CR).sum() / of)
         row["measurable"] = int(measurable.sum())
         median = median_of(numbers["pfs_day"][own] / MONTH, numbers["pfs_event"][own])
-        rows.append(row | median.named("PFS_months"))
+        rows.append(row | median.named("PFS_months") | (further[str(arm)] if further else {}))
     return pd.DataFrame(rows)

@@ -276,7 +276,7 @@ class Trial:
         """Simulate and measure the rows of a table: patients start..stop-1, once or several times in this order."""
         visits, seed, n = self.protocol.visits, self.population.seed, len(table)
         times_over = n // (stop - start)
-        parameters = self.model.values(table, n)
+        parameters = self.model.values({name: own.to_numpy() for name, own in table.items()}, n)
         columns = dict(zip(self.model.parameters, parameters.T, strict=True))
         shown = {p.name for p in self.model.parameters.values() if p.role == "covariate"}.union(table)
         response = np.array(visits.response)
