@@ -44,6 +44,9 @@ from cartsim.regimen import Regimen
 from cartsim.schedule import KARMMA_KINETICS
 from cartsim.simulation import simulate
 from cartsim.solver import Solver
+from cartsim.trial.assay import Assay
+from cartsim.trial.conduct import Conduct
+from cartsim.trial.protocol import Protocol
 from cartsim.trial.trial import Arm, Trial
 
 MODEL = cartsim.load("bb2121_clinical")
@@ -410,6 +413,27 @@ def test_a_cell_of_a_population_is_a_trial():
     low, high = wilson(np.array([round(summary["ORR"] * 0.6)]), np.array([60]))
     assert cell["ORR_low"] == pytest.approx(100 * low[0])
     assert cell["ORR_high"] == pytest.approx(100 * high[0])
+
+
+@pytest.mark.parametrize("axis", ["Kexp_max", "dose"])
+def test_cells_share_noise_and_what_patients_do(axis):
+    """Cells are measured together, and each is as if it were alone: errors, missed visits and departures too."""
+    protocol = Protocol(
+        assays={"mprotein": Assay(cv=0.2), "transgene": Assay(cv=0.3)},
+        conduct=Conduct(missed=0.1, dropout=0.02, new_therapy=0.05, death=0.02),
+    )
+    values = {"Kexp_max": [0.9, 1.7], "dose": [1e6, 450e6]}[axis]
+    who = Population(MODEL, 5, {"burden": uniform(5, 95)})
+    found = sweep_trials(Trial(who, [450e6], 70, protocol), {"Kg": [0.008, 0.03], axis: values}).table
+    for row in found.to_dict("records"):
+        swept = {name: row[name] for name in ("Kg", axis) if name != "dose"}
+        alone = Trial(replace(who, model=MODEL.override(swept)), [row.get("dose", 450e6)], 70, protocol, curves=0)
+        summary = alone.run(keep_visits=False).summary.iloc[0]
+        names = [name for name in summary.index if name in row]
+        assert len(names) > 20
+        assert [row[name] for name in names] == pytest.approx(
+            [summary[name] for name in names], rel=0, abs=0, nan_ok=True
+        )
 
 
 def test_limits_of_the_typical_patient_are_those_of_the_drawn_estimates():
