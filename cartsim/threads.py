@@ -27,7 +27,7 @@ def threads(n_jobs: int) -> int:
 
 
 def at_once(patients: int, n_jobs: int) -> int:
-    """Patients of a chunk, at most `MOST`, such that all threads have equally much to do if there are enough for all."""
+    """Patients of a chunk, at most `MOST`: all threads have equally much to do if there are enough for them."""
     many = threads(n_jobs)
     chunks = many * -(-patients // (many * MOST))
     return -(-patients // max(1, min(chunks, patients // FEWEST)))
