@@ -252,6 +252,8 @@ def _terminal_slope(
     (Welford's update).
     """
     use = (values > 0) & (days > tmax)
+    rows = slice(int(use.any(axis=1).argmax()), None)  # before them nobody has a point
+    days, values, use = days[rows], values[rows], use[rows]
     count = use[::-1].cumsum(axis=0, dtype=np.float64)[::-1]
     weight = use / np.maximum(count, 1.0)
     remains = use * (1.0 - weight)
@@ -292,14 +294,15 @@ def _area(
     n = values.shape[1]
     # Before each sample the last one that was not missed; to begin with, 0 on day 0.
     known = ~np.isnan(values)
+    past = known & (days >= horizon)
+    if past.any(axis=0).all():
+        rows = slice(0, int(past.argmax(axis=0).max(initial=0)) + 1)  # nothing behind them counts
+        days, values, known = days[rows], values[rows], known[rows]
     order = np.arange(1, len(days) + 1)[:, None]
     before = np.maximum.accumulate(np.vstack([np.zeros((1, n), np.int64), known * order]))
     t1, c1 = (np.take_along_axis(np.vstack([np.zeros((1, n)), each]), before, axis=0) for each in (days, values))
     last_day, last_value, t1, c1 = t1[-1], c1[-1], t1[:-1], c1[:-1]
     seen = known & (t1 < horizon)
-    rows = slice(0, int((order * seen).max(initial=0)))  # the others lie behind the horizon
-    days, values, t1, c1 = (each[rows] for each in (days, values, t1, c1))
-    seen = seen[rows]
     beyond = seen & (days > horizon)
     t2, c2 = np.where(beyond, horizon, days), values.copy()
     c2[beyond] = _between(t1[beyond], c1[beyond], days[beyond], values[beyond], horizon, method)
