@@ -6,7 +6,7 @@ from cartsim.cli import process
 
 
 def main() -> NoReturn:
-    """The entry point of the command ``cartsim``.
+    """The command ``cartsim`` with the words of ``sys.argv``; ends with SystemExit.
 
     What the commands are made of is imported in here: that takes a while, in which Ctrl-C shall not be a traceback.
     """
@@ -21,3 +21,11 @@ def main() -> NoReturn:
     except KeyboardInterrupt as stop:
         code = process.interrupted(stop)
     process.end(code)
+
+
+def command() -> NoReturn:
+    """What the script ``cartsim`` runs: `main`, and out."""
+    try:
+        main()
+    except SystemExit as end:
+        process.leave(end.code)

@@ -67,7 +67,9 @@ def discard_output() -> None:
 
 
 def end(code: object) -> NoReturn:
-    """Leave the process with this exit code, at once: to take all modules down would last a third of a second."""
+    """Raise SystemExit with this exit code, or another if what is still to be written cannot be."""
+    if code in (INTERRUPTED, TERMINATED):
+        os._exit(code)  # type: ignore[arg-type]  # at once: machine code in a thread may run on for long
     try:
         sys.stdout.flush()
     except OSError as error:  # a full disk; of what the command itself wrote it has said so
@@ -75,8 +77,13 @@ def end(code: object) -> NoReturn:
         if code == 0:
             note(f"cannot write the output: {error.strerror}")
             code = 1
-    if code is None or isinstance(code, int):
-        with suppress(OSError):
-            sys.stderr.flush()
-        os._exit(code or 0)
-    sys.exit(code)  # type: ignore[arg-type]  # a text, which Python prints
+    sys.exit(code)  # type: ignore[arg-type]
+
+
+def leave(code: object) -> NoReturn:
+    """End the process at once: to take down all that was imported lasts a third of a second."""
+    if not (code is None or isinstance(code, int)):
+        sys.exit(code)  # type: ignore[arg-type]  # a text, which Python prints
+    with suppress(OSError):
+        sys.stderr.flush()
+    os._exit(code or 0)

@@ -74,12 +74,13 @@ def test_retreatment_is_the_sum_of_two_single_doses(second):
         rates = np.array([[-loss - out, back], [out, -back]])
         for i, name in enumerate(("blood", "marrow")):
             total = first[name][k] + alone[name][0]
-            assert both[name][k] == pytest.approx(total, rel=1e-7, abs=1e-3)
+            apart = abs(times - due[k]) > 1e-9  # an output on the very day comes before or after, by rounding
+            assert both[name][k][apart] == pytest.approx(total[apart], rel=1e-7, abs=1e-3)
             exact = [
                 expm(rates * t)[i, 0] * 1e6 / 5 + (expm(rates * (t - due[k]))[i, 0] * second / 5 if t >= due[k] else 0)
                 for t in times[::12]
             ]
-            assert both[name][k, ::12] == pytest.approx(exact, rel=1e-7, abs=1e-3)
+            assert both[name][k, ::12][apart[::12]] == pytest.approx(np.array(exact)[apart[::12]], rel=1e-7, abs=1e-3)
 
 
 def test_a_split_dose_is_the_sum_of_its_parts():

@@ -594,7 +594,7 @@ def test_the_command_writes_grid_and_contours(tmp_path):
         (("--over", "dose=50e6:800e6:3", "--over", "Kexp_max"), "write NAME=LOW:HIGH:POINTS"),
         (("--over", "dose=50e6:800e6:3", "--over", "dose=1:2:3"), "dose is given twice"),
         (("--log", "K12"), "it is not swept"),
-        (("--dose", "450e6"), "dose is given twice"),
+        (("--dose", "450e6"), "dose is swept too"),
         (("--omega", "Kel_e=0.3"), "goes with --rate"),
         (("--missed", "0.1"), "goes with --rate"),
         (("--over", "dose=1e8,2e8", "--over", "Kg=1:2:2", "--burden", "10:90"), "one percentage"),
