@@ -29,9 +29,9 @@ CLINICAL = "bb2121_clinical"
 COMMANDS = {
     "help": ["--help"],
     "simulate": ["simulate", CLINICAL, "--times", "0:364:1"],
-    "simulate 1,000": ["simulate", CLINICAL, "--times", "0:364:7", "--n", "1000", "--out", "{out}.parquet"],
+    "simulate 1000": ["simulate", CLINICAL, "--times", "0:364:7", "--n", "1000", "--out", "{out}.parquet"],
     "trial": ["trial", "--out", "{out}"],
-    "trial, no pictures": ["trial", "--out", "{out}", "--no-pictures"],
+    "trial without pictures": ["trial", "--out", "{out}", "--no-pictures"],
     "dose-response": ["dose-response", "--out", "{out}"],
     "regimens": ["regimens", "--out", "{out}"],
     "sweep": ["sweep", "--over", "dose=50e6:800e6:24", "--over", "burden=5:95:24", "--out", "{out}"],
