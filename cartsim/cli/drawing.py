@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -85,11 +86,26 @@ def _second_process() -> tuple[BaseProcess, Connection] | None:
     here, there = get_context("spawn").Pipe()
     process = get_context("spawn").Process(target=_draw_all, args=(there,), daemon=True)
     try:
-        process.start()
+        with _safe_path():
+            process.start()
     except OSError:  # no process is to be had
         return None
     there.close()
     return process, here
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """New processes import nothing from the folder that one is in, where a file may have the name of a module."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def _draw_all(pipe: Connection) -> None:

@@ -45,7 +45,7 @@ def _process() -> subprocess.Popen[bytes] | None:
     try:
         cache.cache_dir()  # where nothing is kept, nothing is handed over
         return subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM],
+            [sys.executable, "-P", "-c", _PROGRAM],  # -P: nothing is imported from the folder that one is in
             env=os.environ | {"PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
+import cartsim
 from cartsim.cli import drawing
 from cartsim.cli.drawing import Drawing
 from cartsim.cli.options import Pictures
@@ -138,3 +141,25 @@ def test_the_second_process_draws_what_is_sent_and_ends_with_the_first(tmp_path,
     assert begun.exitcode == 0
     monkeypatch.setattr("joblib.cpu_count", lambda: 1)
     assert drawing._second_process() is None
+
+
+def test_no_process_imports_what_lies_in_the_folder_that_one_is_in(tmp_path):
+    """The script's own path has no such folder; the processes that it begins must not have it either."""
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("multiprocessing", "numba", "pandas", "matplotlib", "cartsim"):
+        (here / f"{name}.py").write_text(f"open({str(tmp_path / 'seen')!r}, 'a').write({name!r})\n")
+    source = str(Path(cartsim.__file__).parents[1])
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    words = ["trial", "--n", "5", "--dose", "450e6", "--no-visits", "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", "from cartsim.cli import command; command()", *words],
+        cwd=here,
+        env=environment | {"PYTHONPATH": source, "CARTSIM_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "kinetics.png").exists()
+    assert not (tmp_path / "seen").exists()
