@@ -21,7 +21,7 @@ import json, os, sys
 from cartsim.cli import main, process
 sys.argv = ["cartsim", *json.loads(sys.argv[1])]
 def loaded(code):
-    print(json.dumps([code, len(sys.modules), [name for name in json.loads(heavy) if name in sys.modules]]))
+    print(json.dumps([code, len(sys.modules), [name for name in json.loads(heavy) if name in sys.modules]]), flush=True)
     os._exit(0)
 process.end = loaded
 main()
