@@ -16,14 +16,19 @@ FEWEST = 2000
 """Fewer are simulated by all threads and judged by one: what numpy does with them is too short to be shared."""
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
 def threads(n_jobs: int) -> int:
     """Threads for n_jobs as joblib counts them, no more than there are cores: more would only wait."""
     if n_jobs == 1:
         return 1
-    from joblib import cpu_count
-
-    cores = int(cpu_count())
-    return max(1, min(n_jobs, cores) if n_jobs > 0 else cores + 1 + n_jobs)
+    own = cores()
+    return max(1, min(n_jobs, own) if n_jobs > 0 else own + 1 + n_jobs)
 
 
 def at_once(patients: int, n_jobs: int) -> int:

@@ -13,12 +13,14 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from cartsim.cli.options import Pictures
+from cartsim.threads import cores
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
 Draw = Callable[[], Any]
+MOST = 20_000  # patients whose table and visits are copied to the other process in less time than a picture takes
 
 
 class Drawing(AbstractContextManager["Drawing"]):
@@ -31,20 +33,27 @@ class Drawing(AbstractContextManager["Drawing"]):
     def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
         self._left: deque[tuple[Path, Draw]] = deque()
+        self._here: list[tuple[Path, Draw]] = []
         self._second = _second_process() if pictures else None
         self._sender = Thread(target=self._send)
         self._error: Exception | None = None
 
-    def add(self, figures: Mapping[Path, Draw]) -> None:
-        """Draw these and write them under their paths, if there are to be pictures: at once there, at the end here."""
-        if self._pictures:
-            self._left.extend(figures.items())
-        if self._second is not None and not self._sender.is_alive():
+    def add(self, figures: Mapping[Path, Draw], patients: int = 0) -> None:
+        """Draw these and write them under their paths, if there are to be pictures: at once there, at the end here.
+
+        ``patients`` says of how many there is data in them: those of more than `MOST` are all drawn here.
+        """
+        if not self._pictures:
+            return
+        (self._here if patients > MOST else self._left).extend(figures.items())
+        if self._second is not None and self._left and not self._sender.is_alive():
             self._sender = Thread(target=self._send, daemon=True)
             self._sender.start()
 
     def __exit__(self, failed: object, *_: object) -> None:
         try:
+            for path, draw in self._here if not failed else ():
+                _save(self._pictures, path, draw)
             while not failed and (self._left or self._sender.is_alive()):
                 with suppress(IndexError):  # the last was sent in the meantime
                     _save(self._pictures, *self._left.pop())
@@ -79,9 +88,7 @@ def _second_process() -> tuple[BaseProcess, Connection] | None:
     """A process that draws what comes through a pipe, and the pipe's end; None where no other core is free for it."""
     from multiprocessing import get_context
 
-    from joblib import cpu_count
-
-    if cpu_count() < 2:
+    if cores() < 2:
         return None
     here, there = get_context("spawn").Pipe()
     process = get_context("spawn").Process(target=_draw_all, args=(there,), daemon=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cartsim import cache
 from cartsim.engine.machine_code import MachineCode
+from cartsim.threads import cores
 
 _PROGRAM = "from cartsim.engine import rodas; rodas.driver()"
 _LONGEST = 120.0  # seconds, after which the driver is compiled here
@@ -38,8 +39,7 @@ def driver_compiled() -> Iterator[None]:
 
 def _process() -> subprocess.Popen[bytes] | None:
     """The other process, or None where it would be of no use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if cores < 2 or not sys.executable or getattr(sys, "frozen", False) or not MachineCode("driver").empty:
+    if cores() < 2 or not sys.executable or getattr(sys, "frozen", False) or not MachineCode("driver").empty:
         return None
     path = os.pathsep.join(filter(None, [_SOURCE, os.environ.get("PYTHONPATH")]))
     try:

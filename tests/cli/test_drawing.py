@@ -96,6 +96,18 @@ def test_nothing_is_drawn_without_pictures(tmp_path, second):
 
 
 @fork
+def test_data_of_many_patients_are_not_copied(tmp_path, second):
+    from PIL import Image
+
+    with Drawing(Pictures()) as work:
+        work.add({tmp_path / f"{name}.png": process for name in "ab"}, drawing.MOST + 1)
+        work.add({tmp_path / "c.png": process}, drawing.MOST)
+        time.sleep(1)
+    by = [Image.open(tmp_path / f"{name}.png").text["Title"] for name in "abc"]
+    assert by == [f"{os.getpid()}", f"{os.getpid()}", f"{second[0].pid}"]
+
+
+@fork
 @pytest.mark.parametrize("number", [0, 1])
 def test_an_error_of_a_picture_is_one_of_the_command(tmp_path, second, number):
     figures = [partial(figure, "a", 0.2), partial(figure, "b", 0.2)]

@@ -66,7 +66,7 @@ def regimens(
     how = study.settings()
     with filled(out, (*_FILES, *replicated.FILES)) as stage, Drawing(pictures) as drawing:
         found = interruptible(lambda: cs.compare(trial, **study.anew(), **how))
-        drawing.add({stage / "differences.png": partial(plotted, found, "differences")})
+        drawing.add({stage / "differences.png": partial(plotted, found, "differences")}, len(found.outcome.patients))
         show_tables(_differences(found))
         if found.replicates is not None:
             drawing.add({stage / "replicates.png": partial(plotted, found.replicates, "distributions")})

@@ -57,7 +57,8 @@ def survival(
     if out is None:
         return
     with filled(out, (*_TABLES, *_PICTURES)) as stage, Drawing(pictures) as drawing:
-        drawing.add({stage / name: draw for name, draw in _drawn(result, tables, landmark, mrd_limit)})
+        figures = {stage / name: draw for name, draw in _drawn(result, tables, landmark, mrd_limit)}
+        drawing.add(figures, len(result.patients))
         for name, table in tables.items():
             table.to_csv(stage / name, index=False)
 

@@ -63,7 +63,8 @@ def trial(
         if again is not None:
             drawing.add(replicated.figures(again, stage))
         result = interruptible(lambda: planned.run(chunk=chunk, keep_visits=visits, **study.settings()))
-        drawing.add({stage / name: partial(plotted, result, kind) for name, kind in PICTURES.items()})
+        figures = {stage / name: partial(plotted, result, kind) for name, kind in PICTURES.items()}
+        drawing.add(figures, len(result.patients))
         show_tables(_summary(result.summary, planned.protocol.visits.landmarks))
         if len(result.arms) > 1:
             show_tables(comparisons(result.compare()))
