@@ -83,7 +83,8 @@ def load(name_or_path: str | Path | Model) -> Model:
 
 def names() -> list[str]:
     """Names of the shipped models."""
-    return sorted(path.stem for path in shipped_data().glob("*.toml"))
+    # Exposure-response models, data of `cartsim.exposure_response`, stand beside them.
+    return sorted(path.stem for path in shipped_data().glob("*.toml") if not path.stem.endswith("_er"))
 
 
 def shown_path(path: str | Path) -> str:
