@@ -34,6 +34,7 @@ from cartsim.endpoints.markers import mrd_negative
 from cartsim.endpoints.rules import Response
 from cartsim.endpoints.times import time_to_event
 from cartsim.errors import InputError, brief, choices
+from cartsim.exposure_response.covariates import code_covariate
 from cartsim.tables import finite_number, read_table
 from cartsim.trial.outcome import TrialResult
 from cartsim.trial.stored import read_trial
@@ -134,15 +135,12 @@ class ExposureData:
     def terms(self, name: str, rows: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
         """A covariate of some patients (rows, n) as numbers by the name of the term, NaN where missing.
 
-        One of text has a term for each of its values but the first. Raises `InputError` for a column that is not there.
+        Coded as in the logistic models; see `cartsim.exposure_response.covariates`. Raises `InputError` for a column
+        that is not there, or is missing or the same in all of them.
         """
         found = self.column(name, "covariate")
-        column = self.frame[found][rows]
-        if column.dtype.kind in "biuf":
-            return {found: column.to_numpy(float)}
-        known, text = column.notna().to_numpy(), column.astype(str).to_numpy()
-        values = sorted(set(text[known]))
-        return {f"{found} {value}": np.where(known, text == value, np.nan) for value in values[1:]}
+        coded = code_covariate(self.frame[rows], found)
+        return dict(zip(coded.terms, coded.columns(self.frame[found][rows]).T, strict=True))
 
 
 def exposure_data(source: ExposureData | TrialResult | pd.DataFrame | Mapping[str, Any] | str | Path) -> ExposureData:

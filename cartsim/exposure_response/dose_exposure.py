@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError, brief, check_level
-from cartsim.exposure_response.data import ExposureData
+from cartsim.exposure_response.data import EXPOSURES, ExposureData
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,14 +78,14 @@ class DoseExposure:
     @property
     def text(self) -> str:
         """What dose says of exposure, in one sentence."""
-        row = self.estimates.iloc[1]
+        row, name = self.estimates.iloc[1], EXPOSURES.get(self.exposure, self.exposure).split(" (")[0]
         if self.scale == "log":
-            what = f"{self.exposure} ~ dose^{row['estimate']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
-            held = "which holds 1" if row["low"] <= 1 <= row["high"] else "which does not hold 1"
-            return f"{what}, {held}, dose proportionality; R² {self.r2:.2f}, n = {self.n}"
+            what = f"{name} ~ dose^{row['estimate']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+            held = "hold" if row["low"] <= 1 <= row["high"] else "do not hold"
+            return f"{what}: the limits {held} 1, proportionality to dose; R² {self.r2:.2f}, n = {self.n}"
         each = 100 * np.expm1(row[["estimate", "low", "high"]].to_numpy(float))
         return (
-            f"{self.exposure} changes by {each[0]:.0f} % ({each[1]:.0f} to {each[2]:.0f}) with 100e6 cells more; "
+            f"{name} changes by {each[0]:.0f} % ({each[1]:.0f} to {each[2]:.0f}) with 100e6 cells more; "
             f"R² {self.r2:.2f}, n = {self.n}"
         )
 

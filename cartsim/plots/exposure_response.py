@@ -159,7 +159,7 @@ class ExposureResponsePictures(Pictures):
         for k, way in enumerate(ways):
             own = table[table["way"] == way].sort_values("dose")
             mark, color = MARKS[way]
-            x = np.searchsorted(doses, own["dose"]) + 0.16 * (k - (len(ways) - 1) / 2)
+            x = np.searchsorted(doses, own["dose"]) + 0.25 * (k - (len(ways) - 1) / 2)
             limits = style.reach(own["percent"], own["low"], own["high"])
             axis.errorbar(x, own["percent"], yerr=limits, fmt=mark, ms=6, color=color, capsize=3, lw=1.2, ls="-")
             for at, row in zip(x, own.itertuples(), strict=True):
@@ -242,8 +242,10 @@ class ExposureResponsePictures(Pictures):
             )
             where = (row.predicted, row.observed)
             axis.annotate(f"{row.quartile} ({row.events}/{row.n})", where, (6, -12), textcoords="offset points", fontsize=9)
-        axis.set_xlim(-2, 102)
-        axis.set_ylim(-2, 102)
+        highest = found.validation[["observed_high", "predicted_high"]].to_numpy().max()
+        end = min(100.0, 10 * np.ceil(highest / 10))
+        axis.set_xlim(-0.03 * end, 1.03 * end)
+        axis.set_ylim(-0.03 * end, 1.03 * end)
         axis.set_aspect("equal")
         axis.set_xlabel(f"Predicted {found.endpoint} (% of patients)")
         axis.set_ylabel(f"Observed {found.endpoint} (% of patients)")
