@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -248,7 +247,9 @@ def exposure_response(
         except InputError as reason:
             notes.append(f"no regression of exposure on dose: {reason}")
         if name != "tmax":
-            treated = simulate_doses(data, doses, n_jobs=n_jobs) if simulate and data.trial and outcome in ENDPOINTS else None
+            treated = (
+                simulate_doses(data, doses, n_jobs=n_jobs) if simulate and data.trial and outcome in ENDPOINTS else None
+            )
             prediction = predict_doses(model, data, doses, simulated=treated)
             notes += prediction.notes
     rates = published_rates(data) if "auc028" in data.frame else pd.DataFrame()

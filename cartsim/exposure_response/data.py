@@ -14,8 +14,8 @@
 ``dor_months``      duration of response of those who responded, and ``dor_event``
 ==================  ==============================================================================================
 
-Every other column is a covariate, or an outcome if it holds 0 and 1. ``mprotein_high`` (baseline M-protein above 10 g/L)
-and ``burden_high`` (50 % plasma cells in the marrow or more) are worked out where M0 or burden is known.
+Every other column is a covariate, or an outcome if it holds 0 and 1. ``mprotein_high`` (baseline M-protein above 10
+g/L) and ``burden_high`` (50 % plasma cells in the marrow or more) are worked out where M0 or burden is known.
 """
 
 from __future__ import annotations
@@ -77,9 +77,7 @@ _ALSO = {
     "burden": ("tumor_burden",),
 }
 _NAMES = (*EXPOSURES, *ENDPOINTS, *(name for pair in TIMES.values() for name in pair), "M0", "burden", "id", "arm")
-_TIDY = {
-    re.sub("[^a-z0-9]", "", each.lower()): name for name in _NAMES for each in (name, *_ALSO.get(name, ()))
-}
+_TIDY = {re.sub("[^a-z0-9]", "", each.lower()): name for name in _NAMES for each in (name, *_ALSO.get(name, ()))}
 """The name of a column by what is left of its spelling: small letters and digits."""
 
 
@@ -128,7 +126,8 @@ class ExposureData:
         if numbers is None or not np.isin(numbers, (0, 1)).all():
             wrong = values[~values.isin((0, 1))].iloc[0] if numbers is None else numbers[~np.isin(numbers, (0, 1))][0]
             raise InputError(
-                f"{self.source}: endpoint {found} holds {brief(wrong)}; an outcome is 1 (yes) or 0 (no) for each patient"
+                f"{self.source}: endpoint {found} holds {brief(wrong)}; an outcome is 1 (yes) or 0 (no) for each "
+                "patient"
             )
         return found
 
@@ -218,8 +217,10 @@ def _of_patients(patients: pd.DataFrame, source: str, trial: TrialResult | None)
     if n := int((~ok).sum()):
         notes.append(f"{n} of {len(ok)} patients could not be simulated and are left out")
     if n := int((ok & ~seen).sum()):
-        notes.append(f"{n} of {len(ok)} patients had no transgene above the limit of quantification up to day 28 "
-            "and are left out")
+        notes.append(
+            f"{n} of {len(ok)} patients had no transgene above the limit of quantification up to day 28 "
+            "and are left out"
+        )
     own = patients[seen].reset_index(drop=True)
     best = response_codes(own["best"])
     columns: dict[str, Any] = {"id": own["id"], "arm": own["arm"].astype(str), "dose": own["dose"]}

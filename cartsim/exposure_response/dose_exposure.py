@@ -82,7 +82,7 @@ class DoseExposure:
         if self.scale == "log":
             what = f"{name} ~ dose^{row['estimate']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
             held = "hold" if row["low"] <= 1 <= row["high"] else "do not hold"
-            return f"{what}: the limits {held} 1, proportionality to dose; R² {self.r2:.2f}, n = {self.n}"
+            return f"{what}; the limits {held} 1, proportionality to dose; R² {self.r2:.2f}, n = {self.n}"
         each = 100 * np.expm1(row[["estimate", "low", "high"]].to_numpy(float))
         return (
             f"{name} changes by {each[0]:.0f} % ({each[1]:.0f} to {each[2]:.0f}) with 100e6 cells more; "
@@ -136,7 +136,9 @@ def dose_exposure(
     y, design = y[known], design[known]
     for what, values in ((name, y), ("dose", design[:, 1])):
         if (values <= 0).any():
-            raise InputError(f"{data.source}: {what} of {int((values <= 0).sum())} patients is 0 or less; leave them out")
+            raise InputError(
+                f"{data.source}: {what} of {int((values <= 0).sum())} patients is 0 or less; leave them out"
+            )
     design[:, 1] = _scaled(design[:, 1], scale)
     if len(y) <= design.shape[1] or np.linalg.matrix_rank(_standardized(design)) < design.shape[1]:
         raise InputError(
@@ -151,7 +153,9 @@ def dose_exposure(
             middles[term] = float(design[:, k].mean() > 0.5)
     for term in reference or {}:
         if term not in middles:
-            raise InputError(f"the reference patient has no {brief(term)}; it has {', '.join(middles) or 'a dose only'}")
+            raise InputError(
+                f"the reference patient has no {brief(term)}; it has {', '.join(middles) or 'a dose only'}"
+            )
     fit = OLS(np.log(y), design).fit()
     limits = fit.conf_int(1 - level)
     estimates = pd.DataFrame(

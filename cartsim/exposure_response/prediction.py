@@ -63,6 +63,10 @@ class DosePrediction:
     slope: Estimate
     notes: tuple[str, ...]
 
+    def words(self, way: str) -> str:
+        """How a rate of this way is come by."""
+        return WAYS[way]
+
     @property
     def text(self) -> str:
         """What the assumption costs, in one sentence; "" without a simulation."""

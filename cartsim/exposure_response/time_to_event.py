@@ -31,7 +31,7 @@ class QuartileSurvival:
     logrank: LogRank
 
     def frame(self) -> pd.DataFrame:
-        """A row a quartile: ``endpoint``, ``quartile``, ``n``, ``events``, ``median_months`` with limits, log-rank p."""
+        """A row a quartile: endpoint, quartile, n, events, median_months with limits, logrank_p (of all quartiles)."""
         import pandas as pd
 
         rows = [
@@ -193,7 +193,7 @@ def _sample(
     time, event = (data.numbers(name, f"column of {endpoint}")[known] for name in TIMES[endpoint])
     if (time < 0).any() or not np.isin(event, (0, 1)).all():
         raise InputError(
-            f"{data.source}: {endpoint} needs months of 0 or more in {TIMES[endpoint][0]}, and 1 (event) or 0 (censored) "
-            f"in {TIMES[endpoint][1]} wherever there is a time"
+            f"{data.source}: {endpoint} needs months of 0 or more in {TIMES[endpoint][0]}, and 1 (event) or 0 "
+            f"(censored) in {TIMES[endpoint][1]} wherever there is a time"
         )
     return time, event == 1, data.numbers(exposure, "exposure")[known]

@@ -26,11 +26,6 @@ SURVIVAL = {
 }
 DASHES = {"linear": "--", "Emax": "-", "sigmoid Emax": "-"}
 MARKS = {"assumed": ("o", style.COLORS[1]), "by model": ("D", style.COLORS[0]), "simulated": ("s", style.INK)}
-WORDS = {
-    "assumed": "assumed: exposure in proportion to dose, response by the model",
-    "by model": "exposure as simulated, response by the model",
-    "simulated": "exposure and response as simulated",
-}
 
 
 class ExposureResponsePictures(Pictures):
@@ -67,7 +62,9 @@ class ExposureResponsePictures(Pictures):
             axis.plot(grid, 100 * band["probability"], color=FITTED, lw=2.0)
             handles.append(style.line(f"{chosen.kind} with covariates: reference patient", color=FITTED, lw=2.0))
         whiskers = style.reach(table["percent"], table["low"], table["high"])
-        axis.errorbar(table["median"], table["percent"], yerr=whiskers, fmt="o", ms=6, color=OBSERVED, capsize=4, lw=1.4)
+        axis.errorbar(
+            table["median"], table["percent"], yerr=whiskers, fmt="o", ms=6, color=OBSERVED, capsize=4, lw=1.4
+        )
         axis.hlines(table["percent"], table["lowest"], table["highest"], color=OBSERVED, lw=0.8, alpha=0.6)
         for row in table.itertuples():
             axis.annotate(
@@ -80,7 +77,9 @@ class ExposureResponsePictures(Pictures):
             )
         handles.append(style.line("observed by quartile, 95 % limits", color=OBSERVED, marker="o", lw=1.4))
         if _dose_ranges(axis, found.data.frame, found.exposure):
-            handles.append(style.line("exposure by dose, median and 90 % range", color=style.COLORS[2], marker="D", lw=1.4))
+            handles.append(
+                style.line("exposure by dose, median and 90 % range", color=style.COLORS[2], marker="D", lw=1.4)
+            )
         if chosen.log:
             axis.set_xscale("log")
         ticks = np.arange(0, 101, 20)
@@ -134,7 +133,9 @@ class ExposureResponsePictures(Pictures):
         """
         found = self._result.survival
         if endpoint not in found:
-            raise InputError(f"no {endpoint} by exposure here; there is {' and '.join(found) or 'no survival endpoint'}")
+            raise InputError(
+                f"no {endpoint} by exposure here; there is {' and '.join(found) or 'no survival endpoint'}"
+            )
         what, scale, since = SURVIVAL[endpoint]
         p = found[endpoint].logrank.pvalue
         tested = "" if np.isnan(p) else f", log-rank p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}"
@@ -174,7 +175,7 @@ class ExposureResponsePictures(Pictures):
                     fontsize=8,
                     color=color,
                 )
-            handles.append(style.line(WORDS[way], color=color, marker=mark, lw=1.2))
+            handles.append(style.line(f"{way}: {found.prediction.words(way)}", color=color, marker=mark, lw=1.2))
         axis.set_xticks(range(len(doses)), [f"{dose / 1e6:g}" for dose in doses])
         axis.set_xlim(-0.5, len(doses) - 0.5)
         axis.margins(y=0.15)
@@ -184,7 +185,9 @@ class ExposureResponsePictures(Pictures):
             "The assumption is that of the KarMMa analysis. Limits of 95 %: of models, from their estimates; as "
             f"simulated, Wilson's. {found.prediction.text}{'.' * bool(found.prediction.text)}"
         )
-        return style.finish(figure, f"{found.endpoint} predicted by dose, {found.model.kind} model", handles, note=note, ax=ax)
+        return style.finish(
+            figure, f"{found.endpoint} predicted by dose, {found.model.kind} model", handles, note=note, ax=ax
+        )
 
     def dose_exposure(self, *, ax: Axes | None = None) -> Figure:
         """Exposure against the dose infused with the regression of the reference patient (KarMMa-3, Figure 1).
@@ -241,7 +244,9 @@ class ExposureResponsePictures(Pictures):
                 lw=1.2,
             )
             where = (row.predicted, row.observed)
-            axis.annotate(f"{row.quartile} ({row.events}/{row.n})", where, (6, -12), textcoords="offset points", fontsize=9)
+            axis.annotate(
+                f"{row.quartile} ({row.events}/{row.n})", where, (6, -12), textcoords="offset points", fontsize=9
+            )
         highest = found.validation[["observed_high", "predicted_high"]].to_numpy().max()
         end = min(100.0, 10 * np.ceil(highest / 10))
         axis.set_xlim(-0.03 * end, 1.03 * end)
@@ -255,20 +260,6 @@ class ExposureResponsePictures(Pictures):
             style.line("as predicted", color=style.FAINT, ls="--", lw=1),
         ]
         return style.finish(figure, f"{found.endpoint} of a second trial against the model", handles, ax=ax)
-
-    def roc(self, *, ax: Axes | None = None) -> Figure:
-        """Receiver operating characteristic of the chosen model in its own patients."""
-        found = self._result
-        figure, (axis,) = style.panels(1, ax=ax, width=5.2, height=4.8)
-        axis.plot([0, 100], [0, 100], color=style.FAINT, lw=1, ls="--")
-        curve = found.roc
-        axis.step(100 * curve.false_positive, 100 * curve.true_positive, where="post", color=FITTED, lw=2)
-        axis.set_xlim(-1, 101)
-        axis.set_ylim(-1, 101)
-        axis.set_aspect("equal")
-        axis.set_xlabel("Patients without the outcome taken for such with it (%)")
-        axis.set_ylabel("Patients with the outcome recognized (%)")
-        return style.finish(figure, f"{found.endpoint}: area under the ROC curve {curve.area}", ax=ax)
 
 
 def _same(model: ExposureModel, other: ExposureModel) -> bool:
@@ -319,5 +310,7 @@ def _boxes(axis: Axes, groups: dict[str, Any], label: str) -> None:
         places = k + 0.22 * np.sin(np.arange(len(values)) * 2.4)  # apart, the same each time
         axis.plot(places, values, ls="", marker="o", ms=3, color=FITTED, alpha=0.4, mew=0)
     axis.set_yscale("log")
-    axis.set_xticks(range(1, len(known) + 1), [f"{name}\nn = {len(values)}" for name, values in known.items()], fontsize=9)
+    axis.set_xticks(
+        range(1, len(known) + 1), [f"{name}\nn = {len(values)}" for name, values in known.items()], fontsize=9
+    )
     axis.set_ylabel(label)

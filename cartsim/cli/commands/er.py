@@ -129,9 +129,11 @@ def _tables(found: ExposureResponse) -> Iterator[Any]:
             {
                 "": "{endpoint}",
                 "term": "{term}",
-                "hazard ratio": lambda row: f"{row['hazard_ratio']:.2f} ({row['low']:.2f}, {row['high']:.2f})"
-                if math.isfinite(row["low"])
-                else "NE",
+                "hazard ratio": lambda row: (
+                    f"{row['hazard_ratio']:.2f} ({row['low']:.2f}, {row['high']:.2f})"
+                    if math.isfinite(row["low"])
+                    else "NE"
+                ),
                 "p": lambda row: _p(row["pvalue"]),
                 "p, proportional": lambda row: _p(row["proportional_p"]),
             },
