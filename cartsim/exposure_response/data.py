@@ -135,10 +135,10 @@ class ExposureData:
         """A covariate of some patients (rows, n) as numbers by the name of the term, NaN where missing.
 
         Coded as in the logistic models; see `cartsim.exposure_response.covariates`. Raises `InputError` for a column
-        that is not there, or is missing or the same in all of them.
+        that is not there, or is missing or the same in all patients.
         """
         found = self.column(name, "covariate")
-        coded = code_covariate(self.frame[rows], found)
+        coded = code_covariate(self.frame, found)
         return dict(zip(coded.terms, coded.columns(self.frame[found][rows]).T, strict=True))
 
 
@@ -222,6 +222,11 @@ def _of_patients(patients: pd.DataFrame, source: str, trial: TrialResult | None)
             "and are left out"
         )
     own = patients[seen].reset_index(drop=True)
+    if n := int(own["id"].duplicated().sum()):
+        notes.append(
+            f"{len(own) - n} virtual patients are in several arms, {len(own)} rows, and are taken for as many patients: "
+            "all limits are too narrow; run the trial with independent arms"
+        )
     best = response_codes(own["best"])
     columns: dict[str, Any] = {"id": own["id"], "arm": own["arm"].astype(str), "dose": own["dose"]}
     columns |= {"auc028": own["AUC0-28"], "cmax": own["Cmax"], "tmax": own["Tmax_day"], "clast": own["clast"]}

@@ -154,14 +154,17 @@ def proportional_hazards(
     curve = kaplan_meier(t, died == 1)
     residuals, place, information = [], [], np.zeros((x.shape[1],) * 2)
     for day in np.unique(t[died == 1]):
-        risk, ends = t >= day, (t == day) & (died == 1)
-        means, d = [], int(ends.sum())
-        for k in range(d):
-            w = weight[risk] - k / d * (weight * ends)[risk]
-            mean = w @ x[risk] / w.sum()
-            information += (x[risk] * w[:, None]).T @ x[risk] / w.sum() - np.outer(mean, mean)
-            means.append(mean)
-        residuals.append(x[ends] - np.mean(means, axis=0))
+        ends = (t == day) & (died == 1)
+        all_at_risk, all_ending = _moments(x[t >= day], weight[t >= day]), _moments(x[ends], weight[ends])
+        d = int(ends.sum())
+        # The k-th of those who end together sees k/d of each of them gone.
+        gone = np.arange(d) / d
+        total, first, second = (
+            risk - np.multiply.outer(gone, end) for risk, end in zip(all_at_risk, all_ending, strict=True)
+        )
+        means = first / total[:, None]
+        information += (second / total[:, None, None]).sum(axis=0) - means.T @ means
+        residuals.append(x[ends] - means.mean(axis=0))
         place += d * [1 - float(curve.survival[np.searchsorted(curve.times, day)])]
     try:
         variance = np.linalg.inv(information)
@@ -173,6 +176,13 @@ def proportional_hazards(
         statistic = (g @ scaled) ** 2 / (d * np.diag(variance) * (g @ g))
     p: NDArray[np.float64] = chdtrc(1, statistic)
     return p
+
+
+def _moments(
+    x: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[np.float64, NDArray[np.float64], NDArray[np.float64]]:
+    """Weighted sums of 1, x and x x' over patients."""
+    return weight.sum(), weight @ x, (x * weight[:, None]).T @ x
 
 
 def _known_rows(data: ExposureData, endpoint: str, exposure: str) -> NDArray[np.bool_]:
