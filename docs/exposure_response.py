@@ -1,6 +1,6 @@
 """Write docs/exposure_response.md: a worked example whose numbers and pictures are computed here.
 
-    python docs/exposure_response.py
+python docs/exposure_response.py
 """
 
 from __future__ import annotations
@@ -153,9 +153,9 @@ The published model of complete response is in absolute units; simulated AUC0-28
 ## Your own data
 
 A row a patient, columns under these names in any case: `auc028`, `cmax`, `tmax`, `clast`, `dose` (cells); `ORR`, `CRR`,
-`VGPR`, `MRD_CR` or any other outcome of 0 and 1; `pfs_months` and `pfs_event`, `dor_months` and `dor_event`; every other
-column can be a covariate. `expansion_rate` (Cmax/Tmax) is worked out, `mprotein_high` too where there is a column `M0`
-(baseline M-protein, g/L). Columns that are not there are left out of the analysis: without `dose` nothing is predicted
+`VGPR`, `MRD_CR` or any other outcome of 0 and 1; `pfs_months` and `pfs_event`, `dor_months` and `dor_event`; every
+other column can be a covariate. `expansion_rate` (Cmax/Tmax) is worked out, `mprotein_high` too where there is a column
+`M0` (baseline M-protein, g/L). Columns that are not there are left out of the analysis: without `dose` nothing is predicted
 by dose. Cells without a value stay empty.
 """
 
@@ -199,7 +199,9 @@ def page(found: ExposureResponse, trial_patients: int) -> str:
                 "": "{endpoint} {quartile}",
                 "n": "{n}",
                 "events": "{events}",
-                "median, months": lambda row: f"{row['median_months']:.1f}" if row["median_months"] > 0 else "not reached",
+                "median, months": lambda row: (
+                    f"{row['median_months']:.1f}" if row["median_months"] > 0 else "not reached"
+                ),
                 "log-rank p": "{logrank_p:.4f}",
             },
         ),
@@ -244,8 +246,10 @@ def page(found: ExposureResponse, trial_patients: int) -> str:
                 "kind": "{kind}",
                 "dose, 10⁶ cells": lambda row: "all of KarMMa" if pd.isna(row["dose"]) else f"{row['dose'] / 1e6:g}",
                 "computed, %": "{percent:.1f}",
-                "published, %": lambda row: f"{row['published']:.1f}"
-                + ("" if pd.isna(row["low"]) else f" ({row['low']:.1f} to {row['high']:.1f})"),
+                "published, %": lambda row: (
+                    f"{row['published']:.1f}"
+                    + ("" if pd.isna(row["low"]) else f" ({row['low']:.1f} to {row['high']:.1f})")
+                ),
             },
         ),
         reference=f"reference AUC0-28: {reference_auc(found.data)[1]}",

@@ -63,6 +63,8 @@ class ExposureResponse(Result):
         The chosen one, with the covariates that were kept; ``summary`` is its estimates.
     compared, path
         Why: the models compared, and every step of the choice of covariates.
+    evaluation
+        What the chosen model gives in its own patients by quartile, see `validation_table`.
     survival
         By endpoint (PFS, DOR), where the times are in the data.
     cox
@@ -89,6 +91,7 @@ class ExposureResponse(Result):
     model: ExposureModel
     compared: pd.DataFrame
     path: pd.DataFrame
+    evaluation: pd.DataFrame
     survival: dict[str, QuartileSurvival]
     cox: pd.DataFrame
     dose: DoseExposure | None
@@ -148,6 +151,7 @@ class ExposureResponse(Result):
             "quartiles.csv": self.quartiles,
             "models.csv": self.compared,
             "selection.csv": self.path,
+            "evaluation.csv": self.evaluation,
             "survival_by_quartile.csv": self.survival_table(),
             "cox.csv": self.cox,
             "published_models.csv": self.published,
@@ -265,6 +269,7 @@ def exposure_response(
         model=model,
         compared=pd.DataFrame(),
         path=pd.DataFrame(),
+        evaluation=validation_table(model, data),
         survival=survival,
         cox=pd.concat(cox, ignore_index=True) if cox else pd.DataFrame(),
         dose=dose,

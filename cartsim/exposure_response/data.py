@@ -224,8 +224,8 @@ def _of_patients(patients: pd.DataFrame, source: str, trial: TrialResult | None)
     own = patients[seen].reset_index(drop=True)
     if n := int(own["id"].duplicated().sum()):
         notes.append(
-            f"{len(own) - n} virtual patients are in several arms, {len(own)} rows, and are taken for as many patients: "
-            "all limits are too narrow; run the trial with independent arms"
+            f"{len(own) - n} virtual patients are in several arms, {len(own)} rows that are taken for as many "
+            "patients: all limits are too narrow; run the trial with independent arms"
         )
     best = response_codes(own["best"])
     columns: dict[str, Any] = {"id": own["id"], "arm": own["arm"].astype(str), "dose": own["dose"]}

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cartsim.exposure_response.analysis import ExposureResponse
-    from cartsim.exposure_response.model import ExposureModel
 
 OBSERVED, FITTED, OTHER = style.INK, style.COLORS[0], style.COLORS[1]
 SURVIVAL = {
@@ -35,7 +34,7 @@ class ExposureResponsePictures(Pictures):
     _result: ExposureResponse
 
     def response(self, *, ax: Axes | None = None) -> Figure:
-        """Observed rates by quartile of exposure with limits, and the models' curves with the band of the chosen one.
+        """Observed rates by quartile of exposure with limits, and the models' curves in exposure alone.
 
         As Figures 2 and 3 of the KarMMa analysis: error bars at the median of each quartile, horizontal lines over its
         range, responders/patients above; beneath, median and 90 % range of exposure by dose.
@@ -47,20 +46,22 @@ class ExposureResponsePictures(Pictures):
         values = values[values > 0] if chosen.log else values
         low, high = float(values.min()), float(values.max())
         grid = np.geomspace(low, high, 200) if chosen.log else np.linspace(low, high, 200)
-        band = chosen.predict(grid)
-        if band["low"].notna().all():
-            axis.fill_between(grid, 100 * band["low"], 100 * band["high"], color=FITTED, alpha=0.15, lw=0)
         handles = []
-        for model in found.candidates.values():
-            own = _same(model, chosen)
-            pen: dict[str, Any] = {"ls": DASHES[model.kind], "lw": 2.0 if own else 1.2}
+        for kind, model in found.candidates.items():
+            own, curve = kind == chosen.kind, model.predict(grid)
+            if own and curve["low"].notna().all():
+                axis.fill_between(grid, 100 * curve["low"], 100 * curve["high"], color=FITTED, alpha=0.15, lw=0)
+            pen: dict[str, Any] = {"ls": DASHES[kind], "lw": 2.0 if own else 1.2}
             pen["color"] = FITTED if own else style.FAINT
-            axis.plot(grid, 100 * model.predict(grid)["probability"], **pen)
-            handles.append(style.line(f"{model.kind}{', chosen' if own else ''}", **pen))
-        if not any(_same(model, chosen) for model in found.candidates.values()):
-            # With covariates: of the reference patient.
-            axis.plot(grid, 100 * band["probability"], color=FITTED, lw=2.0)
-            handles.append(style.line(f"{chosen.kind} with covariates: reference patient", color=FITTED, lw=2.0))
+            axis.plot(grid, 100 * curve["probability"], **pen)
+            handles.append(style.line(f"{kind} model{', chosen, with 95 % limits' if own else ''}", **pen))
+        if chosen.design.covariates:
+            # Covariates go with exposure, so that no one patient's curve passes through the quartiles.
+            own = found.evaluation[found.evaluation["quartile"] != "all"]
+            pen = {"color": OTHER, "marker": "x", "ms": 8, "mew": 2, "ls": ""}
+            axis.plot(own["median_exposure"], own["predicted"], **pen)
+            held = ", ".join(each.name for each in chosen.design.covariates)
+            handles.append(style.line(f"with {held}: mean over the quartile's patients", **pen))
         whiskers = style.reach(table["percent"], table["low"], table["high"])
         axis.errorbar(
             table["median"], table["percent"], yerr=whiskers, fmt="o", ms=6, color=OBSERVED, capsize=4, lw=1.4
@@ -87,7 +88,7 @@ class ExposureResponsePictures(Pictures):
         axis.set_ylabel(f"{found.endpoint_title} (% of patients)")
         axis.set_xlabel(found.exposure_title)
         title = f"{found.endpoint} by {found.exposure_name}, n = {int(table['n'].sum())}"
-        return style.finish(figure, title, handles, note="Band: 95 % limits of the chosen model.", ax=ax)
+        return style.finish(figure, title, handles, ax=ax)
 
     def exposures(self) -> Figure:
         """Exposure by response and by dose, and how Cmax and AUC0-28 go together (KarMMa analysis, Figure 1)."""
@@ -260,10 +261,6 @@ class ExposureResponsePictures(Pictures):
             style.line("as predicted", color=style.FAINT, ls="--", lw=1),
         ]
         return style.finish(figure, f"{found.endpoint} of a second trial against the model", handles, ax=ax)
-
-
-def _same(model: ExposureModel, other: ExposureModel) -> bool:
-    return model.kind == other.kind and model.names == other.names
 
 
 def _dose_groups(frame: pd.DataFrame) -> dict[str, Any]:

@@ -34,7 +34,12 @@ def test_of_a_stored_trial_in_one_command(stored, tmp_path):
     assert found.exit_code == 0, found.stderr
     assert time.monotonic() - began < 30  # under 10 s where nothing else runs
     assert max(map(len, found.stdout.splitlines())) <= 100
-    for said in ("CRR by quartile of AUC0–28", "Survival by quartile", "CRR by dose, %", "CRS requiring tocilizumab, surrogate"):
+    for said in (
+        "CRR by quartile of AUC0–28",
+        "Survival by quartile",
+        "CRR by dose, %",
+        "CRS requiring tocilizumab, surrogate",
+    ):
         assert said in found.stdout
     assert "surrogates are no estimates from patients" in found.stderr
     again = cs.exposure_response(stored, "CRR", covariates=["burden"], validate=stored)
@@ -55,7 +60,17 @@ def test_of_a_users_own_file(tmp_path):
     own = pd.DataFrame({"ID": range(80), "AUC0-28": auc, "sex": rng.choice(["f", "m"], 80)})
     own["CRS_toci"] = (rng.random(80) < 1 / (1 + np.exp(12 - np.log(auc)))).astype(int)
     own.to_csv(tmp_path / "own.csv", index=False)
-    found = call("er", tmp_path / "own.csv", "--endpoint", "crs_toci", "--covariates", "SEX", "--no-pictures", "--out", tmp_path / "er")
+    found = call(
+        "er",
+        tmp_path / "own.csv",
+        "--endpoint",
+        "crs_toci",
+        "--covariates",
+        "SEX",
+        "--no-pictures",
+        "--out",
+        tmp_path / "er",
+    )
     assert found.exit_code == 0, found.stderr
     assert "CRS_toci by quartile" in found.stdout and "by dose" not in found.stdout
     assert not (tmp_path / "er" / "dose_response.csv").exists()
@@ -74,7 +89,9 @@ def test_of_a_users_own_file(tmp_path):
     ],
 )
 def test_bad_input_is_named_and_explained(tmp_path, words, message):
-    own = pd.DataFrame({"auc028": range(20), "cmax": range(1, 21), "ORR": [0, 1] * 10, "age": 60, "dead": 0, "dose": 3e8})
+    own = pd.DataFrame(
+        {"auc028": range(20), "cmax": range(1, 21), "ORR": [0, 1] * 10, "age": 60, "dead": 0, "dose": 3e8}
+    )
     own.to_csv(tmp_path / "own.csv", index=False)
     given = words if "--exposure" in words else ("--exposure", "cmax", *words)
     found = call("er", tmp_path / "own.csv", *given, "--no-pictures", "--out", tmp_path / "er")

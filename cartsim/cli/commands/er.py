@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
     from cartsim.exposure_response.analysis import ExposureResponse
 
-_FILES = ("patients.csv", "estimates.csv", "quartiles.csv", "models.csv", "selection.csv", "survival_by_quartile.csv",
-          "cox.csv", "published_models.csv", "dose_exposure.csv", "dose_exposure_curve.csv", "dose_response.csv",
-          "validation.csv", "exposure_response.json", "response.png", "exposures.png", "PFS.png", "DOR.png",
-          "dose_response.png", "dose_exposure.png", "validation.png", "roc.png")  # fmt: skip
+_FILES = ("patients.csv", "estimates.csv", "quartiles.csv", "models.csv", "selection.csv", "evaluation.csv",
+          "survival_by_quartile.csv", "cox.csv", "published_models.csv", "dose_exposure.csv",
+          "dose_exposure_curve.csv", "dose_response.csv", "validation.csv", "exposure_response.json", "response.png",
+          "exposures.png", "PFS.png", "DOR.png", "dose_response.png", "dose_exposure.png", "validation.png",
+          "roc.png")  # fmt: skip
 
 
 def er(
