@@ -41,16 +41,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cartsim import toml_files
 from cartsim.errors import InputError, brief, check_kind, choices
 from cartsim.files import shipped_data, whole_folder
 from cartsim.model.model import DISTRIBUTIONS, Model, Variability
+from cartsim.model.model import finite_number as number
 from cartsim.model.reader import load
+from cartsim.model.toml_file import check_label, content, entries, parse, shown_path, text
 from cartsim.population.correlation import correlation_pairs
 from cartsim.population.patients import check_name
 from cartsim.population.population import Population
 from cartsim.population.variability import OMEGALESS
 from cartsim.tables import finite_number, read_table, regular_file
+from cartsim.toml_text import toml_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 DIGITS = 6  # of a number in the draws
 MOST_DRAWS = 100_000
+MOST = 2000  # characters of a text
 _WORDS = ("title", "model", "purpose", "limits")
 
 
@@ -183,14 +186,13 @@ def population_names() -> list[str]:
 def read_population(name: str | Path) -> StoredPopulation:
     """What the file of a population says; see `population`."""
     check_kind("the population", name, (str, Path), "the name of one, such as 'published', or the path of a .toml file")
-    text = str(name)
-    if not text.endswith(".toml") and text not in population_names():
+    given = str(name)
+    if not given.endswith(".toml") and given not in population_names():
         own = "one of your own: the path of its .toml file"
-        raise InputError(f"no population {brief(text)}{choices(text[:100], population_names())} ({own})")
-    path = Path(text) if text.endswith(".toml") else _folder() / f"{text}.toml"
-    regular_file(path, toml_files.MAX_BYTES)
-    content = path.read_bytes()
-    return _read(toml_files.parse(content, path.name), path, hashlib.sha256(content))
+        raise InputError(f"no population {brief(given)}{choices(given[:100], population_names())} ({own})")
+    path = Path(given) if given.endswith(".toml") else _folder() / f"{given}.toml"
+    said = content(path, "population file")
+    return _read(parse(said, shown_path(path)), path, hashlib.sha256(said))
 
 
 def save_population(
@@ -224,11 +226,12 @@ def save_population(
     path = Path(path)
     if path.suffix != ".toml":
         raise InputError(f"{path}: a population is written to a .toml file; choose this ending")
+    check_label(path.stem, "the name of a population")
     model = population.model
     file = _model_file(model)
     entry: dict[str, Any] = {
         "schema": SCHEMA,
-        "name": toml_files.label(path.stem, "the name of a population"),
+        "name": path.stem,
         "title": title,
         "model": model.name,
         "model_digest": model.digest,
@@ -243,7 +246,8 @@ def save_population(
             csv = stage / f"{path.stem}.csv"
             population.draws.to_csv(csv, index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
             entry["draws"] = {"rows": len(population.draws), "sha256": hashlib.sha256(csv.read_bytes()).hexdigest()}
-        toml_files.write(stage / path.name, entry | {"provenance": provenance, "scores": scores or {}})
+        written = toml_text(entry | {"provenance": provenance, "scores": scores or {}})
+        (stage / path.name).write_text(written, "utf-8")
         read_population(stage / path.name).of(model=file)  # whatever cannot be read again is not written
     return read_population(path)
 
@@ -275,16 +279,17 @@ def _otherwise(population: Population, usual: Mapping[str, Variability]) -> dict
 
 
 def _read(raw: dict[str, Any], path: Path, digest: Any) -> StoredPopulation:
-    file = path.name if path.name.isprintable() else ascii(path.name)
+    file = shown_path(path)
     if raw.get("schema") != SCHEMA:
         raise InputError(
             f"{file}: schema {brief(raw.get('schema'))} is not that of a population of this cartsim, {SCHEMA}"
         )
     tables = ("estimates", "variability", "correlation", "draws", "provenance", "scores")
-    toml_files.fields(raw, file, ("schema", "name", *_WORDS), ("model_digest", *tables))
-    words = {key: toml_files.line(raw[key], f"{file}: {key}") for key in _WORDS}
+    entries(raw, file, ("schema", "name", *_WORDS), ("model_digest", *tables))
+    check_label(text(raw["name"], f"{file}: name", 64), f"{file}: name")
+    words = {key: text(raw[key], f"{file}: {key}", MOST) for key in _WORDS}
     for part in words["model"].split(":"):  # a name, and never a path
-        toml_files.label(part.removesuffix(".toml"), f"{file}: model")
+        check_label(part.removesuffix(".toml"), f"{file}: model")
         if part.endswith(".toml"):
             raise InputError(f"{file}: model: {brief(part)} is a file; write the name that stands in it")
     for key in tables:
@@ -297,13 +302,13 @@ def _read(raw: dict[str, Any], path: Path, digest: Any) -> StoredPopulation:
             raise InputError(
                 f'{file}: correlation: {brief(key)}: write two names and a number, such as "K12,K21" = 0.5'
             )
-        pairs[first, second] = toml_files.number(rho, f"{file}: correlation of {brief(key)}")
+        pairs[first, second] = number(rho, f"{file}: correlation of {brief(key)}")
     draws = _draws(raw["draws"], path, file, digest) if raw["draws"] else None
     return StoredPopulation(
-        name=toml_files.label(raw["name"], f"{file}: name"),
+        name=raw["name"],
         **words,
-        model_digest=toml_files.line(raw["model_digest"], f"{file}: model_digest") if "model_digest" in raw else None,
-        estimates={n: toml_files.number(v, f"{file}: estimates: {brief(n)}") for n, v in raw["estimates"].items()},
+        model_digest=text(raw["model_digest"], f"{file}: model_digest", 64) if "model_digest" in raw else None,
+        estimates={n: number(v, f"{file}: estimates: {brief(n)}") for n, v in raw["estimates"].items()},
         variability={n: _variability(v, f"{file}: variability.{brief(n)}") for n, v in raw["variability"].items()},
         correlation=pairs,
         draws=draws,
@@ -316,16 +321,16 @@ def _read(raw: dict[str, Any], path: Path, digest: Any) -> StoredPopulation:
 
 def _variability(entry: Any, where: str) -> Variability:
     numbers = ("omega", "low", "high", "rse")
-    toml_files.fields(entry, where, ("distribution",), numbers)
+    entries(entry, where, ("distribution",), numbers)
     if entry["distribution"] not in DISTRIBUTIONS:
         raise InputError(f"{where}: {brief(entry['distribution'])} is not one of {', '.join(DISTRIBUTIONS)}")
-    given = {key: toml_files.number(entry[key], f"{where}.{key}") for key in numbers if key in entry}
+    given = {key: number(entry[key], f"{where}.{key}") for key in numbers if key in entry}
     return Variability(entry["distribution"], **given)
 
 
 def _draws(entry: Any, path: Path, file: str, digest: Any) -> pd.DataFrame:
     """The draws beside the file, if they are those that it is of."""
-    toml_files.fields(entry, f"{file}: draws", ("rows", "sha256"))
+    entries(entry, f"{file}: draws", ("rows", "sha256"), ())
     beside = path.with_suffix(".csv")
     regular_file(beside)
     content = beside.read_bytes()
@@ -341,14 +346,11 @@ def _draws(entry: Any, path: Path, file: str, digest: Any) -> pd.DataFrame:
 def _plain(entry: Any, where: str, depth: int = 0) -> Any:
     """Texts, numbers, lists and tables of these, a few deep."""
     if isinstance(entry, dict) and depth < 4 and len(entry) <= 200:
-        return {
-            toml_files.line(key, where, 200): _plain(each, f"{where}: {brief(key)}", depth + 1)
-            for key, each in entry.items()
-        }
+        return {text(key, where, 200): _plain(each, f"{where}: {brief(key)}", depth + 1) for key, each in entry.items()}
     if isinstance(entry, list) and depth < 4 and len(entry) <= 1000:
         return [_plain(each, where, depth + 1) for each in entry]
     if isinstance(entry, str):
-        return toml_files.line(entry, where) if entry else ""
+        return text(entry, where, MOST, empty=True)
     if isinstance(entry, bool):
         return entry
     if isinstance(entry, (int, float)):

@@ -74,7 +74,7 @@ def test_the_published_population_is_the_model_file() -> None:
         ('"K21,Kel_e"', '"K21"', "write two names"),
         ("rows = 3", "rows = 4", "has 3 draws, not 4"),
         ('sha256 = "', 'sha256 = "0', "other draws than were written"),
-        ('model_digest = "', 'model_digest = "0', "other equations"),
+        (f'digest = "{MODEL.digest}', f'digest = "{MODEL.digest[::-1]}', "other equations"),
         (":Rm_absolute_SD", ":Rm_absolute", "which is not here"),
         ('model = "bb2121_clinical', 'model = "../bb2121_clinical', "cannot be a name here"),
         ('model = "bb2121_clinical:Rm_absolute_SD"', 'model = "bb2121_clinical.toml"', "is a file"),
@@ -100,7 +100,7 @@ def test_populations_that_are_not_there(written, tmp_path) -> None:
     path.write_bytes(written.path.read_bytes())
     for name, message in [
         ("publised", "did you mean published"),
-        (tmp_path / "none.toml", "no such file"),
+        (tmp_path / "none.toml", "No such file"),
         (3, "the name of one"),
         (path, "mine.csv: there is no such file"),
     ]:
