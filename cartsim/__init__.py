@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from cartsim.observations import read_observations as read_observations
     from cartsim.population.patients import Patients as Patients
     from cartsim.population.population import Population as Population
+    from cartsim.population.uncertainty import ensemble as ensemble
     from cartsim.population.uncertainty import with_uncertainty as with_uncertainty
     from cartsim.population.variability import fixed as fixed
     from cartsim.population.variability import logitnormal as logitnormal
@@ -91,7 +92,7 @@ _HOME = {
     "observations": ("Observations", "read_observations"),
     "population.patients": ("Patients",),
     "population.population": ("Population",),
-    "population.uncertainty": ("with_uncertainty",),
+    "population.uncertainty": ("ensemble", "with_uncertainty"),
     "population.variability": ("fixed", "logitnormal", "lognormal", "normal", "uniform"),
     "regimen": ("Infusion", "Regimen", "Retreatment"),
     "sensitivity.endpoint": ("endpoint",),

@@ -2,11 +2,12 @@
 
 from cartsim.population.patients import patients_from_table
 from cartsim.population.population import Population
-from cartsim.population.uncertainty import with_uncertainty
+from cartsim.population.uncertainty import ensemble, with_uncertainty
 from cartsim.population.variability import fixed, logitnormal, lognormal, normal, uniform
 
 __all__ = [
     "Population",
+    "ensemble",
     "fixed",
     "logitnormal",
     "lognormal",
