@@ -116,7 +116,10 @@ def test_rows_without_n_and_limits_are_skipped_by_name(tmp_path):
             "statistic 'share' of PFS; it is KM median",
         ),
         ('{ id = "a", endpoint = "persistence", n = 10, events = 1, role = "fit" },', "needs the month"),
-        ('{ id = "a", endpoint = "MRD-negative", n = 10, events = 1, role = "fit" },', "needs the share of cells below which it is"),
+        (
+            '{ id = "a", endpoint = "MRD-negative", n = 10, events = 1, role = "fit" },',
+            "needs the share of cells below which it is",
+        ),
         ('{ id = "a", endpoint = "CR", n = 10, events = 1, role = "fit", colour = 1 },', "unknown entry 'colour'"),
     ],
 )
