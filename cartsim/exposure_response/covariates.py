@@ -19,12 +19,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-RARE = 0.10
-"""Categories with a smaller share of the patients are merged before a covariate is screened."""
-
-MISSING = 0.10
-"""Covariates that more than this share of the patients lack are not screened."""
-
 
 @dataclass(frozen=True)
 class Covariate:

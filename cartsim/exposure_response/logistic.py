@@ -126,7 +126,8 @@ def firth(columns: Floats, y: Floats) -> tuple[Floats, Floats, float]:
     if not reached:
         raise InputError("Firth's penalized likelihood did not converge; use fewer covariates")
     eta = columns @ theta
-    return theta, np.linalg.inv(objective(theta)[2]), float(y @ eta - np.logaddexp(0, eta).sum())
+    spread = np.asarray(np.linalg.inv(objective(theta)[2]), dtype=np.float64)
+    return theta, spread, float(y @ eta - np.logaddexp(0, eta).sum())
 
 
 def separated_words(found: Separation, names: Sequence[str]) -> str:

@@ -37,3 +37,11 @@ def test_two_groups_by_firth_have_half_an_observation_more_in_each_cell():
     np.testing.assert_allclose(model.values, [np.log(0.5 / 10.5), np.log(6.5 * 10.5 / 4.5 / 0.5)], rtol=1e-6)
     with pytest.raises(InputError, match="separated by slope"):
         fit_linear(data, "y", "x", log=False, method="ml")
+    assert model.limits_by == "profile" and np.isnan(model.aic)
+
+
+def test_means_over_the_patients_of_a_fit_are_the_observed_rate(spector):
+    model = fit_linear(spector, "GRADE", "GPA", ["PSI"])
+    mean = model.mean_probability(spector["GPA"], spector)
+    assert mean.value == pytest.approx(spector["GRADE"].mean()) == pytest.approx(model.probabilities().mean())
+    assert mean.low < mean.value < mean.high
