@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from cartsim.experiments.selection import select as select
     from cartsim.experiments.sweep import sweep as sweep
     from cartsim.experiments.sweep import sweep_trials as sweep_trials
-    from cartsim.exposure_response.analysis import exposure_response as exposure_response
     from cartsim.fitting.errors import ErrorModel as ErrorModel
     from cartsim.fitting.individual import fit_individuals as fit_individuals
     from cartsim.fitting.pooled.fitting import fit as fit
@@ -88,7 +87,6 @@ _HOME = {
     "experiments.retreatment": ("retreat",),
     "experiments.selection": ("select",),
     "experiments.sweep": ("sweep", "sweep_trials"),
-    "exposure_response.analysis": ("exposure_response",),
     "fitting.errors": ("ErrorModel",),
     "fitting.individual": ("fit_individuals",),
     "fitting.pooled.fitting": ("fit",),

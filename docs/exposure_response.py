@@ -16,7 +16,7 @@ from PIL import Image
 import cartsim as cs
 from cartsim import plots
 from cartsim.experiments.dose_response import BURDENS
-from cartsim.exposure_response.analysis import ExposureResponse
+from cartsim.exposure_response.analysis import ExposureResponse, exposure_response
 from cartsim.exposure_response.published import published_predictions, reference_auc
 from cartsim.trial import KARMMA_FOLLOWUP
 
@@ -153,10 +153,10 @@ The published model of complete response is in absolute units; simulated AUC0-28
 ## Your own data
 
 A row a patient, columns under these names in any case: `auc028`, `cmax`, `tmax`, `clast`, `dose` (cells); `ORR`, `CRR`,
-`VGPR`, `MRD_CR` or any other outcome of 0 and 1; `pfs_months` and `pfs_event`, `dor_months` and `dor_event`; every
-other column can be a covariate. `expansion_rate` (Cmax/Tmax) is worked out, `mprotein_high` too where there is a column
-`M0` (baseline M-protein, g/L). Columns that are not there are left out of the analysis: without `dose` nothing is predicted
-by dose. Cells without a value stay empty.
+`VGPR`, `MRD_CR` or any other outcome of 0 and 1; `pfs_months` and `pfs_event`, `dor_months` and `dor_event`. Any other
+column can be a covariate. `expansion_rate` (Cmax/Tmax) is worked out, and so is `mprotein_high` where there is a column
+`M0` (baseline M-protein, g/L). What has no columns is left out: without `dose` nothing is predicted by dose. Cells
+without a value stay empty.
 """
 
 
@@ -265,7 +265,7 @@ def main() -> None:
     """Write the page and its pictures beside this file."""
     FOLDER.mkdir(exist_ok=True)
     shown = trial()
-    found = cs.exposure_response(shown, "ORR", "auc028", ["burden"], validate=trial(SECOND), n_jobs=1)
+    found = exposure_response(shown, "ORR", "auc028", ["burden"], validate=trial(SECOND), n_jobs=1)
     for name, figure in (
         ("response", found.plot()),
         ("exposures", found.plot.exposures()),

@@ -227,7 +227,7 @@ def exposure_response(
     --------
     >>> import cartsim as cs
     >>> trial = cs.Trial(cs.Population("bb2121_clinical", seed=1, variability={"burden": cs.uniform(5, 95)}), [450e6])
-    >>> found = cs.exposure_response(trial.run(), "CRR", covariates=["burden"])
+    >>> found = exposure_response(trial.run(), "CRR", covariates=["burden"])
     >>> found.quartiles["quartile"].tolist()
     ['Q1', 'Q2', 'Q3', 'Q4']
     """

@@ -162,8 +162,8 @@ def proportional_hazards(
         total, first, second = (
             risk - np.multiply.outer(gone, end) for risk, end in zip(all_at_risk, all_ending, strict=True)
         )
-        means = first / total[:, None]
-        information += (second / total[:, None, None]).sum(axis=0) - means.T @ means
+        means = first / total
+        information += (second / total[:, :, None]).sum(axis=0) - means.T @ means
         residuals.append(x[ends] - means.mean(axis=0))
         place += d * [1 - float(curve.survival[np.searchsorted(curve.times, day)])]
     try:
@@ -178,11 +178,9 @@ def proportional_hazards(
     return p
 
 
-def _moments(
-    x: NDArray[np.float64], weight: NDArray[np.float64]
-) -> tuple[np.float64, NDArray[np.float64], NDArray[np.float64]]:
+def _moments(x: NDArray[np.float64], weight: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """Weighted sums of 1, x and x x' over patients."""
-    return weight.sum(), weight @ x, (x * weight[:, None]).T @ x
+    return [weight.sum()[None], weight @ x, (x * weight[:, None]).T @ x]
 
 
 def _known_rows(data: ExposureData, endpoint: str, exposure: str) -> NDArray[np.bool_]:

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-import cartsim as cs
 from cartsim.cli.app import app
+from cartsim.exposure_response.analysis import exposure_response
 
 
 def call(*words: object) -> Result:
@@ -42,7 +42,7 @@ def test_of_a_stored_trial_in_one_command(stored, tmp_path):
     ):
         assert said in found.stdout
     assert "surrogates are no estimates from patients" in found.stderr
-    again = cs.exposure_response(stored, "CRR", covariates=["burden"], validate=stored)
+    again = exposure_response(stored, "CRR", covariates=["burden"], validate=stored)
     for name, table in again.tables().items():
         written = pd.read_csv(out / name)
         assert len(written) == len(table), name

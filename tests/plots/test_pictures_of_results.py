@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import cartsim as cs
+from cartsim.exposure_response.analysis import exposure_response
 from cartsim.plots import pictures_of
 from cartsim.sensitivity.responders import filtered
 
@@ -50,7 +51,7 @@ def results(trial) -> dict[str, cs.results.Result]:
             model, {"dose": [150e6, 450e6], "burden": [20, 50, 80]}, replicates=8, uncertainty=True
         ),
         "rates": cs.sweep_trials(cs.Trial(population, [450e6], n=20), {"dose": [150e6, 450e6], "burden": [20, 80]}),
-        "exposure": cs.exposure_response(trial, "CRR", covariates=["burden"], validate=trial, n_jobs=1),
+        "exposure": exposure_response(trial, "CRR", covariates=["burden"], validate=trial, n_jobs=1),
         "doses": cs.dose_response(population, [50e6, 150e6, 450e6], n=20),
         "replicates": cs.replicate(cs.Trial(population, [50e6, 450e6], 10, independent=True), 8, uncertainty=True),
         "ranks": cs.prcc(cmax, box, n=20),

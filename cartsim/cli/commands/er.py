@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-import cartsim as cs
 from cartsim.cli.design import doses
 from cartsim.cli.drawing import Drawing, plotted
 from cartsim.cli.grammar import parse_names
@@ -66,8 +65,10 @@ def er(
     and the rate predicted at each dose: with exposure in proportion to dose, as the KarMMa analysis assumes, and, of a
     trial, as the model simulates the same patients. CRS requiring tocilizumab is told by a surrogate.
     """
+    from cartsim.exposure_response.analysis import exposure_response
+
     analyse = partial(
-        cs.exposure_response,
+        exposure_response,
         source,
         endpoint,
         exposure,
