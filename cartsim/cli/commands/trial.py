@@ -10,9 +10,9 @@ import typer
 
 from cartsim.cli import replicated
 from cartsim.cli.commands.survival import comparisons
-from cartsim.cli.design import doses
+from cartsim.cli.design import arms
 from cartsim.cli.drawing import Drawing, plotted
-from cartsim.cli.options import Dose, Name, Out, Pictures, Study
+from cartsim.cli.options import Dose, Name, Out, Pictures, Study, Texts
 from cartsim.cli.output import interruptible, note_failures, ranged, show_tables, table_of
 from cartsim.cli.run import filled
 
@@ -38,6 +38,14 @@ def trial(
     independent: Annotated[
         bool, typer.Option("--independent", help="Other patients in each arm, as where patients are randomised.")
     ] = False,
+    covariates: Annotated[
+        Texts,
+        typer.Option(
+            metavar="ARM:NAME=VALUE,...",
+            help="In what the patients of one arm differ: other typical values, or LOW:HIGH for evenly between, such "
+            "as 450e6:burden=50:95,Kg=0.01; repeat for more arms.",
+        ),
+    ] = None,
     pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     visits: Annotated[
         bool, typer.Option("--visits/--no-visits", help="Write visits.parquet, which cartsim judge reads.")
@@ -57,7 +65,7 @@ def trial(
     """
     from cartsim.experiments.replicates import replicated as repeat
 
-    planned = study.trial(model, doses(dose), independent=independent)
+    planned = study.trial(model, arms(dose, covariates or []), independent=independent)
     with filled(out, (*_TABLES, *PICTURES, *replicated.FILES)) as stage, Drawing(pictures) as drawing:
         again = interruptible(lambda: repeat(planned, **study.anew(), **study.settings()))
         if again is not None:
