@@ -46,7 +46,7 @@ def test_every_line_runs_and_reads_well(tmp_path: Path, monkeypatch: pytest.Monk
     shown = run(BLOCKS[0], names)
     assert all(readable(value) for value in shown), [len(repr(value)) for value in shown]
     assert sorted(path.name for path in Path("out").iterdir()) == [
-        "comparisons.csv", "patients.parquet", "pfs.csv", "responses.csv", "summary.json", "survival.csv",
+        "comparisons.csv", "patients.parquet", "persistence.csv", "pfs.csv", "responses.csv", "summary.json", "survival.csv",
         "visits.parquet",
     ]  # fmt: skip
 
