@@ -57,8 +57,8 @@ def trial(
     Prints a row for each arm and, with several, how they compare; writes patients.parquet, visits.parquet,
     responses.csv, survival.csv, pfs.csv, persistence.csv, comparisons.csv, summary.json and pictures. Medians come
     with the range from the 5th to the 95th percentile, median progression-free survival (PFS) with its 95 % confidence
-    limits, NE where not reached. Categories at the months are as observed; responses.csv has the true states of all patients beside
-    them. More of its survival: cartsim survival.
+    limits, NE where not reached. Categories at the months are as observed; responses.csv has the true states of all
+    patients beside them. More of its survival: cartsim survival.
 
     With --replicates or --uncertainty the trial is repeated: how ORR, CR and median PFS scatter from trial to trial,
     how often an arm beats another, and the power to show it, in replicates.csv and so on.
