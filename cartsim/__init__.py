@@ -17,6 +17,8 @@ from cartsim.errors import InputError
 from cartsim.version import __version__
 
 if TYPE_CHECKING:
+    from cartsim.calibration.baselines import baseline as baseline
+    from cartsim.calibration.prediction import predict as predict
     from cartsim.endpoints.kinetics import nca as nca
     from cartsim.endpoints.respond import respond as respond
     from cartsim.endpoints.rules import IMWG2016 as IMWG2016
@@ -77,6 +79,8 @@ if TYPE_CHECKING:
     from cartsim.trial.trial import Trial as Trial
 
 _HOME = {
+    "calibration.baselines": ("baseline",),
+    "calibration.prediction": ("predict",),
     "endpoints.kinetics": ("nca",),
     "endpoints.respond": ("respond",),
     "endpoints.rules": ("IMWG2016", "SinghLandmark"),
