@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from cartsim.population.population import Population as Population
     from cartsim.population.uncertainty import ensemble as ensemble
     from cartsim.population.uncertainty import with_uncertainty as with_uncertainty
+    from cartsim.population.variability import bernoulli as bernoulli
     from cartsim.population.variability import fixed as fixed
     from cartsim.population.variability import logitnormal as logitnormal
     from cartsim.population.variability import lognormal as lognormal
@@ -93,7 +94,7 @@ _HOME = {
     "population.patients": ("Patients",),
     "population.population": ("Population",),
     "population.uncertainty": ("ensemble", "with_uncertainty"),
-    "population.variability": ("fixed", "logitnormal", "lognormal", "normal", "uniform"),
+    "population.variability": ("bernoulli", "fixed", "logitnormal", "lognormal", "normal", "uniform"),
     "regimen": ("Infusion", "Regimen", "Retreatment"),
     "sensitivity.endpoint": ("endpoint",),
     "sensitivity.indices": ("efast", "sobol"),
