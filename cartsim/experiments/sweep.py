@@ -536,7 +536,7 @@ def _pinned(population: Population | Patients, values: Mapping[str, Any]) -> Pop
         and population.varied[name].distribution != "bernoulli"  # whose share is swept
         and (population.model.parameters[name].role == "covariate" or population.varied[name].distribution == "uniform")
     }
-    return replace(population, variability={**(population.variability or {}), **pinned})
+    return population.varying(pinned)
 
 
 def _cells(values: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
