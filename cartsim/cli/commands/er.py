@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from cartsim.exposure_response.analysis import ExposureResponse
 
-_FILES = ("patients.csv", "estimates.csv", "quartiles.csv", "models.csv", "selection.csv", "evaluation.csv",
-          "survival_by_quartile.csv", "cox.csv", "published_models.csv", "dose_exposure.csv",
-          "dose_exposure_curve.csv", "dose_response.csv", "validation.csv", "exposure_response.json", "response.png",
-          "exposures.png", "PFS.png", "DOR.png", "dose_response.png", "dose_exposure.png", "validation.png",
-          "roc.png")  # fmt: skip
+_FILES = ("patients.csv", "estimates.csv", "quartiles.csv", "models.csv", "covariates.csv", "selection.csv",
+          "diagnostics.csv", "evaluation.csv", "survival_by_quartile.csv", "cox.csv", "published_models.csv",
+          "dose_exposure.csv", "dose_exposure_curve.csv", "dose_response.csv", "validation.csv",
+          "exposure_response.json", "response.png", "exposures.png", "PFS.png", "DOR.png", "dose_response.png",
+          "dose_exposure.png", "validation.png", "roc.png")  # fmt: skip
 
 
 def er(
@@ -99,6 +99,18 @@ def _tables(found: ExposureResponse) -> Iterator[Any]:
             "events": "{events:,}",
             "%": "{percent:.1f} ({low:.1f}, {high:.1f})",
         },
+    )
+    yield table_of(
+        "Models compared",
+        found.selection.candidates,
+        {
+            "model": "{model}",
+            "covariates": "{covariates}",
+            "AIC": lambda row: number(row["aic"], ".1f"),
+            "largest RSE, %": lambda row: number(row["largest_rse"], ".0f"),
+            "": lambda row: "chosen" if row["chosen"] else row["note"],
+        },
+        text=("model", "covariates", ""),
     )
     yield table_of(
         f"Chosen: {found.model.kind} model of n = {found.model.n}, on the logit",
@@ -207,5 +219,6 @@ def _drawn(found: ExposureResponse) -> Iterator[tuple[str, Any]]:
         yield "dose_response.png", partial(plotted, found, "dose_response")
     if found.dose is not None:
         yield "dose_exposure.png", partial(plotted, found, "dose_exposure")
+    yield "roc.png", partial(plotted, found, "roc")
     if found.validation is not None:
         yield "validation.png", partial(plotted, found, "validation")
