@@ -17,8 +17,8 @@ from PIL import Image
 import cartsim as cs
 from cartsim import plots
 from cartsim.experiments.dose_response import BURDENS
-from cartsim.exposure_response.analysis import ExposureResponse, exposure_response
-from cartsim.exposure_response.published import published_predictions, reference_auc
+from cartsim.exposure.analysis import ExposureResponse
+from cartsim.exposure.published import published_predictions, reference_auc
 from cartsim.trial import KARMMA_FOLLOWUP
 
 HERE = Path(__file__).parent
@@ -311,7 +311,7 @@ def main() -> None:
     """Write the page and its pictures beside this file."""
     FOLDER.mkdir(exist_ok=True)
     shown = trial()
-    found = exposure_response(shown, "VGPR", "auc028", ["burden"], validate=trial(SECOND), n_jobs=1)
+    found = cs.exposure_response(shown, "VGPR", "auc028", ["burden"], validate=trial(SECOND), n_jobs=1)
     for name, figure in (
         ("response", found.plot()),
         ("exposures", found.plot.exposures()),

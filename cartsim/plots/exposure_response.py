@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cartsim.exposure_response.analysis import ExposureResponse
+    from cartsim.exposure.analysis import ExposureResponse
 
 OBSERVED, FITTED, OTHER = style.INK, style.COLORS[0], style.COLORS[1]
 SURVIVAL = {

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim.endpoints.survival import KaplanMeier, LogRank, cox, kaplan_meier, log_rank
 from cartsim.errors import InputError, brief, choices
-from cartsim.exposure_response.covariates import Covariate
-from cartsim.exposure_response.data import TIMES, ExposureData
-from cartsim.exposure_response.quartiles import quartile_codes
+from cartsim.exposure.covariates import Covariate
+from cartsim.exposure.data import TIMES, ExposureData
+from cartsim.exposure.quartiles import quartile_codes
 
 if TYPE_CHECKING:
     import pandas as pd

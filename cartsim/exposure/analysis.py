@@ -15,24 +15,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cartsim.errors import InputError
-from cartsim.exposure_response.covariates import Covariate, screen_covariate
-from cartsim.exposure_response.data import ENDPOINTS, EXPOSURES, TIMES, ExposureData, exposure_data
-from cartsim.exposure_response.diagnostics import Roc, hosmer_lemeshow, roc
-from cartsim.exposure_response.dose_exposure import DoseExposure, dose_exposure
-from cartsim.exposure_response.emax import fit_emax
-from cartsim.exposure_response.logistic import fit_linear
-from cartsim.exposure_response.model import ExposureModel
-from cartsim.exposure_response.prediction import (
+from cartsim.exposure.covariates import Covariate, screen_covariate
+from cartsim.exposure.data import ENDPOINTS, EXPOSURES, TIMES, ExposureData, exposure_data
+from cartsim.exposure.diagnostics import Roc, hosmer_lemeshow, roc
+from cartsim.exposure.dose_exposure import DoseExposure, dose_exposure
+from cartsim.exposure.emax import fit_emax
+from cartsim.exposure.logistic import fit_linear
+from cartsim.exposure.model import ExposureModel
+from cartsim.exposure.prediction import (
     DOSES,
     DosePrediction,
     predict_doses,
     simulate_doses,
     validation_table,
 )
-from cartsim.exposure_response.published import published_rates, reference_auc
-from cartsim.exposure_response.quartiles import quartile_table
-from cartsim.exposure_response.selection import HILLS, Rules, Selection, select
-from cartsim.exposure_response.time_to_event import (
+from cartsim.exposure.published import published_rates, reference_auc
+from cartsim.exposure.quartiles import quartile_table
+from cartsim.exposure.selection import HILLS, Rules, Selection, select
+from cartsim.exposure.time_to_event import (
     QuartileSurvival,
     cox_by_exposure,
     has_times,
@@ -258,7 +258,7 @@ def exposure_response(
     --------
     >>> import cartsim as cs
     >>> trial = cs.Trial(cs.Population("bb2121_clinical", seed=1, variability={"burden": cs.uniform(5, 95)}), [450e6])
-    >>> found = exposure_response(trial.run(), "CRR", covariates=["burden"])
+    >>> found = cs.exposure_response(trial.run(), "CRR", covariates=["burden"])
     >>> found.quartiles["quartile"].tolist()
     ['Q1', 'Q2', 'Q3', 'Q4']
     """

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError, brief, check_level
-from cartsim.exposure_response.covariates import Covariate
-from cartsim.exposure_response.data import EXPOSURES, ExposureData
+from cartsim.exposure.covariates import Covariate
+from cartsim.exposure.data import EXPOSURES, ExposureData
 
 if TYPE_CHECKING:
     import pandas as pd

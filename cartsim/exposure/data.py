@@ -34,7 +34,7 @@ from cartsim.endpoints.markers import mrd_negative
 from cartsim.endpoints.rules import Response
 from cartsim.endpoints.times import time_to_event
 from cartsim.errors import InputError, brief, choices
-from cartsim.exposure_response.covariates import Covariate, code_covariate
+from cartsim.exposure.covariates import Covariate, code_covariate
 from cartsim.tables import finite_number, read_table
 from cartsim.trial.outcome import TrialResult
 from cartsim.trial.stored import read_trial
