@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cartsim.errors import InputError
 from cartsim.plots import style
-from cartsim.plots.pictures import Pictures
+from cartsim.plots.pictures import Pictures, chosen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ KINDS = {
 """Panels, and the label of their axis."""
 
 _ROOM = 0.17  # inches of a line
-_PER_MONTHS = {"months": "times", "%": "shares"}
+_KIND = {"months": "times", "%": "shares"}
 
 
 class PredictionPictures(Pictures):
@@ -37,26 +37,34 @@ class PredictionPictures(Pictures):
     usual = "forest"
     _result: Prediction
 
-    def forest(self, *others: Prediction, roles: Sequence[str] = ("fit",), ax: Axes | None = None) -> Figure:
+    def forest(
+        self,
+        *others: Prediction,
+        kind: str | None = None,
+        roles: Sequence[str] = ("fit",),
+        ax: Axes | None = None,
+    ) -> Figure:
         """Published results with 95 % limits beside predicted medians with 90 % limits, a row a result.
 
         Parameters
         ----------
         *others
             Other predictions of the same trial, each in a color.
+        kind
+            "shares", "times" or "other"; by default all.
         roles
             Which rows: "fit" (those that count once), "repeat".
 
         Raises
         ------
         InputError
-            For predictions of another trial, and where no row is left.
+            For predictions of another trial, another kind, and where no row is left.
         """
         found = self._result.rows(*others)
         table = found[found["role"].isin(list(roles))].reset_index(drop=True)
         names = [each.name for each in (self._result, *others)]
         title = f"{self._result.trial.name}: published (95 % limits) and predicted (90 % limits)"
-        return _forest(table, self._result.trial, names, title, ax)
+        return _forest(table, self._result.trial, names, title, kind, ax)
 
 
 class PublishedPictures(Pictures):
@@ -65,32 +73,42 @@ class PublishedPictures(Pictures):
     usual = "forest"
     _result: PublishedTrial
 
-    def forest(self, *, roles: Sequence[str] = ("fit", "repeat"), ax: Axes | None = None) -> Figure:
+    def forest(
+        self, *, kind: str | None = None, roles: Sequence[str] = ("fit", "repeat"), ax: Axes | None = None
+    ) -> Figure:
         """Published results with 95 % limits, a row a result.
 
         Parameters
         ----------
+        kind
+            "shares", "times" or "other"; by default all.
         roles
             Which rows: "fit" (those that count once), "repeat", "context".
 
         Raises
         ------
         InputError
-            Where no row is left.
+            For another kind, and where no row is left.
         """
         found = self._result.results
         table = found[found["role"].isin(list(roles)) & found["value"].notna()].reset_index(drop=True)
-        return _forest(table, self._result, [], f"{self._result.name}: published, 95 % limits", ax)
+        return _forest(table, self._result, [], f"{self._result.name}: published, 95 % limits", kind, ax)
 
 
 def _forest(
-    table: pd.DataFrame, trial: PublishedTrial, names: Sequence[str], title: str, ax: Axes | None
+    table: pd.DataFrame,
+    trial: PublishedTrial,
+    names: Sequence[str],
+    title: str,
+    kind: str | None,
+    ax: Axes | None,
 ) -> Figure:
     if table.empty:
         raise InputError("no published row is left to draw; give other roles")
-    kinds = table["unit"].map(_PER_MONTHS).fillna("other")
-    panels = [kind for kind in KINDS if (kinds == kind).any()]
-    parts = {kind: _by_endpoint(table[kinds == kind]) for kind in panels}
+    table = chosen(table.assign(kind=table["unit"].map(_KIND).fillna("other")), "kind", kind, "rows of kind")
+    kinds = table["kind"]
+    panels = [name for name in KINDS if (kinds == name).any()]
+    parts = {name: _by_endpoint(table[kinds == name]) for name in panels}
     lines = max(1.7, 1 + 0.8 * len(names))  # of a row
     heights = [lines * len(part) + 0.8 for part in parts.values()]
     figure, axes = style.panels(
@@ -102,14 +120,14 @@ def _forest(
         extra=1.1,
         height_ratios=heights,
     )
-    for axis, (kind, part) in zip(axes, parts.items(), strict=True):
-        _panel(axis, kind, part, trial, names)
+    for axis, (name, part) in zip(axes, parts.items(), strict=True):
+        _panel(axis, name, part, trial, names)
     handles = [style.line("published", color=style.INK, marker="D", ms=5, lw=2.4)]
     handles += [
         style.line(name, color=style.COLORS[k % len(style.COLORS)], marker="o", ms=4.5, lw=1.6)
         for k, name in enumerate(names)
     ]
-    note = "An arrow: not reached." if any(np.isinf(table.select_dtypes("number").to_numpy(float)).ravel()) else ""
+    note = "An arrow: not reached." if np.isinf(table.select_dtypes("float").to_numpy()).any() else ""
     return style.finish(figure, title, handles, note=note, ax=ax)
 
 
@@ -143,7 +161,9 @@ def _panel(axis: Axes, kind: str, table: pd.DataFrame, trial: PublishedTrial, na
     axis.set_ylim(len(table) - 0.45, -0.55)
     axis.set_xlim((-2, 102) if kind == "shares" else (low / 1.1, high * 1.1))
     if kind != "shares":
-        ticks = [tick for tick in (0.1, 0.3, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100, 300, 1000) if low <= tick <= high]
+        ticks = [
+            tick for tick in (0.1, 0.3, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100, 300, 1000) if low <= tick <= high
+        ]
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.set_xticks([], minor=True)
     axis.set_xlabel(KINDS[kind], fontsize=9.5)
@@ -179,7 +199,7 @@ def _draw(
 
 def _label(row: dict[Any, Any], trial: PublishedTrial) -> str:
     """What a row is of, in few words: "ORR, 300 × 10⁶ cells", "DOR of CR"."""
-    words = str(row["endpoint"])
+    words = "Tmax, days" if row["endpoint"] == "Tmax" else str(row["endpoint"])
     own = trial.row(row["id"])
     if own.month is not None:
         words += f" at month {own.month:g}"

@@ -63,6 +63,8 @@ def results(trial) -> dict[str, cs.results.Result]:
         "local of a curve": cs.local(curve, NAMES),
         "tornado": cs.tornado(cmax, box),
         "responders": filtered(cmax, box, 35_000.0, n=60),
+        "published": cs.published("crb401"),
+        "prediction": cs.predict("crb401", population, replicates=8),
     }
 
 
@@ -104,6 +106,8 @@ ALL = {
     "local of a curve": {"bars": None, "map": {}},
     "tornado": {"tornado": {}},
     "responders": {"parameters": {}},
+    "published": {"forest": {"kind": "times"}},
+    "prediction": {"forest": {"kind": "times"}},
 }
 DRAWN = [(of, name) for of, names in ALL.items() for name, options in names.items() if options is not None]
 
