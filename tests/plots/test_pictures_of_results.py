@@ -353,3 +353,22 @@ def test_what_a_trial_did_not_keep_is_not_drawn():
 def test_other_things_have_no_pictures():
     with pytest.raises(cs.InputError, match="no pictures of a dict"):
         pictures_of({})
+
+
+def test_a_forest_shows_what_is_published_and_predicted(results):
+    found = results["prediction"]
+    known = cs.baseline("crb401", "karmma")
+    axis = found.plot.forest(known, kind="shares").axes[0]
+    table = found.rows(known)
+    table = table[(table["unit"] == "%") & (table["role"] == "fit")]
+    columns = ["value", f"{found.name} predicted", f"{known.name} predicted"]
+    drawn = [np.sort(np.concatenate([line.get_xdata()])) for line in axis.get_lines()[:3]]
+    for values, column in zip(drawn, columns, strict=True):
+        np.testing.assert_allclose(values[np.isfinite(values)], np.sort(table[column].dropna()))
+    assert axis.get_xlabel() == "Patients (%)"
+    published = results["published"]
+    axis = published.plot.forest(kind="times").axes[0]
+    arrows = [line for line in axis.get_lines() if line.get_marker() == ">"]
+    assert len(arrows) == 1  # the upper limit of DOR is not reached
+    with pytest.raises(cs.InputError, match="no rows of kind 'doses'"):
+        published.plot.forest(kind="doses")
