@@ -40,7 +40,7 @@ def _drawn(seed: int, stream: str, start: int, stop: int) -> NDArray[np.float64]
 @functools.lru_cache(maxsize=1024)
 def _kept(seed: int, stream: str, start: int, stop: int) -> NDArray[np.float64]:
     numbers = _drawn(seed, stream, start, stop)
-    numbers.flags.writeable = False
+    numbers.setflags(write=False)
     return numbers
 
 
