@@ -25,6 +25,7 @@ from cartsim.cli.commands.fit_responses import fit_responses
 from cartsim.cli.commands.judge import judge
 from cartsim.cli.commands.models import models, show
 from cartsim.cli.commands.population import population
+from cartsim.cli.commands.predict import predict, published
 from cartsim.cli.commands.regimens import regimens
 from cartsim.cli.commands.sensitivity import sensitivity
 from cartsim.cli.commands.simulate import simulate
@@ -163,6 +164,8 @@ for each in (
     fit,
     fit_responses,
     population,
+    predict,
+    published,
     warm,
 ):
     app.command()(command(each))
