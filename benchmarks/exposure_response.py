@@ -27,11 +27,11 @@ import statsmodels.api as sm
 from joblib import Parallel, delayed
 from scipy.special import expit
 
-from cartsim.exposure_response.diagnostics import roc
-from cartsim.exposure_response.emax import fit_emax
-from cartsim.exposure_response.logistic import fit_linear
-from cartsim.exposure_response.model import reported, wald_limits
-from cartsim.exposure_response.selection import Rules, select
+from cartsim.exposure.diagnostics import roc
+from cartsim.exposure.emax import fit_emax
+from cartsim.exposure.logistic import fit_linear
+from cartsim.exposure.model import reported, wald_limits
+from cartsim.exposure.selection import Rules, select
 
 N, MEDIAN, SIGMA = 125, 3e6, 1.24
 PUBLISHED = {"intercept": -9.81, "slope": 0.67, "mprotein_high": -1.68}

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cartsim.exposure_response.logistic import fit_linear
-from cartsim.exposure_response.separation import separation
+from cartsim.exposure.logistic import fit_linear
+from cartsim.exposure.separation import separation
 
 PUBLISHED = {  # of R's logistf: estimate, se, low, high
     "intercept": (3.77455951, 1.48869925, 1.08253714, 7.20928050),

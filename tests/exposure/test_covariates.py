@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartsim.errors import InputError
-from cartsim.exposure_response.covariates import code_covariate, screen_covariate
-from cartsim.exposure_response.design import read_design
-from cartsim.exposure_response.logistic import fit_linear
+from cartsim.exposure.covariates import code_covariate, screen_covariate
+from cartsim.exposure.design import read_design
+from cartsim.exposure.logistic import fit_linear
 
 
 @pytest.fixture(scope="module")
