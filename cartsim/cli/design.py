@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from cartsim.endpoints.respond import Responses
 
 _LATEST = 1200  # months: nobody is followed for longer
-_FURTHER = ("censor_no_baseline", "after_blq")  # neither of the response criteria nor of the landmark bins
+_FURTHER = (
+    "censor_no_baseline",
+    "after_blq",
+    "sampled_until",
+)  # neither of the response criteria nor of the landmark bins
 
 
 def population(
@@ -78,6 +82,17 @@ def landmarks(text: str) -> tuple[float, ...]:
     if not all(0 < month <= _LATEST for month in months):
         raise InputError(f"--landmarks {text}: give months above 0, at most {_LATEST:,}")
     return months
+
+
+def window(option: str, text: str | None) -> tuple[int, int]:
+    """Days of "-3:7"; no window for None."""
+    if text is None:
+        return 0, 0
+    low, _, high = text.partition(":")
+    try:
+        return int(low), int(high)
+    except ValueError:
+        raise InputError(f"{option}={text}: write whole days as LOW:HIGH, such as {option}=-3:7") from None
 
 
 def assays(texts: Sequence[str]) -> dict[str, cs.Assay]:

@@ -164,8 +164,8 @@ Criteria = Annotated[
     Texts,
     typer.Option(
         metavar="NAME=VALUE",
-        help="Setting of the response criteria (ife_limit=0.1), of the landmark bins (cr=-95), censor_no_baseline or "
-        "after_blq; repeat for more.",
+        help="Setting of the response criteria (ife_limit=0.1), of the landmark bins (cr=-95), censor_no_baseline, "
+        "after_blq or sampled_until; repeat for more.",
     ),
 ]
 Events = Annotated[
@@ -274,6 +274,17 @@ class Plan:
     criteria: Criteria = None
     censoring: Censoring = "fda"
     lloq: Lloq = None
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW:HIGH",
+            help="Whole days about the planned one within which assessments take place, such as --window=-3:7.",
+        ),
+    ] = None
+    kinetics_window: Annotated[
+        str | None,
+        typer.Option(metavar="LOW:HIGH", help="The same of transgene samples that are not taken at an assessment."),
+    ] = None
     assay: Annotated[
         Texts,
         typer.Option(
@@ -288,13 +299,27 @@ class Plan:
     followup: Annotated[
         str | None, typer.Option(help="Data cut-off: karmma, or months as MEDIAN:SHORTEST:LONGEST.")
     ] = None
+    early_death: Annotated[float, typer.Option(help="Further hazard of death in the first month, a month.")] = 0.0
+    kinetics_cutoff: Annotated[
+        float, typer.Option(help="Months before the data cut-off at which transgene samples end; KarMMa's 8.9.")
+    ] = 0.0
 
     def protocol(self) -> cs.Protocol:
         """The protocol of a trial."""
+        window = design.window("--window", self.window)
+        kinetics_window = design.window("--kinetics-window", self.kinetics_window)
         return cs.Protocol(
-            cs.Visits(landmarks=design.landmarks(self.landmarks)),
+            cs.Visits(landmarks=design.landmarks(self.landmarks), window=window, kinetics_window=kinetics_window),
             design.assays(self.assay or []),
-            cs.Conduct(self.missed, self.dropout, self.new_therapy, self.death, design.followup(self.followup)),
+            cs.Conduct(
+                self.missed,
+                self.dropout,
+                self.new_therapy,
+                self.death,
+                design.followup(self.followup),
+                early_death=self.early_death,
+                kinetics_cutoff=self.kinetics_cutoff,
+            ),
             design.rules(design.settings_of(self.criteria), self.censoring, lloq=self.lloq),
         )
 

@@ -9,10 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import keyword
-import os
 import re
-import stat
-import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ from typing import Any
 from cartsim import cache
 from cartsim.errors import InputError
 from cartsim.files import shipped_data
-from cartsim.model import expression, extent, units
+from cartsim.model import expression, extent, toml_file, units
 from cartsim.model import model as specification
 from cartsim.model.expression import FUNCTIONS, Expression, parse
 from cartsim.model.extent import MAX_OPERATIONS, Extent, measure
@@ -39,15 +36,16 @@ from cartsim.model.model import (
     in_order,
     shown,
 )
+from cartsim.model.toml_file import LABEL, shown_path
+from cartsim.model.toml_file import check_label as _check_label
+from cartsim.model.toml_file import entries as _fields
+from cartsim.model.toml_file import text as _text
 
 __all__ = ["DISTRIBUTIONS", "Dosing", "Model", "Output", "Parameter", "State", "Variability", "load", "names"]
 
 RESERVED = FUNCTIONS | TABLE_COLUMNS
-MAX_BYTES = 1_000_000
-MAX_LINE = 4000  # characters: the time that a key of many parts takes grows with their square
 MAX_STATES = 100
 MAX_UNIT, MAX_SOURCE, MAX_DOC = 100, 2000, 10_000  # characters
-_LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
 # --- finding -----------------------------------------------------------------------------------------
@@ -71,12 +69,8 @@ def load(name_or_path: str | Path | Model) -> Model:
         raise InputError(
             f"no model {shown(text)}{choices(text[:100], names())} (a model of your own: the path of its .toml file)"
         )
-    try:
-        content = _content(path)
-    except (OSError, ValueError) as problem:  # ValueError: no path at all, such as one with a null byte
-        reason = getattr(problem, "strerror", None) or problem
-        raise InputError(f"cannot read the model file {shown(text)}: {reason}") from None
-    model = _build(_toml(content, shown_path(path)), path)
+    content = toml_file.content(path, "model file")
+    model = _build(toml_file.parse(content, shown_path(path)), path)
     _check_units_once(model, content, shown_path(path))
     return model if variant is None else model.variant(variant)
 
@@ -84,42 +78,6 @@ def load(name_or_path: str | Path | Model) -> Model:
 def names() -> list[str]:
     """Names of the shipped models."""
     return sorted(path.stem for path in shipped_data().glob("*.toml"))
-
-
-def shown_path(path: str | Path) -> str:
-    """The name of a file for a message."""
-    name = Path(path).name
-    return name if name.isprintable() else ascii(name)
-
-
-def _content(path: Path) -> bytes:
-    """The bytes of a regular file; a device would never end."""
-
-    def at_once(name: str, flags: int) -> int:
-        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would keep us waiting
-
-    with open(path, "rb", opener=at_once) as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise ValueError("it is not a regular file")
-        if about.st_size > MAX_BYTES:
-            raise ValueError(f"it has {about.st_size} bytes, at most {MAX_BYTES} are read")
-        return file.read(MAX_BYTES)
-
-
-def _toml(content: bytes, file: str) -> dict[str, Any]:
-    try:
-        for k, line in enumerate(content.split(b"\n"), 1):
-            if len(line) > MAX_LINE:
-                raise ValueError(f"line {k} has more than {MAX_LINE} characters, the most that are read")
-        return tomllib.loads(content.decode())
-    except (ValueError, RecursionError) as problem:  # ValueError: not TOML, not UTF-8, or a number too long to read
-        raise InputError(f"{file}: not a TOML file ({_reason(problem)})") from None
-
-
-def _reason(problem: Exception) -> str:
-    line = " ".join(str(problem).split())
-    return ascii(line if len(line) <= 200 else line[:197] + "...")[1:-1]
 
 
 # --- reading -----------------------------------------------------------------------------------------
@@ -153,7 +111,7 @@ def _build(raw: dict[str, Any], path: Path) -> Model:
         if not isinstance(table, dict):
             raise InputError(f"{file}: {section} must be a table: write [{section}.NAME]")
         for name, entry in table.items():
-            where = f"{file}: {section}.{name if _LABEL.fullmatch(name) else shown(name)}"
+            where = f"{file}: {section}.{name if LABEL.fullmatch(name) else shown(name)}"
             if section == "variants":
                 _check_label(name, where)
             else:
@@ -322,42 +280,6 @@ def _dosing(entry: Any, where: str) -> Dosing:
         dose,
         _text(entry["unit"], f"{where}.unit", MAX_UNIT),
     )
-
-
-def _fields(entry: Any, where: str, needed: Iterable[str], allowed: Iterable[str]) -> dict[str, Any]:
-    """The entry itself, once it is a table with all of `needed` and nothing beyond `allowed`."""
-    if not isinstance(entry, dict):
-        raise InputError(f"{where}: must be a table with {', '.join(needed)}, not {shown(entry)}")
-    every = [*needed, *(key for key in allowed if key not in needed)]
-    for key in entry:
-        if key not in every:
-            raise InputError(f"{where}: unknown entry {key!r}{choices(key, every)}")
-    missing = [key for key in needed if key not in entry]
-    if missing:
-        it = "it" if len(missing) == 1 else "them"
-        raise InputError(f"{where}: {', '.join(missing)} missing; add {it}")
-    return entry
-
-
-def _text(value: Any, where: str, most: int, *, empty: bool = False) -> str:
-    """Text on one line: printable, so that showing it cannot steer a terminal, and of bounded length."""
-    if not isinstance(value, str) or not (value.strip() or empty):
-        raise InputError(f"{where}: must be text, not {shown(value)}")
-    line = " ".join(value.split())
-    if len(line) > most:
-        raise InputError(f"{where}: {len(line)} characters, at most {most} are read")
-    if not line.isprintable() or any(ord(c) < 32 and c not in "\t\n\r" for c in value):
-        odd = next(c for c in value if not c.isprintable() and c not in "\t\n\r")
-        raise InputError(f"{where}: the character {odd!a} is not allowed; use printable text")
-    return line
-
-
-def _check_label(name: str, where: str) -> None:
-    if not _LABEL.fullmatch(name):
-        raise InputError(
-            f"{where}: {shown(name)} cannot be a name here; use 1 to 64 letters, digits and _ - . "
-            "(ASCII), a letter first"
-        )
 
 
 def _optional(entry: dict[str, Any], key: str, where: str) -> float | None:

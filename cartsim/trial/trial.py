@@ -284,11 +284,17 @@ class Trial:
         parameters = self.model.values({name: own.to_numpy() for name, own in table.items()}, n)
         columns = dict(zip(self.model.parameters, parameters.T, strict=True))
         shown = {p.name for p in self.model.parameters.values() if p.role == "covariate"}.union(table)
-        response = np.array(visits.response)
-        kinetics = np.array(visits.kinetics)
+        response, kinetics = np.array(visits.response), np.array(visits.kinetics)
+        every_day = np.union1d(response, kinetics)
+        of_response, of_kinetics = np.searchsorted(every_day, response), np.searchsorted(every_day, kinetics)
+        seen, sampled = visits.attended(seed, start, stop)
+        attended = np.empty((stop - start, len(every_day)))
+        attended[:, of_kinetics], attended[:, of_response] = sampled, seen
+        if visits.windows:
+            seen, sampled = np.tile(seen, (times_over, 1)), np.tile(sampled, (times_over, 1))
         landmarks = np.array(visits.landmarks) * MONTH
         picture = _picture_days(response[-1]) if kept else np.empty(0)
-        times = np.unique(np.concatenate([[0.0], response, kinetics, landmarks, picture]))
+        times = np.unique(np.concatenate([[0.0], visits.possible(), landmarks, picture]))
         run = simulate_rows(
             self.model,
             table,
@@ -302,8 +308,13 @@ class Trial:
         )
         values = {name: run.usable(name) for name in MEASURED}
 
-        def at(name: str, days: NDArray[np.float64]) -> NDArray[np.float64]:
-            return values[name].take(np.searchsorted(times, days), axis=1)
+        first, at_seen, at_sampled, at_landmarks = (
+            np.searchsorted(times, days) for days in (np.zeros(1), seen, sampled, landmarks)
+        )
+
+        def at(name: str, place: NDArray[np.intp]) -> NDArray[np.float64]:
+            own = values[name]
+            return own.take(place, axis=1) if place.ndim == 1 else np.take_along_axis(own, place, axis=1)
 
         def measured(name: str, truth: NDArray[np.float64], days: NDArray[np.float64]) -> NDArray[np.float64]:
             assay = self.protocol.assays.get(name, Assay())
@@ -312,40 +323,40 @@ class Trial:
 
         def change_measured() -> NDArray[np.float64]:
             """Percent change of sBCMA as the assay gives it, from the measured baseline."""
-            level = measured("sbcma", 1 + at("sbcma_change", response) / 100, response)
+            level = measured("sbcma", 1 + at("sbcma_change", at_seen) / 100, response)
             first = measured("sbcma", np.ones((n, 1)), np.zeros(1))
             return 100 * (level / np.where(first > 0, first, np.nan) - 1)
 
-        every_day = np.union1d(response, kinetics)
-        course = draw(self.protocol.conduct, seed, start, stop, every_day)
+        course = draw(self.protocol.conduct, seed, start, stop, every_day, attended=attended)
         evaluable = np.tile(course.evaluable, (times_over, 1))
-        at_response = evaluable[:, np.searchsorted(every_day, response)]
-        at_kinetics = evaluable[:, np.searchsorted(every_day, kinetics)]
+        before_cutoff = np.tile(~(attended[:, of_kinetics] > course.sampled_day[:, None]), (times_over, 1))
+        at_response, at_kinetics = evaluable[:, of_response], evaluable[:, of_kinetics] & before_cutoff
         curves = None
         if kept:
             drawn = np.unique(np.concatenate([[0.0], picture]))
             names = ("transgene", "mprotein_change", "sbcma_change")
-            curves = Curves(drawn, {name: at(name, drawn)[:kept] for name in names})
+            place = np.searchsorted(times, drawn)
+            curves = Curves(drawn, {name: at(name, place)[:kept] for name in names})
         arms = list(dict.fromkeys([*(each.name for each in self.arms), arm.name]))
         given = {
             "id": run.ids,
             "arm": categorical(np.full(n, arms.index(arm.name)), arms, ordered=True),
             "dose": run.doses,
         }
-        baseline = measured("mprotein", at("mprotein_gL", np.zeros(1)), np.zeros(1))[:, 0]
+        baseline = measured("mprotein", at("mprotein_gL", first), np.zeros(1))[:, 0]
         return Measurements(
             arm=arm.name,
             given=given | {name: own.copy() for name, own in columns.items() if name in shown},
             ids=run.ids,
-            days=response,
+            days=seen,
             baseline=baseline,
-            mprotein=np.where(at_response, measured("mprotein", at("mprotein_gL", response), response), np.nan),
+            mprotein=np.where(at_response, measured("mprotein", at("mprotein_gL", at_seen), response), np.nan),
             sbcma=np.where(at_response, change_measured(), np.nan),
-            mrd=mrd_per_1e5(at("tumor_relative", response), columns["burden"][:, None] / 100),
-            kinetic_days=kinetics,
-            transgene=np.where(at_kinetics, measured("transgene", at("transgene", kinetics), kinetics), np.nan),
+            mrd=mrd_per_1e5(at("tumor_relative", at_seen), columns["burden"][:, None] / 100),
+            kinetic_days=sampled,
+            transgene=np.where(at_kinetics, measured("transgene", at("transgene", at_sampled), kinetics), np.nan),
             landmarks=visits.landmarks,
-            landmark_change=at("mprotein_change", landmarks),
+            landmark_change=at("mprotein_change", at_landmarks),
             events={
                 "new_therapy_day": np.tile(course.new_therapy_day, times_over),
                 "death_day": np.tile(course.death_day, times_over),
@@ -376,7 +387,7 @@ class Trial:
     def bytes_working(self) -> int:
         """Bytes that a patient takes while it is simulated: every output at every time, with its pictures."""
         visits = self.protocol.visits
-        days = len(visits.response) + len(visits.kinetics) + len(visits.landmarks)
+        days = len(visits.possible()) + len(visits.landmarks)
         return 8 * len(MEASURED) * (days + (len(_picture_days(visits.response[-1])) if self.curves else 0))
 
     def _repr_html_(self) -> str:
