@@ -285,7 +285,9 @@ def _begin(posterior: Posterior, d: int, settings: Settings, advance: Callable[[
     points = ndtri(qmc.Sobol(d, rng=generator).random(PRIOR_POINTS) * (1 - 2.0**-31) + 2.0**-32)
     height = posterior.shared(points, advance)
     if not np.isfinite(height).any():
-        raise InputError(f"what was published is impossible under all of {PRIOR_POINTS} draws from the priors; widen them")
+        raise InputError(
+            f"what was published is impossible under all {PRIOR_POINTS} draws from the priors; widen them"
+        )
     mode, top, more = _mode(posterior, points, height, generator, advance)
     assert settings.walkers is not None
     many = settings.ensembles * settings.walkers
@@ -409,11 +411,17 @@ def _plain(height: Floats) -> Floats:
 
 
 def nested(
-    log_likelihood: LogLikelihood, d: int, settings: Settings, *, n_jobs: int = -1, progress: bool = False, points: int = 250
+    log_likelihood: LogLikelihood,
+    d: int,
+    settings: Settings,
+    *,
+    n_jobs: int = -1,
+    progress: bool = False,
+    points: int = 250,
 ) -> Sampled:
     """Draws from the same posterior by nested sampling (dynesty), which knows no chains; with its evidence.
 
-    ``points``: live points. Ends when the evidence that is left is 0.1 of its logarithm, or at the limit of evaluations.
+    ``points``: live points. Ends when what is left would add 0.1 to the log evidence, or at the limit of evaluations.
     Raises `InputError` without dynesty.
     """
     from scipy.special import ndtri

@@ -41,7 +41,9 @@ def test_widened_priors_have_the_same_medians():
 
 def test_priors_of_a_file(tmp_path):
     file = tmp_path / "priors.toml"
-    file.write_text('[priors]\nKg = { median = 0.05, sd = 1, source = "a guess" }\n"omega(Kg)" = { median = 0.3, sd = 0.5 }\n')
+    file.write_text(
+        '[priors]\nKg = { median = 0.05, sd = 1, source = "a guess" }\n"omega(Kg)" = { median = 0.3, sd = 0.5 }\n'
+    )
     assert read_priors(file) == {"Kg": (0.05, 1), "omega(Kg)": (0.3, 0.5)}
     assert priors_of(POPULATION, ["Kg"], read_priors(file))["Kg"].median == 0.05
 

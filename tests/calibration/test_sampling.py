@@ -21,10 +21,9 @@ def gaussian(z):
 
 COVARIANCE = np.linalg.inv(PRECISION + np.eye(3))
 POSTERIOR = COVARIANCE @ PRECISION @ MEAN
-EVIDENCE = (
-    stats.multivariate_normal(np.zeros(3), np.eye(3) + np.linalg.inv(PRECISION)).logpdf(MEAN)
-    - stats.multivariate_normal(np.zeros(3), np.linalg.inv(PRECISION)).logpdf(np.zeros(3))
-)
+EVIDENCE = stats.multivariate_normal(np.zeros(3), np.eye(3) + np.linalg.inv(PRECISION)).logpdf(
+    MEAN
+) - stats.multivariate_normal(np.zeros(3), np.linalg.inv(PRECISION)).logpdf(np.zeros(3))
 
 
 @pytest.fixture(scope="module")
