@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from cartsim.trial.protocol import Protocol as Protocol
     from cartsim.trial.protocol import Rules as Rules
     from cartsim.trial.protocol import Visits as Visits
+    from cartsim.trial.published import published as published
     from cartsim.trial.stored import read_trial as read_trial
     from cartsim.trial.trial import Arm as Arm
     from cartsim.trial.trial import Trial as Trial
@@ -106,11 +107,13 @@ _HOME = {
     "trial.conduct": ("Conduct", "Followup"),
     "trial.outcome": ("TrialResult",),
     "trial.protocol": ("Protocol", "Rules", "Visits"),
+    "trial.published": ("published",),
     "trial.stored": ("read_trial",),
     "trial.trial": ("Arm", "Trial"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 _ROOMS = (
+    "calibration",
     "endpoints",
     "engine",
     "experiments",
