@@ -11,7 +11,7 @@ from cartsim.cli.output import new_table, show_tables
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cartsim.model.model import Parameter
+    from cartsim.model.model import Parameter, Variant
 
 _ROLES = ("parameter", "covariate", "constant")
 
@@ -62,12 +62,9 @@ def _tables(model: cs.Model) -> list[Any]:
             )
         )
     if model.variants:
-        names = list(dict.fromkeys(name for changes in model.variants.values() for name in changes))
-        words = {n for changes in model.variants.values() for n, own in changes.items() if isinstance(own, dict)}
-        numbers = [name for name in names if name not in words]
-        variants = new_table(f"Variants, as {model.name.partition(':')[0]}:NAME", "name", *names, right=numbers)
-        for name, changes in model.variants.items():
-            variants.add_row(_text(name), *(_change(changes.get(each, {})) for each in names))
+        variants = new_table(f"Variants, as {model.name}:NAME", "name", "otherwise", "meaning and source")
+        for name, own in model.variants.items():
+            variants.add_row(_text(name), _otherwise(own), _text(own.doc or "", _sources(own)))
         tables.append(variants)
     return tables
 
@@ -129,13 +126,22 @@ def _variability(iiv: cs.Variability | None) -> str:
     return "uniform" if iiv.distribution == "uniform" else f"{iiv.distribution} {iiv.omega:.4g}"
 
 
-def _change(own: float | dict[str, Any]) -> Any:
-    """What a variant has otherwise of one parameter, with where it comes from."""
-    fields: dict[str, Any] = own if isinstance(own, dict) else {"value": own}
-    value = f"{fields['value']:g}" if "value" in fields else ""
-    rse = f"RSE {_percent(fields['rse'])}" if "rse" in fields else ""
-    words = (value, rse, _variability(fields.get("iiv")), fields.get("doc", ""))
-    return _text("\n".join(word for word in words if word), fields.get("source", ""))
+def _otherwise(own: Variant) -> Any:
+    """What a variant has otherwise: numbers in full, formulas by name."""
+    lines = []
+    for name, fields in own.parameters.items():
+        value = "" if fields.get("value") is None else f"{fields['value']:g}"
+        rse = f"RSE {_percent(fields['rse'])}" if fields.get("rse") else ""
+        lines.append(" ".join(word for word in (name, value, _variability(fields.get("iiv")), rse) if word))
+    formulas = [name for name in own.formulas if name not in own.parameters] + list(own.outputs)
+    return _text("\n".join(lines), f"equations: {', '.join(formulas)}" if formulas else "")
+
+
+def _sources(own: Variant) -> str:
+    """Where a variant comes from; of new parameters, what ``show MODEL:VARIANT`` says."""
+    if own.source:
+        return own.source
+    return "\n".join(fields["source"] for fields in own.parameters.values() if "source" in fields)
 
 
 def _percent(share: float | None) -> str:
