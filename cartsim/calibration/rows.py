@@ -192,12 +192,12 @@ def terms(trial: PublishedTrial, roles: Sequence[str] = ("fit",)) -> list[Term]:
     """
     rows = [row for row in trial.rows if row.role in roles]
     found = []
-    by_group: dict[tuple[Any, ...], list[Row]] = {}
+    by_group: dict[tuple[str, tuple[str, ...], int, float], list[Row]] = {}
     for row in rows:
         if row.endpoint in _CODES and not row.subset:
-            by_group.setdefault(("best", row.arms, row.n, row.evaluable), []).append(row)
+            by_group.setdefault(("best", row.arms, row.n or 0, row.evaluable), []).append(row)
         elif row.endpoint in _QUARTILES and not row.subset:
-            by_group.setdefault(("quartile", row.arms, row.n, row.evaluable), []).append(row)
+            by_group.setdefault(("quartile", row.arms, row.n or 0, row.evaluable), []).append(row)
         elif row.statistic == "share":
             found.append(_share_term(row))
         elif row.statistic in ("KM median", "median"):
@@ -242,7 +242,9 @@ class _Group:
         ids = tuple(row.id for row in self.rows)
         if covered != set(self.arms):
             if covered:
-                raise InputError(f"{self.trial.name}: {', '.join(ids)} repeat some arms of other rows; make them repeats")
+                raise InputError(
+                    f"{self.trial.name}: {', '.join(ids)} repeat some arms of other rows; make them repeats"
+                )
             return self._term(ids, self.cells, self.numbers)
         # The coarsest division that every part knows, and what this group adds to it.
         sums = [_sums(part) for part in parts]

@@ -1,7 +1,7 @@
 """Trials as they were published: design, visits, follow-up and results, from a file of our own format.
 
 A file says what was done (arms, visits, assays, conduct, rules) and what was found, a row a result. Shares are given as
-counts; values and exact limits are computed from these unless the trial published its own. `models/trials` has the files
+counts; values and exact limits are computed from these unless the trial published its own. `models/trials` has those
 that are shipped; a trial of your own is written the same way and given by its path.
 """
 
@@ -14,8 +14,6 @@ from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from cartsim.endpoints.rates import clopper_pearson
 from cartsim.endpoints.rules import IMWG2016
@@ -188,7 +186,8 @@ class PublishedTrial(Result):
     @cached_property
     def results(self) -> pd.DataFrame:
         """A row a result: ``id``, ``endpoint``, ``arms``, ``subset``, ``statistic``, ``value``, ``low``, ``high``,
-        ``n``, ``events``, ``unit``, ``role``, ``class``, ``source``, ``note``."""
+        ``n``, ``events``, ``unit``, ``role``, ``class``, ``source``, ``note``.
+        """
         import pandas as pd
 
         table = pd.DataFrame([vars(row) for row in self.rows]).rename(columns={"kind": "class"})
@@ -267,8 +266,8 @@ def published(name_or_path: str | Path | PublishedTrial) -> PublishedTrial:
     Raises
     ------
     InputError
-        Where there is no such trial, and for anything wrong in the file: another schema, an unknown endpoint, impossible
-        limits, a row given twice.
+        Where there is no such trial, and for anything wrong in the file: another schema, an unknown endpoint,
+        impossible limits, a row given twice.
 
     Examples
     --------
@@ -302,7 +301,9 @@ class _Reader:
             raise InputError(f"{file}: schema {shown(raw['schema'])}; this version of cartsim reads {SCHEMA!r}")
         raw = entries(raw, file, needed, ("visits", "assays", "conduct", "rules", "baseline"))
         head = {key: text(raw[key], f"{file}: {key}", MAX_WORDS) for key in ("name", "title", "citation")}
-        arms = tuple(self.arm(entry, f"arms, entry {k}") for k, entry in enumerate(self.several(raw["arms"], "arms"), 1))
+        arms = tuple(
+            self.arm(entry, f"arms, entry {k}") for k, entry in enumerate(self.several(raw["arms"], "arms"), 1)
+        )
         every = [arm.name for arm in arms]
         if len(set(every)) < len(every):
             raise InputError(f"{file}: arms of one name, {', '.join(every)}; give each its own")
@@ -375,7 +376,7 @@ class _Reader:
         return entry
 
     def made(self, kind: type, entry: Any, where: str) -> Any:
-        """An object of the entries by the names of its fields; what it says of wrong ones, with the place in the file."""
+        """An object of entries by the names of its fields; what it says of wrong ones, with the place in the file."""
         known = {each.name: each for each in fields(kind)}
         needed = [name for name, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
         entry = entries(entry, f"{self.file}: {where}", needed, known)
@@ -433,7 +434,9 @@ class _Reader:
             if endpoint == "persistence" and month not in (6, 12):
                 raise InputError(f"{where}: persistence at month {month:g}; it is read at month 6 and 12")
             if endpoint.startswith("MRD") and limit is None:
-                raise InputError(f"{where}: {endpoint} needs the share of cells below which it is; add limit, such as 1e-5")
+                raise InputError(
+                    f"{where}: {endpoint} needs the share of cells below which it is; add limit, such as 1e-5"
+                )
         evaluable = _above_zero(entry, "evaluable", where)
         if evaluable is not None and evaluable > 1:
             raise InputError(f"{where}: evaluable {evaluable:g}; give a share of 1 or less")
@@ -467,10 +470,14 @@ class _Reader:
     def check_comparable(self, endpoint: str, told: dict[str, str], where: str) -> None:
         if endpoint not in SHARES and endpoint not in VALUES:
             else_ = "; or is it context?"
-            raise InputError(f"{where}: unknown endpoint {shown(endpoint)}{choices(endpoint, [*SHARES, *VALUES])}{else_}")
+            raise InputError(
+                f"{where}: unknown endpoint {shown(endpoint)}{choices(endpoint, [*SHARES, *VALUES])}{else_}"
+            )
         allowed = ("share",) if endpoint in SHARES else VALUES[endpoint]
         if told["statistic"] not in allowed:
-            raise InputError(f"{where}: statistic {shown(told['statistic'])} of {endpoint}; it is {' or '.join(allowed)}")
+            raise InputError(
+                f"{where}: statistic {shown(told['statistic'])} of {endpoint}; it is {' or '.join(allowed)}"
+            )
         _known(told["subset"], SUBSETS, f"{where}: subset")
 
     def value(
@@ -551,10 +558,3 @@ def _frame(rows: list[Any], columns: list[str]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(rows, columns=columns)
-
-
-def shown_limits(low: float, high: float, spec: str = ".3g") -> str:
-    """Limits in words: "5.6 to 11.6", "11.3 to not reached", or nothing."""
-    if math.isnan(low):
-        return ""
-    return f"{low:{spec}} to {'not reached' if np.isinf(high) else f'{high:{spec}}'}"
