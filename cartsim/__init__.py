@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from cartsim.observations import read_observations as read_observations
     from cartsim.population.patients import Patients as Patients
     from cartsim.population.population import Population as Population
+    from cartsim.population.stored import populations as populations
+    from cartsim.population.stored import read_population as read_population
+    from cartsim.population.stored import save_population as save_population
     from cartsim.population.uncertainty import ensemble as ensemble
     from cartsim.population.uncertainty import with_uncertainty as with_uncertainty
     from cartsim.population.variability import fixed as fixed
@@ -93,6 +96,7 @@ _HOME = {
     "observations": ("Observations", "read_observations"),
     "population.patients": ("Patients",),
     "population.population": ("Population",),
+    "population.stored": ("populations", "read_population", "save_population"),
     "population.uncertainty": ("ensemble", "with_uncertainty"),
     "population.variability": ("fixed", "logitnormal", "lognormal", "normal", "uniform"),
     "regimen": ("Infusion", "Regimen", "Retreatment"),

@@ -24,16 +24,20 @@ _FURTHER = (
 
 
 def population(
-    model: cs.Model, seed: int, burden: str | None, omegas: Sequence[str], correlations: Sequence[str], sampler: str
+    base: cs.Population,
+    values: Mapping[str, float],
+    burden: str | None,
+    omegas: Sequence[str],
+    correlations: Sequence[str],
 ) -> cs.Population:
-    """The model's virtual patients with another burden, variability or correlations.
+    """The virtual patients with other typical values, another burden, variability or correlations.
 
     burden: "50" for all, "10:90" evenly between, or a name of `BURDENS`; omegas: "Kel_e=0.3";
     correlations: "K12,K21=0.5".
     """
     from cartsim.experiments.dose_response import BURDENS
 
-    variability = {}
+    variability, values = {}, dict(values)
     if burden in BURDENS:
         variability["burden"] = BURDENS[burden]
     elif burden is not None:
@@ -43,21 +47,22 @@ def population(
         if between:
             variability["burden"] = cs.uniform(_number("--burden", low), _number("--burden", high))
         else:
-            model = model.override({"burden": _number("--burden", low)})
+            values["burden"] = _number("--burden", low)
             variability["burden"] = cs.fixed()
     for name, omega in parse_assignments(omegas, "--omega").items():
         if name in variability:
             raise InputError(f"--omega {name} and --{name} both say how {name} varies; give one of the two")
-        parameter = model.parameters.get(name)
-        own = parameter.iiv if parameter is not None else None
+        parameter = base.model.parameters.get(name)
+        own = base.varied.get(name) or (parameter.iiv if parameter is not None else None)
         variability[name] = replace(own, omega=omega) if own and own.omega else cs.lognormal(omega)
-    pairs = {}
+    pairs = dict(base.correlation or {})
     for name, rho in parse_assignments(correlations, "--correlation").items():
         first, comma, second = (part.strip() for part in name.partition(","))
         if not comma:
             raise InputError(f"--correlation {name}: write two names and a number, such as K12,K21=0.5")
+        pairs.pop((second, first), None)
         pairs[first, second] = rho
-    return cs.Population(model, seed, variability, pairs, sampler)
+    return replace(base.varying(variability).known(values), correlation=pairs)
 
 
 def doses(text: str | None) -> list[float]:

@@ -535,7 +535,7 @@ def _pinned(population: Population | Patients, values: Mapping[str, Any]) -> Pop
         if name in population.varied
         and (population.model.parameters[name].role == "covariate" or population.varied[name].distribution == "uniform")
     }
-    return replace(population, variability={**(population.variability or {}), **pinned})
+    return population.varying(pinned)
 
 
 def _cells(values: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:

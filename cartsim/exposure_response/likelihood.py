@@ -53,10 +53,13 @@ def penalized(columns: Floats, y: Floats) -> Objective:
     return at
 
 
-def maximum(objective: Objective, start: Floats, within: Floats | None = None) -> tuple[Floats, bool]:
+def maximum(
+    objective: Objective, start: Floats, within: Floats | None = None, *, still: float = 1e-10
+) -> tuple[Floats, bool]:
     """The parameters (p,) where the objective is least, and whether it has a minimum there.
 
-    within: (p, k) basis of the directions that are free; all of them by default.
+    within: (p, k) basis of the directions that are free; all of them by default. still: the gradient, as a share of the
+    information, at which the search ends.
     """
     from scipy.optimize import minimize
 
@@ -76,7 +79,7 @@ def maximum(objective: Objective, start: Floats, within: Floats | None = None) -
     try:
         found = minimize(
             lambda step: at(step)[0], np.zeros(basis.shape[1]), method="trust-exact", jac=lambda step: at(step)[1],
-            hess=lambda step: at(step)[2], options={"gtol": 1e-10, "maxiter": 200},
+            hess=lambda step: at(step)[2], options={"gtol": still, "maxiter": 100},
         ).x  # fmt: skip
     except np.linalg.LinAlgError:  # it ran to where nothing has a number
         return start, False

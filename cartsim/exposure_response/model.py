@@ -93,8 +93,7 @@ class ExposureModel(Result):
     @cached_property
     def values(self) -> Floats:
         """(p,) Estimates."""
-        found = self.curve.transform @ self.theta + self.curve.offset
-        return np.where(self.curve.positive, np.exp(found), found)
+        return reported(self.curve, self.curve.transform @ self.theta + self.curve.offset)
 
     @cached_property
     def covariance(self) -> pd.DataFrame:
@@ -231,4 +230,12 @@ def wald_limits(curve: Curve, theta: Floats, spread: Floats, level: float) -> tu
     half = ndtri(0.5 + level / 2) * se
     found = np.column_stack([center - half, center + half])
     p = 2 * ndtr(-np.abs(center / se))
-    return np.where(curve.positive[:, None], np.exp(found), found), np.where(curve.positive, np.nan, p)
+    return reported(curve, found), np.where(curve.positive, np.nan, p)
+
+
+def reported(curve: Curve, values: Floats) -> Floats:
+    """Values (p,) or limits (p, 2) with EC50 and H in place of their logarithms."""
+    found = values.copy()
+    with np.errstate(over="ignore"):  # a limit may be infinite
+        found[curve.positive] = np.exp(values[curve.positive])
+    return found

@@ -10,7 +10,7 @@ from cartsim.exposure_response.likelihood import Objective, maximum
 
 Floats = NDArray[np.float64]
 
-FAR = 12  # doublings of a standard error before a limit counts as infinite
+FAR = 16.0  # standard errors from the estimate, beyond which a limit counts as infinite
 
 
 def profile_limits(
@@ -39,6 +39,7 @@ class _Along:
 
         self.objective, self.theta, self.least = objective, theta, least
         self.value = float(direction @ theta)
+        self.seen = {0.0: theta}  # maxima found so far, to begin from
         self.basis = null_space(direction[None, :])
         variance = float(direction @ spread @ direction)
         self.se = np.sqrt(variance)
@@ -46,18 +47,18 @@ class _Along:
 
     def drop(self, by: float) -> float:
         """By how much the log-likelihood falls where the combination is moved by so much."""
-        moved, _ = maximum(self.objective, self.theta + by * self.way, self.basis)
-        return self.objective(moved)[0] - self.least
+        if by not in self.seen:
+            near = min(self.seen, key=lambda each: abs(each - by))
+            self.seen[by], _ = maximum(self.objective, self.seen[near] + (by - near) * self.way, self.basis, still=1e-7)
+        return self.objective(self.seen[by])[0] - self.least
 
     def limit(self, sign: int, target: float) -> float:
         from scipy.optimize import brentq
 
         inner, outer = 0.0, 2 * self.se
-        for _ in range(FAR):
-            if self.drop(sign * outer) > target:
-                break
+        while self.drop(sign * outer) < target:
+            if outer >= FAR * self.se:
+                return sign * np.inf
             inner, outer = outer, 2 * outer
-        else:
-            return sign * np.inf
-        root = brentq(lambda by: self.drop(sign * by) - target, inner, outer, xtol=1e-9 * self.se, rtol=1e-10)
+        root = brentq(lambda by: self.drop(sign * by) - target, inner, outer, xtol=1e-7 * self.se)
         return self.value + sign * float(root)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -140,13 +140,27 @@ class Population:
         variability = dict(self.variability or {})
         for name, column in omegas.items():
             variability[name] = with_omega(self.model, name, variability.get(name), given[column], "estimates")
-        draws = None if self.draws is None else self.draws.drop(columns=[*given], errors="ignore")
         return replace(
             self,
             model=self.model.override({name: given[name] for name in typical}),
             variability=variability,
-            draws=None if draws is None or draws.empty else draws,
+            draws=self._draws_without(given),
         )
+
+    def varying(self, variability: Mapping[str, Variability]) -> Self:
+        """The population with these quantities varying otherwise; draws that no longer say anything are left out."""
+        told = [f"omega({name})" for name in variability]
+        told += [name for name, other in variability.items() if other.distribution == "uniform"]
+        changed = {**(self.variability or {}), **variability}
+        return replace(self, variability=changed, draws=self._draws_without(told))
+
+    def known(self, values: Mapping[str, float]) -> Self:
+        """The population with these typical values, of constants too; draws of them are left out."""
+        return replace(self, model=self.model.override(values), draws=self._draws_without(values))
+
+    def _draws_without(self, names: Iterable[str]) -> pd.DataFrame | None:
+        rest = None if self.draws is None else self.draws.drop(columns=[*names], errors="ignore")
+        return None if rest is None or rest.empty else rest
 
     def table(
         self, start: int, stop: int, *, complete: bool = False, typical: Mapping[str, NDArray[np.float64]] | None = None

@@ -268,7 +268,7 @@ def test_bad_simulate_option(bad, option, says):
 
 
 def test_missing_words(bad):
-    assert "Missing argument" in bad("simulate")
+    assert "Missing argument" in bad("simulate", "--times=0:3")
     assert "--times" in bad("simulate", "bb2121_clinical")
     assert "No such command 'simulat'" in bad("simulat")
 

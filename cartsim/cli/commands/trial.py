@@ -12,7 +12,7 @@ from cartsim.cli import replicated
 from cartsim.cli.commands.survival import comparisons
 from cartsim.cli.design import doses
 from cartsim.cli.drawing import Drawing, plotted
-from cartsim.cli.options import Dose, Name, Out, Pictures, Study
+from cartsim.cli.options import Dose, OtherName, Out, Pictures, Study
 from cartsim.cli.output import interruptible, note_failures, ranged, show_tables, table_of
 from cartsim.cli.run import filled
 
@@ -30,7 +30,7 @@ _TABLES = ("patients.parquet", "visits.parquet", "responses.csv", "survival.csv"
 
 def trial(
     study: Study,
-    model: Name = "bb2121_clinical",
+    model: OtherName = None,
     dose: Dose = "50e6,150e6,450e6,800e6",
     chunk: Annotated[
         int | None, typer.Option(min=1, help="Patients simulated at a time, if not as many as keep all cores at work.")
