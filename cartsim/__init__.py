@@ -17,6 +17,8 @@ from cartsim.errors import InputError
 from cartsim.version import __version__
 
 if TYPE_CHECKING:
+    from cartsim.calibration.calibration import calibrate as calibrate
+    from cartsim.calibration.calibration import read_calibration as read_calibration
     from cartsim.endpoints.kinetics import nca as nca
     from cartsim.endpoints.respond import respond as respond
     from cartsim.endpoints.rules import IMWG2016 as IMWG2016
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from cartsim.trial.trial import Trial as Trial
 
 _HOME = {
+    "calibration.calibration": ("calibrate", "read_calibration"),
     "endpoints.kinetics": ("nca",),
     "endpoints.respond": ("respond",),
     "endpoints.rules": ("IMWG2016", "SinghLandmark"),

@@ -7,17 +7,19 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cartsim.calibration import weighted
 from cartsim.calibration.likelihood import tail
 from cartsim.calibration.objective import Objective
 from cartsim.calibration.priors import Prior, estimates, priors_of, read_priors
-from cartsim.calibration.rows import Sample, statistic, terms
-from cartsim.calibration.sampling import Chains, Sampled, nested, sample, settings_of
+from cartsim.calibration.rows import Reading, Sample, Term, statistic, terms
+from cartsim.calibration.sampling import BATCH, Chains, Sampled, nested, sample, settings_of
 from cartsim.errors import InputError, brief, check_count, check_kind, check_seed, choices, elsewhere, say
 from cartsim.files import save_tables, write_whole
 from cartsim.model.model import Model
@@ -219,6 +221,8 @@ def calibrate(
     >>> found.frame["estimate"].tolist()
     ['Kg', 'gamma_m']
     """
+    from cartsim.engine import kernel
+
     check_seed(seed)
     patients = check_count(patients, f"{brief(patients)} patients in each arm")
     if sampler not in SAMPLERS:
@@ -231,8 +235,6 @@ def calibrate(
     settings = settings_of({"seed": seed, **how}).of(len(of_free))
     objective = Objective(population, known, of_free, patients)
     inputs = _inputs(objective) | {"walkers": settings.inputs()}
-    from cartsim.engine import kernel
-
     begun = time.monotonic()
     if sampler == "dynesty":
         if checkpoint is not None:
@@ -251,7 +253,7 @@ def calibrate(
         population.model,
         **population.about(),
         trials={each.name: each.digest for each in known},
-        priors={name: f"{prior} ({prior.source})" for name, prior in of_free.items()},
+        priors={name: vars(prior) for name, prior in of_free.items()},
         widened=float(widen),
         patients=patients,
         sampler_of_estimates=sampler,
@@ -287,7 +289,7 @@ def read_calibration(folder: str | Path, *, model: str | Path | Model | None = N
             for name in ("", "_rows", "_trace")
         )
         rows = rows.fillna({"subset": "", "unit": ""})
-        priors = {row.estimate: Prior(**json.loads(row.prior_numbers)) for row in frame.itertuples()}
+        priors = {name: Prior(**own) for name, own in about["priors"].items()}
         ended = {name: about.pop(name) for name in ("converged", "said", "evaluations", "seconds")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = getattr(error, "strerror", None) or " ".join(str(error).split())[:100]
@@ -393,7 +395,6 @@ def _frame(priors: Mapping[str, Prior], found: Sampled, mode: Mapping[str, float
                 "R_hat": found.r_hat[i],
                 "effective": found.effective[i],
                 "informed": informed,
-                "prior_numbers": json.dumps(vars(prior)),
             }
         )
     return pd.DataFrame(rows)
@@ -403,63 +404,81 @@ def _rows(objective: Objective, z: NDArray[np.float64], n_jobs: int) -> pd.DataF
     """Every row that counts or repeats, under the draws."""
     import pandas as pd
 
-    rows = [[row for row in trial.rows if row.role in ("fit", "repeat")] for trial in objective.trials]
+    rows = [
+        [(trial, row, _single(own, row)) for row in trial.rows if row.role in ("fit", "repeat")]
+        for trial, own in zip(objective.trials, objective.terms, strict=True)
+    ]
 
-    def under(some: NDArray[np.float64]) -> list[list[NDArray[np.float64]]]:
-        samples = objective.samples(some)
-        return [[_of(row, sample) for row in own] for own, sample in zip(rows, samples, strict=True)]
+    def under(some: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], Reading | None]]:
+        return [
+            (statistic(row, sample), _reading(row, term, sample))
+            for own, sample in zip(rows, objective.samples(some), strict=True)
+            for _, row, term in own
+        ]
 
-    parts = list(in_threads(((lambda some=z[i : i + 10]: under(some)) for i in range(0, len(z), 10)), threads(n_jobs)))
+    tasks = (partial(under, z[i : i + BATCH]) for i in range(0, len(z), BATCH))
+    parts = list(in_threads(tasks, threads(n_jobs)))
     table = []
-    for t, trial in enumerate(objective.trials):
-        singles = {term.ids[0]: term for term in objective.terms[t] if len(term.ids) == 1}
-        for r, row in enumerate(rows[t]):
-            values, simulated = (np.concatenate([part[t][r][i] for part in parts]) for i in (0, 1))
-            table.append(_row(trial, row, values, simulated, singles))
+    for k, (trial, row, term) in enumerate(each for own in rows for each in own):
+        values = np.concatenate([part[k][0] for part in parts])
+        readings = [part[k][1] for part in parts]
+        table.append(_row(trial, row, values, _less(row, term, [each for each in readings if each is not None])))
     return pd.DataFrame(table)
 
 
-def _of(row: Row, sample: Sample) -> NDArray[np.float64]:
-    """What the row is under each draw, and of how many simulated patients: (2, k)."""
-    from cartsim.calibration import weighted
-
-    return np.stack([statistic(row, sample), weighted.size(sample.weight, sample.members(row))])
+def _single(pieces: Sequence[Term], row: Row) -> Term | None:
+    """The piece of the likelihood that is this row's alone."""
+    return next((term for term in pieces if term.ids == (row.id,)), None)
 
 
-def _row(
-    trial: PublishedTrial,
-    row: Row,
-    values: NDArray[np.float64],
-    simulated: NDArray[np.float64],
-    singles: Mapping[str, Any],
-) -> dict[str, Any]:
+def _reading(row: Row, term: Term | None, sample: Sample) -> Reading | None:
+    """How the row's patients fall into two classes, where it says how many there were."""
+    if row.statistic == "share":
+        having = statistic(row, sample) / 100
+        return Reading(np.stack([having, 1 - having], axis=1), weighted.size(sample.weight, sample.members(row)))
+    return None if term is None else term.read(sample)
+
+
+def _less(row: Row, term: Term | None, readings: Sequence[Reading]) -> float:
+    """Posterior predictive probability of less than published; NaN where no number of patients is known."""
+    if row.statistic == "share":
+        if row.n is None:
+            return np.nan
+        events = row.n * row.value / 100 if row.events is None else row.events
+        observed = np.array([events, row.n - events], float)
+    elif term is None:
+        return np.nan
+    else:
+        observed = term.observed
+    shares, simulated = (np.concatenate([each[i] for each in readings]) for i in (0, 1))
+    fewer = float(tail(observed, shares, simulated)[0])
+    # More patients below a published median or ratio make it a smaller one.
+    return 1 - fewer if row.statistic in ("KM median", "median", "ratio of medians") else fewer
+
+
+def _row(trial: PublishedTrial, row: Row, values: NDArray[np.float64], less: float) -> dict[str, Any]:
     known = values[~np.isnan(values)]
     low, median, high = np.quantile(known, [0.05, 0.5, 0.95], method="nearest") if known.size else [np.nan] * 3
-    within = None if np.isnan(row.low) and np.isnan(row.high) else bool(_reaches(median, row))
+    unlimited = np.isnan(row.low) and np.isnan(row.high)
+    own = {name: getattr(row, name) for name in ("id", "endpoint", "subset", "statistic", "unit", "role", "n")}
     return {
         "trial": trial.name,
-        "id": row.id,
-        "endpoint": row.endpoint,
+        **own,
         "arms": ", ".join(row.arms),
-        "subset": row.subset,
-        "statistic": row.statistic,
-        "unit": row.unit,
-        "role": row.role,
-        "n": row.n,
         "value": row.value,
         "low": row.low,
         "high": row.high,
         "median": median,
         "fitted_low": low,
         "fitted_high": high,
-        "within": within,
-        "p": np.nan,
+        "within": None if unlimited else _reaches(median, row),
+        "p": less,
     }
 
 
 def _reaches(value: float, row: Row) -> bool:
     """Whether a value lies within the limits of a row, of which one may not be known."""
-    return not value < row.low and not value > row.high
+    return bool(not value < row.low and not value > row.high)
 
 
 def _trace(priors: Mapping[str, Prior], chains: Chains | None) -> pd.DataFrame:

@@ -30,6 +30,10 @@ ACCURACY = Solver(rtol=1e-4)
 """How exactly a calibration integrates: its shares are of some hundred patients."""
 
 
+EACH = 16
+"""Simulated at most for each patient of an arm: those of a small arm need not be known better."""
+
+
 class Objective:
     """Log likelihood (k,) at places z (k, d), SDs from the medians of the priors.
 
@@ -42,7 +46,7 @@ class Objective:
     priors
         Of the free estimates, by name.
     patients
-        Simulated in each arm.
+        Simulated in each arm, but no more than `EACH` for every patient that it had.
     solver
         How exactly.
     """
@@ -59,7 +63,8 @@ class Objective:
         self.patients = patients
         self.simulated: list[Trial] = [each.trial(population, n=patients, solver=solver) for each in trials]
         self.terms: list[list[Term]] = [terms(each) for each in trials]
-        self.all_patients = patients * sum(len(each.arms) for each in trials)
+        self.sizes = [[min(patients, EACH * (arm.n or patients)) for arm in each.arms] for each in trials]
+        self.all_patients = sum(n for own in self.sizes for n in own)
 
     def __call__(self, z: Floats) -> Floats:
         total = np.full(len(z), -np.inf)
@@ -97,14 +102,14 @@ class Objective:
         """Judged patients of each trial at places z (k, d)."""
         import pandas as pd
 
-        k, n = len(z), self.patients
+        k = len(z)
         draws = pd.DataFrame(estimates(self.priors, z))
         table = ensemble(self.population, draws, self.all_patients, same=True).table(0, k * self.all_patients)
         rows = np.arange(k * self.all_patients).reshape(k, -1)
         found, first = [], 0
-        for published, trial in zip(self.trials, self.simulated, strict=True):
+        for published, trial, sizes in zip(self.trials, self.simulated, self.sizes, strict=True):
             judged = {}
-            for arm in trial.arms:
+            for arm, n in zip(trial.arms, sizes, strict=True):
                 own = table.iloc[rows[:, first : first + n].reshape(-1)]
                 judged[arm.name] = _judged(trial, own, arm, first, first + n)
                 first += n

@@ -2,10 +2,10 @@
 
 All is done in ``z``, SDs from the prior's median, so that the prior is standard normal. First the likelihood of Sobol
 points of the prior is computed, and differential evolution (scipy) goes on from the best of them to the mode. Then
-ensembles of emcee start apart from each other and wide: from prior points drawn by the likelihood to a power so small
-that many of them count. They move by differential evolution and stretch steps (not by emcee's snooker, whose draws of
-a normal distribution in 14 dimensions are a tenth too narrow), and the first half of their steps is left out. Sampling
-ends when all estimates have an R-hat and effective size as asked, or at a limit, of which the result tells.
+ensembles of emcee start wide and apart from each other: from prior points drawn by the likelihood to a power so small
+that many of them count, parted by where they lie, so that ensembles agree only once they have mixed. They move by differential evolution and stretch steps (not by emcee's snooker, whose draws of
+a normal distribution in 14 dimensions are a tenth too narrow), and the first third of their steps is left out.
+Sampling ends when all estimates have an R-hat and effective size as asked, or at a limit, of which the result tells.
 
 What is drawn depends on the seed alone: an ensemble has its own random numbers and is advanced by one thread. After
 every few steps the state is kept, random numbers included, so that a run which was interrupted goes on bit for bit.
@@ -38,6 +38,7 @@ PRIOR_POINTS = 2048
 POPULATION, GENERATIONS = 64, 60  # of differential evolution
 REACH = 6.0  # SDs of the prior that the search looks through
 BATCH = 16  # places evaluated in one call
+EACH = 4
 BLOCK = 20  # steps after which the state is kept and convergence is judged
 FLAT, WIDE = 0.25, 2.0  # the largest power of the likelihood for the starts; prior points that count, of a walker
 MOVES = (("DEMove", 0.8), ("StretchMove", 0.2))
@@ -52,9 +53,10 @@ class Settings:
     seed
         Of all that is drawn.
     ensembles, walkers
-        Independent ensembles, and walkers in each; by default 4 times as many as estimates, at least 32.
+        Independent ensembles, and walkers in each; by default 32, or twice as many as estimates and 4.
     r_hat, effective
-        Sampling ends when all estimates have an R-hat below, and an effective size above.
+        Sampling ends when all estimates have an R-hat below, and an effective size above; and above `EACH` a walker,
+        since shorter walks tell more of where they began.
     evaluations
         At most so many places are evaluated.
     minutes
@@ -71,7 +73,7 @@ class Settings:
 
     def of(self, d: int) -> Settings:
         """The settings with a number of walkers for d estimates."""
-        return replace(self, walkers=max(32, 4 * d) if self.walkers is None else self.walkers)
+        return replace(self, walkers=max(32, 2 * d + 4) // 4 * 4 if self.walkers is None else self.walkers)
 
     def inputs(self) -> dict[str, Any]:
         """What the draws depend on: no limits."""
@@ -105,8 +107,13 @@ class Chains:
 
     @property
     def kept(self) -> Floats:
-        """The second half of the steps."""
-        return self.z[len(self.z) // 2 :]
+        """The steps that count, (steps, ensembles, walkers, d)."""
+        return self.z[self.left_out :]
+
+    @property
+    def left_out(self) -> int:
+        """How many steps at the beginning do not count."""
+        return len(self.z) // 3
 
     def pack(self) -> Arrays:
         """As arrays, for a checkpoint."""
@@ -244,7 +251,7 @@ def sample(
     kept = chains.kept
     return Sampled(
         kept.reshape(-1, d),
-        chains.log_posterior[len(chains.z) // 2 :].reshape(-1),
+        chains.log_posterior[chains.left_out :].reshape(-1),
         chains.mode,
         r,
         effective,
@@ -263,8 +270,9 @@ def _judged(chains: Chains, settings: Settings, seconds: float) -> tuple[bool, F
     r, effective = r_hat(kept), effective_size(kept)
     worst, least = float(r.max()), float(effective.min())
     as_found = f"R-hat up to {worst:.3f}, effective sizes from {least:.0f}"
-    asked = f"below {settings.r_hat:g} and above {settings.effective:g} were asked"
-    if worst < settings.r_hat and least > settings.effective:
+    enough = max(settings.effective, EACH * settings.ensembles * (settings.walkers or 0))
+    asked = f"below {settings.r_hat:g} and above {enough:g} were asked"
+    if worst < settings.r_hat and least > enough:
         return True, r, effective, f"converged: {as_found}"
     if chains.evaluations >= settings.evaluations:
         return False, r, effective, f"ended by the limit of {settings.evaluations:,} evaluations: {as_found}; {asked}"
@@ -291,7 +299,7 @@ def _begin(posterior: Posterior, d: int, settings: Settings, advance: Callable[[
     mode, top, more = _mode(posterior, points, height, generator, advance)
     assert settings.walkers is not None
     many = settings.ensembles * settings.walkers
-    chosen = _wide(height, many, generator)
+    chosen = _parted(points, _wide(height, many, generator), settings.ensembles)
     z = points[chosen].reshape(1, settings.ensembles, settings.walkers, d)
     log_posterior = height[chosen] - 0.5 * (points[chosen] ** 2).sum(axis=1)
     states = [np.random.RandomState(int(s)).get_state() for s in generator.integers(2**32, size=settings.ensembles)]
@@ -346,6 +354,18 @@ def _wide(height: Floats, many: int, generator: np.random.Generator) -> NDArray[
         power *= 0.8
     # The largest of shares with Gumbel noise are a draw without replacement.
     return possible[np.argsort(-(log_share + generator.gumbel(size=len(possible))), kind="stable")[:many]]
+
+
+def _parted(points: Floats, chosen: NDArray[np.intp], groups: int) -> NDArray[np.intp]:
+    """The same in an order in which equal parts lie apart: halved again and again across where they extend most."""
+    if groups == 1:
+        return chosen
+    off = points[chosen] - points[chosen].mean(axis=0)
+    along = off @ np.linalg.svd(off, full_matrices=False)[2][0]
+    order = chosen[np.argsort(along, kind="stable")]
+    first = groups // 2
+    cut = len(order) * first // groups
+    return np.concatenate([_parted(points, order[:cut], first), _parted(points, order[cut:], groups - first)])
 
 
 # --- ensembles ----------------------------------------------------------------------------------------
