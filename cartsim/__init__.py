@@ -17,8 +17,10 @@ from cartsim.errors import InputError
 from cartsim.version import __version__
 
 if TYPE_CHECKING:
+    from cartsim.calibration.baselines import baseline as baseline
     from cartsim.calibration.calibration import calibrate as calibrate
     from cartsim.calibration.calibration import read_calibration as read_calibration
+    from cartsim.calibration.prediction import predict as predict
     from cartsim.endpoints.kinetics import nca as nca
     from cartsim.endpoints.respond import respond as respond
     from cartsim.endpoints.rules import IMWG2016 as IMWG2016
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from cartsim.population.stored import save_population as save_population
     from cartsim.population.uncertainty import ensemble as ensemble
     from cartsim.population.uncertainty import with_uncertainty as with_uncertainty
+    from cartsim.population.variability import bernoulli as bernoulli
     from cartsim.population.variability import fixed as fixed
     from cartsim.population.variability import logitnormal as logitnormal
     from cartsim.population.variability import lognormal as lognormal
@@ -79,7 +82,9 @@ if TYPE_CHECKING:
     from cartsim.trial.trial import Trial as Trial
 
 _HOME = {
+    "calibration.baselines": ("baseline",),
     "calibration.calibration": ("calibrate", "read_calibration"),
+    "calibration.prediction": ("predict",),
     "endpoints.kinetics": ("nca",),
     "endpoints.respond": ("respond",),
     "endpoints.rules": ("IMWG2016", "SinghLandmark"),
@@ -101,7 +106,7 @@ _HOME = {
     "population.population": ("Population",),
     "population.stored": ("populations", "read_population", "save_population"),
     "population.uncertainty": ("ensemble", "with_uncertainty"),
-    "population.variability": ("fixed", "logitnormal", "lognormal", "normal", "uniform"),
+    "population.variability": ("bernoulli", "fixed", "logitnormal", "lognormal", "normal", "uniform"),
     "regimen": ("Infusion", "Regimen", "Retreatment"),
     "sensitivity.endpoint": ("endpoint",),
     "sensitivity.indices": ("efast", "sobol"),

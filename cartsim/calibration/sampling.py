@@ -3,9 +3,10 @@
 All is done in ``z``, SDs from the prior's median, so that the prior is standard normal. First the likelihood of Sobol
 points of the prior is computed, and differential evolution (scipy) goes on from the best of them to the mode. Then
 ensembles of emcee start wide and apart from each other: from prior points drawn by the likelihood to a power so small
-that many of them count, parted by where they lie, so that ensembles agree only once they have mixed. They move by differential evolution and stretch steps (not by emcee's snooker, whose draws of
-a normal distribution in 14 dimensions are a tenth too narrow), and the first third of their steps is left out.
-Sampling ends when all estimates have an R-hat and effective size as asked, or at a limit, of which the result tells.
+that many of them count, parted by where they lie, so that ensembles agree only once they have mixed. They move by
+differential evolution and stretch steps (not by emcee's snooker, whose draws of a normal distribution in 14 dimensions
+are a tenth too narrow), and the first third of their steps is left out. Sampling ends when all estimates have an R-hat
+and effective size as asked, or at a limit, of which the result tells.
 
 What is drawn depends on the seed alone: an ensemble has its own random numbers and is advanced by one thread. After
 every few steps the state is kept, random numbers included, so that a run which was interrupted goes on bit for bit.
@@ -38,7 +39,7 @@ PRIOR_POINTS = 2048
 POPULATION, GENERATIONS = 64, 60  # of differential evolution
 REACH = 6.0  # SDs of the prior that the search looks through
 BATCH = 16  # places evaluated in one call
-EACH = 4
+EACH = 4  # effective draws a walker, at least
 BLOCK = 20  # steps after which the state is kept and convergence is judged
 FLAT, WIDE = 0.25, 2.0  # the largest power of the likelihood for the starts; prior points that count, of a walker
 MOVES = (("DEMove", 0.8), ("StretchMove", 0.2))

@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from cartsim.cli import process
 from cartsim.cli.commands.dose_response import dose_response
+from cartsim.cli.commands.er import er
 from cartsim.cli.commands.figure import figure
 from cartsim.cli.commands.fit import fit
 from cartsim.cli.commands.fit_responses import fit_responses
@@ -151,6 +152,7 @@ for each in (
     show,
     judge,
     survival,
+    er,
     respond,
     nca,
     sweep,

@@ -28,6 +28,7 @@ from cartsim.errors import InputError
 from cartsim.plots.dose_response import DoseResponsePictures, exposure_by_dose, response_by_dose
 from cartsim.plots.estimation import FitPictures, profiles
 from cartsim.plots.exposure import exposure_quartiles
+from cartsim.plots.exposure_response import ExposureResponsePictures
 from cartsim.plots.individual import IndividualPictures
 from cartsim.plots.judged import JudgedPictures
 from cartsim.plots.kinetics import by_response, marker_change, transgene, visual_predictive_check
@@ -77,6 +78,7 @@ _PICTURES: dict[str, type[Pictures]] = {
     "Comparison": ComparisonPictures,
     "DoseResponse": DoseResponsePictures,
     "Elasticities": ElasticitiesPictures,
+    "ExposureResponse": ExposureResponsePictures,
     "Fit": FitPictures,
     "Indices": IndicesPictures,
     "IndividualFits": IndividualPictures,

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import cartsim as cs
+from cartsim.exposure_response.analysis import exposure_response
 from cartsim.plots import pictures_of
 from cartsim.sensitivity.responders import filtered
 
@@ -50,6 +51,7 @@ def results(trial) -> dict[str, cs.results.Result]:
             model, {"dose": [150e6, 450e6], "burden": [20, 50, 80]}, replicates=8, uncertainty=True
         ),
         "rates": cs.sweep_trials(cs.Trial(population, [450e6], n=20), {"dose": [150e6, 450e6], "burden": [20, 80]}),
+        "exposure": exposure_response(trial, "CRR", covariates=["burden"], validate=trial, n_jobs=1),
         "doses": cs.dose_response(population, [50e6, 150e6, 450e6], n=20),
         "replicates": cs.replicate(cs.Trial(population, [50e6, 450e6], 10, independent=True), 8, uncertainty=True),
         "ranks": cs.prcc(cmax, box, n=20),
@@ -91,6 +93,14 @@ ALL = {
     "sweep": {"contours": {"names": "Tmax"}, "limits": None},
     "uncertain sweep": {"contours": {"names": "Tmax"}, "limits": {"names": "Cmax"}},
     "rates": {"contours": {"names": "CR"}, "limits": None},
+    "exposure": {
+        "response": {},
+        "exposures": {},
+        "survival": {"endpoint": "PFS"},
+        "dose_response": {},
+        "dose_exposure": {},
+        "validation": {},
+    },
     "doses": {"response": {"landmark": 6}, "exposure": {"measure": "Tmax_day"}},
     "replicates": {"distributions": {"endpoints": ("CR",)}, "by_dose": {"endpoints": ("CR",)}},
     "ranks": {"bars": {}},
@@ -140,7 +150,7 @@ def test_every_picture_has_a_title_units_and_a_word_of_help(results, of, name):
 def test_a_picture_of_one_panel_is_drawn_in_the_axes_given(results, of, name):
     method = getattr(results[of].plot, name)
     if "ax" not in inspect.signature(method).parameters:
-        assert name in ("overview", "by_response", "convergence", "over_time", "parameters", "limits")
+        assert name in ("overview", "by_response", "convergence", "over_time", "parameters", "limits", "exposures")
         return
     sheet = Figure(figsize=(9, 4), layout="constrained")
     own, other = sheet.subplots(1, 2)

@@ -5,10 +5,12 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import cartsim as cs
 from cartsim.files import shipped_data
+from cartsim.trial.beside import published_beside
 from cartsim.trial.published import ROLES, names
 
 OWN = """
@@ -146,3 +148,17 @@ def test_the_shipped_files_say_where_each_row_is_from():
         trial = cs.published(path)
         assert all(row.source for row in trial.rows)
         assert all(row.note for row in trial.rows if row.role == "context")
+
+
+def test_published_results_stand_beside_arms_of_the_same_single_dose() -> None:
+    population = cs.Population("bb2121_clinical", seed=1)
+    split = cs.Regimen((cs.Infusion(0.0, 225e6), cs.Infusion(1.0, 225e6)))
+    trial = cs.Trial(population, [150e6, 300e6, 450e6, 1e9, cs.Arm(regimen=split, name="split")], n=5)
+    beside = published_beside(trial).set_index(["arm", "trial"])
+    assert sorted(beside.index) == sorted(
+        [("150e6", "KarMMa"), ("150e6", "CRB-401"), ("300e6", "KarMMa"), ("450e6", "KarMMa"), ("450e6", "CRB-401")]
+    )
+    karmma = beside.loc[("450e6", "KarMMa")]
+    assert (karmma["n"], karmma["PFS_months"], round(karmma["ORR"], 1)) == (54, 12.1, 81.5)  # Munshi 2021
+    assert np.isnan(beside.loc[("300e6", "KarMMa"), "PFS_months"])
+    assert published_beside(trial, []).empty
