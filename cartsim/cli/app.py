@@ -26,6 +26,7 @@ from cartsim.cli.commands.fit_responses import fit_responses
 from cartsim.cli.commands.judge import judge
 from cartsim.cli.commands.models import models, show
 from cartsim.cli.commands.population import population
+from cartsim.cli.commands.predict import predict, published
 from cartsim.cli.commands.regimens import regimens
 from cartsim.cli.commands.sensitivity import sensitivity
 from cartsim.cli.commands.simulate import simulate
@@ -165,6 +166,8 @@ for each in (
     fit_responses,
     population,
     calibrate,
+    predict,
+    published,
     warm,
 ):
     app.command()(command(each))

@@ -65,6 +65,8 @@ def results(trial) -> dict[str, cs.results.Result]:
         "local of a curve": cs.local(curve, NAMES),
         "tornado": cs.tornado(cmax, box),
         "responders": filtered(cmax, box, 35_000.0, n=60),
+        "published": cs.published("crb401"),
+        "prediction": cs.predict("crb401", population, replicates=8),
     }
 
 
@@ -114,6 +116,8 @@ ALL = {
     "local of a curve": {"bars": None, "map": {}},
     "tornado": {"tornado": {}},
     "responders": {"parameters": {}},
+    "published": {"forest": {"kind": "times"}},
+    "prediction": {"forest": {"kind": "times"}},
 }
 DRAWN = [(of, name) for of, names in ALL.items() for name, options in names.items() if options is not None]
 
@@ -349,3 +353,22 @@ def test_what_a_trial_did_not_keep_is_not_drawn():
 def test_other_things_have_no_pictures():
     with pytest.raises(cs.InputError, match="no pictures of a dict"):
         pictures_of({})
+
+
+def test_a_forest_shows_what_is_published_and_predicted(results):
+    found = results["prediction"]
+    known = cs.baseline("crb401", "karmma")
+    axis = found.plot.forest(known, kind="shares").axes[0]
+    table = found.rows(known)
+    table = table[(table["unit"] == "%") & (table["role"] == "fit")]
+    columns = ["value", f"{found.name} predicted", f"{known.name} predicted"]
+    drawn = [np.sort(np.concatenate([line.get_xdata()])) for line in axis.get_lines()[:3]]
+    for values, column in zip(drawn, columns, strict=True):
+        np.testing.assert_allclose(values[np.isfinite(values)], np.sort(table[column].dropna()))
+    assert axis.get_xlabel() == "Patients (%)"
+    published = results["published"]
+    axis = published.plot.forest(kind="times").axes[0]
+    arrows = [line for line in axis.get_lines() if line.get_marker() == ">"]
+    assert len(arrows) == 1  # the upper limit of DOR is not reached
+    with pytest.raises(cs.InputError, match="no rows of kind 'doses'"):
+        published.plot.forest(kind="doses")

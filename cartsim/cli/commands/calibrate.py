@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,7 +109,7 @@ def calibrate(
 
 
 def _picture(found: Calibration, kind: str) -> Any:
-    return lambda: plotted(found, kind)
+    return partial(plotted, found, kind)
 
 
 def _stated(texts: list[str]) -> dict[str, tuple[float, float]]:
