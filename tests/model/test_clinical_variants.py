@@ -1,4 +1,4 @@
-"""Structures beside the published clinical model: against equations written out here, their limits, extreme patients."""
+"""Structures beside the published clinical model: their equations written out here, their limits, extreme patients."""
 
 from __future__ import annotations
 
