@@ -385,7 +385,7 @@ def refuse_other(kept: Kept) -> None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         names = []
     differ = f"other {', '.join(names)}" if names else "other inputs"
-    raise InputError(f"{kept.folder} holds a {kept.kind} with {differ}; choose another folder, or remove it to begin anew")
+    raise InputError(f"{kept.folder} holds a {kept.kind} with {differ}; choose another folder, or remove it")
 
 
 def _checksum(key: str, start: int, stop: int, arrays: Arrays) -> str:

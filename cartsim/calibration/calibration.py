@@ -293,7 +293,8 @@ def read_calibration(folder: str | Path, *, model: str | Path | Model | None = N
         ended = {name: about.pop(name) for name in ("converged", "said", "evaluations", "seconds")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = getattr(error, "strerror", None) or " ".join(str(error).split())[:100]
-        raise InputError(f"{folder} has no calibration that can be read ({why}); give the folder that one was saved in") from None
+        say_where = "give the folder that one was saved in"
+        raise InputError(f"{folder} has no calibration that can be read ({why}); {say_where}") from None
     people = stored_population(where / "population.toml", seed=about["seed"], model=model)
     return Calibration(frame, draws, rows, trace, people, priors, **ended, made_by=about)
 

@@ -199,9 +199,14 @@ def _of_typical(model: Model, population: Population, name: str) -> Prior:
     value, limits = parameter.value, {"least": parameter.low, "most": parameter.high}
     if (scale == "log" and not value > 0) or (scale == "logit" and not low < value < high):
         raise InputError(f"free {name}: its value {value:g} has no {scale}; give the model another value")
-    steep = {"log": 1.0, "linear": abs(value), "logit": value * (high - low) / ((value - low) * (high - value))}[scale]
+    if scale == "log":
+        steep = 1.0
+    elif scale == "linear":
+        steep = abs(value)
+    else:
+        steep = abs(value) * (high - low) / ((value - low) * (high - value))
     if parameter.rse:
-        return Prior(value, parameter.rse * abs(steep), scale, low, high, **limits, source="model file")
+        return Prior(value, parameter.rse * steep, scale, low, high, **limits, source="model file")
     width = WIDE if scale != "linear" else WIDE * (abs(value) or 1.0)
     return Prior(value, width, scale, low, high, **limits, source="model file, SD assumed")
 

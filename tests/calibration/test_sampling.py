@@ -115,7 +115,7 @@ def test_a_state_that_is_none_is_computed_again(tmp_path):
     "given", [{"ensembles": 1}, {"walkers": 7}, {"r_hat": 1.0}, {"evaluations": 0}, {"minutes": 0.0}]
 )
 def test_settings_that_cannot_be_are_refused(given):
-    with pytest.raises(cs.InputError, match="give|limit"):
+    with pytest.raises(cs.InputError, match=r"give|limit"):
         settings_of(given)
 
 
