@@ -79,7 +79,7 @@ class Calibration(Result):
         ``within`` (whether the fitted median lies within the published limits) and ``p``, the posterior predictive
         probability of less than published: near 0 or 1 where the model cannot meet the row.
     trace
-        How the ensembles went: ``step``, ``ensemble``, ``estimate``, and over the walkers ``median``, ``low``, ``high``.
+        How they went: ``step``, ``ensemble``, ``estimate``, and over the walkers ``median``, ``low``, ``high``.
     population
         At the best-fitting estimates, its ``draws`` those of the posterior.
     priors
@@ -131,7 +131,9 @@ class Calibration(Result):
         ]
         idle = self.frame.loc[self.frame["informed"] == "not", "estimate"].tolist()
         if idle:
-            found.append(f"nothing informs {', '.join(idle)}: the posterior is the prior; fix them or state what is known")
+            found.append(
+                f"nothing informs {', '.join(idle)}: the posterior is the prior; fix them or state what is known"
+            )
         return tuple(found)
 
     def tables(self) -> dict[str, pd.DataFrame]:

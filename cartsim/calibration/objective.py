@@ -92,11 +92,7 @@ class Objective:
 
     def readings(self, z: Floats) -> list[Reading]:
         """What each piece of the likelihood reads off the patients simulated at places z (k, d)."""
-        return [
-            term.read(sample)
-            for own, sample in zip(self.terms, self.samples(z), strict=True)
-            for term in own
-        ]
+        return [term.read(sample) for own, sample in zip(self.terms, self.samples(z), strict=True) for term in own]
 
     def samples(self, z: Floats) -> list[Sample]:
         """Judged patients of each trial at places z (k, d)."""

@@ -294,9 +294,7 @@ def _begin(posterior: Posterior, d: int, settings: Settings, advance: Callable[[
     points = ndtri(qmc.Sobol(d, rng=generator).random(PRIOR_POINTS) * (1 - 2.0**-31) + 2.0**-32)
     height = posterior.shared(points, advance)
     if not np.isfinite(height).any():
-        raise InputError(
-            f"what was published is impossible under all {PRIOR_POINTS} draws from the priors; widen them"
-        )
+        raise InputError(f"what was published is impossible under all {PRIOR_POINTS} draws from the priors; widen them")
     mode, top, more = _mode(posterior, points, height, generator, advance)
     assert settings.walkers is not None
     many = settings.ensembles * settings.walkers

@@ -66,7 +66,11 @@ def test_what_a_calibration_has(found):
     frame = found.frame.set_index("estimate")
     assert frame.loc["Kg", "median"] == pytest.approx(found.draws["Kg"].median(), rel=0.05)
     assert (frame["low"] < frame["median"]).all() and (frame["median"] < frame["high"]).all()
-    assert (frame["prior_low"] < frame["prior_high"]).all() and set(frame["informed"]) <= {"identified", "little", "not"}
+    assert (frame["prior_low"] < frame["prior_high"]).all() and set(frame["informed"]) <= {
+        "identified",
+        "little",
+        "not",
+    }
     rows = found.rows.set_index("id")
     assert set(rows.index) == {r.id for r in cs.published("crb401").rows if r.role != "context"}
     known = rows["p"].notna()
@@ -186,3 +190,13 @@ def test_a_trial_without_a_row_that_counts_is_refused(tmp_path):
     file = small(tmp_path, '{ id = "ORR", endpoint = "ORR", n = 4, events = 3, role = "repeat" }')
     with pytest.raises(cs.InputError, match="small has no row that counts"):
         cs.calibrate(WINDOW, file, FREE)
+
+
+def test_pictures_show_every_estimate(found):
+
+    for figure in (found.plot.marginals(), found.plot.chains()):
+        shown = [axis.get_title() for axis in figure.axes if axis.get_visible() and axis.get_title()]
+        assert [title.split("\n")[0] for title in shown] == ["Kg", "Kexp_max"]
+    assert len([a for a in found.plot.chains("Kg").axes if a.get_title()]) == 1
+    with pytest.raises(cs.InputError, match="no estimate 'Kgg' was free; did you mean Kg"):
+        found.plot.marginals(["Kgg"])

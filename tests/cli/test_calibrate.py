@@ -7,7 +7,18 @@ import cartsim as cs
 from cartsim.calibration import sampling
 from cartsim.cli.app import app
 
-SMALL = ("bb2121_clinical:window", "--trial", "crb401", "--n", "8", "--evaluations", "1", "--no-pictures", "--jobs", "1")
+SMALL = (
+    "bb2121_clinical:window",
+    "--trial",
+    "crb401",
+    "--n",
+    "8",
+    "--evaluations",
+    "1",
+    "--no-pictures",
+    "--jobs",
+    "1",
+)
 
 
 def call(*words):
@@ -24,7 +35,7 @@ def test_tables_files_and_going_on(tmp_path, monkeypatch):
     priors = tmp_path / "priors.toml"
     priors.write_text("[priors]\nKg = { median = 0.05, sd = 1 }\n")
     out = tmp_path / "out"
-    words = (*SMALL, "--priors", priors, "--prior", "gamma_m=0.3,0.5", "--out", out)
+    words = (*SMALL, "--priors", priors, "--prior-of", "gamma_m=0.3,0.5", "--out", out)
     first = call(*words)
     assert first.exit_code == 1, first.stderr  # not converged, and all files written
     assert "gamma_m" in first.stdout and "ORR_450" in first.stdout and "evaluations in" in first.stdout
@@ -44,10 +55,10 @@ def test_tables_files_and_going_on(tmp_path, monkeypatch):
         (("--free", "Kg"), "no trial; give --trial"),
         (("--trial", "crb401"), "name at least one"),
         (("--trial", "crb401", "--free", "Kg,Kg"), "free twice"),
-        (("--trial", "crb401", "--free", "Kg", "--prior", "Kg=fast"), "NAME=MEDIAN,SD"),
-        (("--trial", "crb401", "--free", "Kg", "--prior", "Rm=1,1"), "Rm: it is not free"),
+        (("--trial", "crb401", "--free", "Kg", "--prior-of", "Kg=fast"), "NAME=MEDIAN,SD"),
+        (("--trial", "crb401", "--free", "Kg", "--prior-of", "Rm=1,1"), "Rm: it is not free"),
         (("--trial", "crb401", "--free", "Kg", "--prior-width", "0"), "give a factor above 0"),
-        (("--trial", "crb401", "--free", "Kg", "--method", "magic"), "emcee"),
+        (("--trial", "crb401", "--free", "Kg", "--algorithm", "magic"), "emcee"),
         (("--trial", "crb401", "--free", "Kg", "--time", "-1"), "give a time above 0"),
         (("--trial", "crb401", "--free", "Kg", "--patients", "x.csv"), "takes no --patients"),
     ],

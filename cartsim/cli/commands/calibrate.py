@@ -45,15 +45,15 @@ def calibrate(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Estimates to calibrate, with commas between: typical values as Kg, their variability as omega(Kg); by "
-            "default all of --priors and --prior.",
+            help="Estimates to calibrate, with commas between: values as Kg, variability as omega(Kg); by "
+            "default all of --priors and --prior-of.",
         ),
     ] = None,
-    prior: Annotated[
+    prior_of: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=MEDIAN,SD",
-            help="Prior of an estimate: median, and SD of its logarithm (of a share, or within limits, of its logit); by "
+            help="Prior of an estimate: median, and SD of its logarithm (within limits of its logit); by "
             "default value and relative standard error of the model file, or an SD of 1 (of an omega 0.5).",
         ),
     ] = None,
@@ -61,7 +61,7 @@ def calibrate(
         None
     ),
     prior_width: Annotated[float, typer.Option(help="Factor on the SD of every prior: what depends on them?")] = 1.0,
-    method: Annotated[str, typer.Option(help="emcee (ensembles of walkers), or dynesty, a cross-check.")] = "emcee",
+    algorithm: Annotated[str, typer.Option(help="emcee (ensembles of walkers), or dynesty, a cross-check.")] = "emcee",
     time: Annotated[float | None, typer.Option(metavar="MINUTES", help="Longest; the same command goes on.")] = None,
     evaluations: Annotated[int, typer.Option(min=1, help="Most evaluations of the likelihood.")] = 300_000,
     pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
@@ -80,23 +80,21 @@ def calibrate(
         raise InputError("calibrate takes no --patients: it simulates virtual ones; --n says how many")
     if not trial:
         raise InputError("no trial; give --trial, such as --trial crb401")
-    stated = _stated(prior or [])
+    stated = _stated(prior_of or [])
     known = cs.calibration.priors.read_priors(priors) if priors else {}
     names = parse_names(free) if free is not None else [*known, *(name for name in stated if name not in known)]
     for name in stated:
         if name not in names:
-            raise InputError(f"--prior {name}: it is not free; add it to --free")
+            raise InputError(f"--prior-of {name}: it is not free; add it to --free")
     wanted = {name: stated.get(name, known.get(name)) for name in names} if len(set(names)) == len(names) else names
-    where = work.checkpoint or (None if method == "dynesty" else (out or Path(".")) / "checkpoint")
+    where = work.checkpoint or (None if algorithm == "dynesty" else (out or Path(".")) / "checkpoint")
     ASKED.set(ASKED.get() | {"checkpoint": where})
     how: dict[str, Any] = work.settings() | {"checkpoint": where, "minutes": time, "evaluations": evaluations}
     people = who.of(model)
 
     def calibrated() -> Calibration:
         n = who.n or 128
-        return cs.calibrate(
-            people, trial, wanted, widen=prior_width, patients=n, seed=who.seed, sampler=method, **how
-        )  # type: ignore[arg-type]
+        return cs.calibrate(people, trial, wanted, widen=prior_width, patients=n, seed=who.seed, sampler=algorithm, **how)  # type: ignore[arg-type]
 
     with filled(out, _FILES) as stage, Drawing(pictures) as drawing:
         found = interruptible(calibrated)
@@ -115,11 +113,11 @@ def _picture(found: Calibration, kind: str) -> Any:
 def _stated(texts: list[str]) -> dict[str, tuple[float, float]]:
     """Priors of the command line by name."""
     found = {}
-    for name, text in parse_named(texts, "--prior", _WRITE).items():
+    for name, text in parse_named(texts, "--prior-of", _WRITE).items():
         try:
             median, sd = map(float, text.split(","))
         except ValueError:
-            raise InputError(f"--prior {name}={text}: write {_WRITE}") from None
+            raise InputError(f"--prior-of {name}={text}: write {_WRITE}") from None
         found[name] = (median, sd)
     return found
 
