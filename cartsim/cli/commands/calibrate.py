@@ -90,11 +90,13 @@ def calibrate(
     where = work.checkpoint or (None if algorithm == "dynesty" else (out or Path(".")) / "checkpoint")
     ASKED.set(ASKED.get() | {"checkpoint": where})
     how: dict[str, Any] = work.settings() | {"checkpoint": where, "minutes": time, "evaluations": evaluations}
-    people = who.of(model)
+    people: Any = who.of(model)
 
     def calibrated() -> Calibration:
         n = who.n or 128
-        return cs.calibrate(people, trial, wanted, widen=prior_width, patients=n, seed=who.seed, sampler=algorithm, **how)  # type: ignore[arg-type]
+        return cs.calibrate(
+            people, trial, wanted, widen=prior_width, patients=n, seed=who.seed, sampler=algorithm, **how
+        )
 
     with filled(out, _FILES) as stage, Drawing(pictures) as drawing:
         found = interruptible(calibrated)
