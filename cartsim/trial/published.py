@@ -217,7 +217,7 @@ class PublishedTrial(Result):
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know."""
         left_out = self.skipped["id"].tolist()
-        return (f"{len(left_out)} rows cannot be compared; see skipped",) if left_out else ()
+        return (f"{len(left_out)} rows cannot be compared with simulated patients; see skipped",) if left_out else ()
 
     def row(self, name: str) -> Row:
         """The row of an id. Raises `InputError` for another."""
