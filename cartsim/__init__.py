@@ -18,6 +18,7 @@ from cartsim.version import __version__
 
 if TYPE_CHECKING:
     from cartsim.calibration.baselines import baseline as baseline
+    from cartsim.calibration.plausible import weigh as weigh
     from cartsim.calibration.prediction import predict as predict
     from cartsim.endpoints.kinetics import nca as nca
     from cartsim.endpoints.respond import respond as respond
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "calibration.baselines": ("baseline",),
+    "calibration.plausible": ("weigh",),
     "calibration.prediction": ("predict",),
     "endpoints.kinetics": ("nca",),
     "endpoints.respond": ("respond",),
