@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from cartsim.population.stored import save_population as save_population
     from cartsim.population.uncertainty import ensemble as ensemble
     from cartsim.population.uncertainty import with_uncertainty as with_uncertainty
+    from cartsim.population.variability import bernoulli as bernoulli
     from cartsim.population.variability import fixed as fixed
     from cartsim.population.variability import logitnormal as logitnormal
     from cartsim.population.variability import lognormal as lognormal
@@ -104,7 +105,7 @@ _HOME = {
     "population.population": ("Population",),
     "population.stored": ("populations", "read_population", "save_population"),
     "population.uncertainty": ("ensemble", "with_uncertainty"),
-    "population.variability": ("fixed", "logitnormal", "lognormal", "normal", "uniform"),
+    "population.variability": ("bernoulli", "fixed", "logitnormal", "lognormal", "normal", "uniform"),
     "regimen": ("Infusion", "Regimen", "Retreatment"),
     "sensitivity.endpoint": ("endpoint",),
     "sensitivity.indices": ("efast", "sobol"),

@@ -70,6 +70,35 @@ def doses(text: str | None) -> list[float]:
     return list(map(float, parse_grid(text) if ":" in text else parse_doses(text))) if text is not None else []
 
 
+def arms(text: str | None, covariates: Sequence[str]) -> list[cs.Arm]:
+    """Arms of doses, with what their patients differ in: ["450e6:burden=50:95,Kg=0.01"]."""
+    made = [cs.Arm(dose) for dose in doses(text)]
+    for each in covariates:
+        name, colon, rest = (part.strip() for part in each.partition(":"))
+        place = next((k for k, arm in enumerate(made) if name == arm.name or _same_dose(name, arm)), None)
+        if place is None or not colon:
+            raise InputError(
+                f"--covariates {each}: write an arm, one of {', '.join(arm.name for arm in made)}, and what differs, "
+                "such as 450e6:burden=60,Kg=0.01, or LOW:HIGH for evenly between"
+            )
+        if made[place].covariates is not None:
+            raise InputError(f"two --covariates of arm {made[place].name}; give one, with commas between")
+        own: dict[str, float | cs.Variability] = {}
+        for covariate, value in parse_named(parse_names(rest), f"--covariates {each}", "NAME=VALUE").items():
+            low, between, high = value.partition(":")
+            numbers = [_number(f"--covariates {each}", part) for part in ((low, high) if between else (low,))]
+            own[covariate] = cs.uniform(*numbers) if between else numbers[0]
+        made[place] = replace(made[place], regimen=None, covariates=own)
+    return made
+
+
+def _same_dose(name: str, arm: cs.Arm) -> bool:
+    try:
+        return float(name) == arm.dose
+    except ValueError:
+        return False
+
+
 def one_dose(text: str | None) -> float | None:
     """The dose of "450e6"; None, of which the model has its own, for None."""
     found = doses(text)

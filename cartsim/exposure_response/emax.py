@@ -51,7 +51,7 @@ def fit_emax(
     covariates: Sequence[str | Covariate] = (),
     *,
     hill: float | None = 1.0,
-    limits: str = "wald",
+    limits: str = "profile",
     level: float = 0.95,
 ) -> ExposureModel:
     """Fit logit p = E0 + Emax x^H/(EC50^H + x^H) + covariates, x the exposure, by maximum likelihood.
@@ -65,8 +65,8 @@ def fit_emax(
     hill
         H, or None to estimate it. Emax may be negative: exposure then lowers the probability.
     limits
-        "wald" (from the observed information; of EC50 and H on their logarithms), or "profile": limits of the profile
-        likelihood, which hold their level better in small data and are infinite where data set no bound.
+        "profile" likelihood, infinite where the data set no bound; or "wald" (from the observed information, of EC50
+        and H on their logarithms), which is quicker but does not hold its level in small data.
     level
         Of the limits.
 

@@ -130,6 +130,18 @@ def firth(columns: Floats, y: Floats) -> tuple[Floats, Floats, float]:
     return theta, spread, float(y @ eta - np.logaddexp(0, eta).sum())
 
 
+def penalized_ratio(columns: Floats, y: Floats, tested: slice) -> tuple[float, float]:
+    """Minus twice the penalized log-likelihood with the tested columns and without them.
+
+    Without them means coefficients of 0 under the penalty of all columns, as in R's logistf.
+    """
+    objective = penalized(columns, y)
+    start = np.zeros(columns.shape[1])
+    others = np.delete(np.eye(columns.shape[1]), tested, axis=1)
+    found = [objective(maximum(objective, start, basis)[0])[0] for basis in (None, others)]
+    return 2 * found[0], 2 * found[1]
+
+
 def separated_words(found: Separation, names: Sequence[str]) -> str:
     """What a report says of separated outcomes."""
     running = [name for name, way in zip(names, found.directions, strict=True) if way and name != "intercept"]

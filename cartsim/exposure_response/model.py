@@ -81,6 +81,11 @@ class ExposureModel(Result):
         return "Emax" if self.curve.hill is not None else "sigmoid Emax"
 
     @property
+    def shape(self) -> int:
+        """How many parameters there are without covariates, they come first."""
+        return self.curve.shape
+
+    @property
     def log(self) -> bool:
         """Whether the linear model is in the natural logarithm of exposure."""
         return isinstance(self.curve, EmaxCurve) or self.curve.log
@@ -214,12 +219,17 @@ class ExposureModel(Result):
             raise InputError(f"covariate {brief(name)} is not in the model{choices(name, known)}")
         return self.curve.inputs(x, np.column_stack(parts))
 
-    def _title(self) -> str:
+    @property
+    def title(self) -> str:
+        """One line: outcome, model, patients, criterion."""
         event = int(self.design.y.sum())
         form = f"{'ln ' if self.log and self.kind == 'linear' else ''}{self.design.exposure}"
         fitted = f"{self.kind} in {form}, {self.method}"
         criterion = "" if np.isnan(self.aic) else f", AIC {self.aic:.1f}"
         return f"{self.design.outcome} by {fitted}: {event} of {self.n} patients{criterion}"
+
+    def _title(self) -> str:
+        return self.title
 
 
 def wald_limits(curve: Curve, theta: Floats, spread: Floats, level: float) -> tuple[Floats, Floats]:

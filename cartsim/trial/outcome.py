@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 STATES = {"month": "", "true": ", true state"}
 """Columns of categories at landmarks, as observed and of the true state of all, and how endpoints are told apart."""
 
+KEPT = {month: f"persistence_{month}m" for month in PERSISTENCE}
+"""Columns of whether the transgene was quantifiable, by month."""
+
 NEGATIVE = ("not MRD-negative in CR", "MRD-negative in CR")
 SUMMARIZED = ("id", "arm", "status", "Cmax", "Tmax_day", "AUC0-28", "measurable", *READ)
 
@@ -153,14 +156,17 @@ class TrialResult(Judged):
         """Transgene at months 6 and 12, a row an arm and month: who had a sample, and in whom it was quantifiable.
 
         ``n``, ``evaluable`` (a sample within half a month), ``detectable``, and the ``percent`` of those evaluable with
-        Wilson limits ``low``, ``high``, NaN where nobody was.
+        Wilson limits ``low``, ``high``, NaN where nobody was. Raises `InputError` where the columns were not kept.
         """
         import pandas as pd
 
+        missing = [name for name in KEPT.values() if name not in self.patients]
+        if missing:
+            raise InputError(f"the column {missing[0]} was not kept; run the trial without columns=")
         rows = []
         for arm, group in self.patients.groupby("arm", observed=True, sort=False):
-            for month in PERSISTENCE:
-                found = group[f"persistence_{month}m"]
+            for month in KEPT:
+                found = group[KEPT[month]]
                 rows.append((arm, month, len(group), int(found.notna().sum()), int(found.sum())))
         table = pd.DataFrame(rows, columns=["arm", "month", "n", "evaluable", "detectable"])
         known = table["evaluable"] > 0
@@ -196,9 +202,8 @@ class TrialResult(Judged):
         return pd.concat(steps, names=["arm"]).reset_index(level="arm").rename(columns={"time": "time_months"})
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write patients.parquet, visits.parquet (if kept), responses.csv, survival.csv, pfs.csv and summary.json.
-
-        And comparisons.csv where there are two arms or more.
+        """Write patients.parquet, visits.parquet (if kept), responses.csv, survival.csv, pfs.csv, persistence.csv and
+        summary.json, and comparisons.csv where there are two arms or more.
         """
         check_kind("the folder", folder, (str, Path), "a path")
         folder = writable_folder(folder)
@@ -209,6 +214,8 @@ class TrialResult(Judged):
             "pfs.csv": lambda path: self.pfs().to_csv(path, index=False),
             "summary.json": lambda path: path.write_text(json.dumps(self.about(), indent=2) + "\n"),
         }
+        if {*KEPT.values()} <= set(self.patients):
+            writers["persistence.csv"] = lambda path: self.persistence().to_csv(path, index=False)
         if len(self.arms) > 1:
             writers["comparisons.csv"] = lambda path: self.comparisons().to_csv(path, index=False)
         if self.visits:

@@ -26,7 +26,8 @@ from cartsim.model.reader import load, names
 
 CLINICAL = Path(load("bb2121_clinical").path)
 TRIAL = ("trial", "--n", "30", "--dose", "150e6,450e6")
-ONE_ARM = ("patients.parquet", "visits.parquet", "responses.csv", "pfs.csv", "survival.csv", "summary.json")
+ONE_ARM = ("patients.parquet", "visits.parquet", "responses.csv", "pfs.csv", "persistence.csv", "survival.csv",
+           "summary.json")  # fmt: skip
 FILES = (*ONE_ARM, "comparisons.csv")  # of several arms
 PICTURES = ("kinetics.png", "biomarkers.png", "spider.png", "responses.png", "pfs.png")
 

@@ -11,9 +11,9 @@ import typer
 
 from cartsim.cli import replicated
 from cartsim.cli.commands.survival import comparisons
-from cartsim.cli.design import doses
+from cartsim.cli.design import arms
 from cartsim.cli.drawing import Drawing, plotted
-from cartsim.cli.options import Dose, OtherName, Out, Pictures, Study
+from cartsim.cli.options import Dose, OtherName, Out, Pictures, Study, Texts
 from cartsim.cli.output import interruptible, note_failures, ranged, show_tables, table_of
 from cartsim.cli.run import filled
 
@@ -29,7 +29,7 @@ PICTURES = {f"{file}.png": kind for file, kind in (
     ("pfs", "survival"),
 )}  # fmt: skip
 _TABLES = ("patients.parquet", "visits.parquet", "responses.csv", "survival.csv", "pfs.csv",
-           "comparisons.csv", "summary.json")  # fmt: skip
+           "persistence.csv", "comparisons.csv", "summary.json")  # fmt: skip
 
 
 def trial(
@@ -42,6 +42,14 @@ def trial(
     independent: Annotated[
         bool, typer.Option("--independent", help="Other patients in each arm, as where patients are randomised.")
     ] = False,
+    covariates: Annotated[
+        Texts,
+        typer.Option(
+            metavar="ARM:NAME=VALUE,...",
+            help="In what the patients of one arm differ: other typical values, or LOW:HIGH for evenly between, such "
+            "as 450e6:burden=50:95,Kg=0.01; repeat for more arms.",
+        ),
+    ] = None,
     pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     visits: Annotated[
         bool, typer.Option("--visits/--no-visits", help="Write visits.parquet, which cartsim judge reads.")
@@ -51,10 +59,10 @@ def trial(
     """Run a virtual trial: table, files, pictures.
 
     Prints a row for each arm, beside what was published of its dose, and with several arms how they compare; writes
-    patients.parquet, visits.parquet, responses.csv, survival.csv, pfs.csv, comparisons.csv, summary.json and pictures.
-    Medians come with the range from the 5th to the 95th percentile, median progression-free survival (PFS) with its
-    95 % confidence limits, NE where not reached. Categories at the months are as observed; responses.csv has the true
-    states of all patients beside them. More of its survival: cartsim survival.
+    patients.parquet, visits.parquet, responses.csv, survival.csv, pfs.csv, persistence.csv, comparisons.csv,
+    summary.json and pictures. Medians come with the range from the 5th to the 95th percentile, median progression-free
+    survival (PFS) with its 95 % confidence limits, NE where not reached. Categories at the months are as observed;
+    responses.csv has the true states of all patients beside them. More of its survival: cartsim survival.
 
     With --replicates or --uncertainty the trial is repeated: how ORR, CR and median PFS scatter from trial to trial,
     how often an arm beats another, and the power to show it, in replicates.csv and so on.
@@ -64,7 +72,7 @@ def trial(
 
     if model is None and study.population is None and study.patients is None:
         study = replace(study, population=POPULATION)
-    planned = study.trial(model, doses(dose), independent=independent)
+    planned = study.trial(model, arms(dose, covariates or []), independent=independent)
     with filled(out, (*_TABLES, *PICTURES, *replicated.FILES)) as stage, Drawing(pictures) as drawing:
         again = interruptible(lambda: repeat(planned, **study.anew(), **study.settings()))
         if again is not None:
