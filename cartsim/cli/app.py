@@ -24,6 +24,7 @@ from cartsim.cli.commands.fit import fit
 from cartsim.cli.commands.fit_responses import fit_responses
 from cartsim.cli.commands.judge import judge
 from cartsim.cli.commands.models import models, show
+from cartsim.cli.commands.plausible import plausible
 from cartsim.cli.commands.population import population
 from cartsim.cli.commands.predict import predict, published
 from cartsim.cli.commands.regimens import regimens
@@ -165,6 +166,7 @@ for each in (
     fit_responses,
     population,
     predict,
+    plausible,
     published,
     warm,
 ):
