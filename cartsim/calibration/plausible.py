@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-EXAMINED = 1000
-"""Patients drawn, if nothing is said."""
+EXAMINED, MOST = 1000, 20_000
+"""Patients drawn, if nothing is said, and at most: the time that weights take grows with their square."""
 
 BOUNDS: dict[str, Range] = {"Cmax": (10.0, 1e7), "Tmax": (1.0, 60.0)}
 """What is plausible, if nothing is said: peaks of the transgene (copies/ug) a hundred times beyond those of most
@@ -268,6 +268,8 @@ def weigh(
     for word, value in (("spread", spread), ("entropy", entropy)):
         if not isinstance(value, Real) or not 0 < float(value) < np.inf:
             raise InputError(f"{word} is {brief(value)}; give a number above 0")
+    if check_count(n, f"weights of {brief(n)} patients") > MOST:
+        raise InputError(f"weights of {n:,} patients; draw at most {MOST:,}")
     check_count(alternatives, f"{brief(alternatives)} alternatives")
     listed = [trials] if isinstance(trials, (str, Path, PublishedTrial)) else list(trials)
     told = tuple(published(each) for each in listed)

@@ -118,6 +118,8 @@ def test_bad_input(mine) -> None:
     ]:
         with pytest.raises(cs.InputError, match=message):
             cs.weigh(POPULATION, mine, 20, **words)
+    with pytest.raises(cs.InputError, match="draw at most 20,000"):
+        cs.weigh(POPULATION, mine, 10**12)
     with pytest.raises(cs.InputError, match="each once"):
         cs.weigh(POPULATION, [mine, mine], 20)
     with pytest.raises(cs.InputError, match="give Population"):
