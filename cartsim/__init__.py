@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cartsim.experiments.selection import select as select
     from cartsim.experiments.sweep import sweep as sweep
     from cartsim.experiments.sweep import sweep_trials as sweep_trials
+    from cartsim.exposure.analysis import exposure_response as exposure_response
     from cartsim.fitting.errors import ErrorModel as ErrorModel
     from cartsim.fitting.individual import fit_individuals as fit_individuals
     from cartsim.fitting.pooled.fitting import fit as fit
@@ -94,6 +95,7 @@ _HOME = {
     "experiments.retreatment": ("retreat",),
     "experiments.selection": ("select",),
     "experiments.sweep": ("sweep", "sweep_trials"),
+    "exposure.analysis": ("exposure_response",),
     "fitting.errors": ("ErrorModel",),
     "fitting.individual": ("fit_individuals",),
     "fitting.pooled.fitting": ("fit",),
@@ -128,6 +130,7 @@ _ROOMS = (
     "endpoints",
     "engine",
     "experiments",
+    "exposure",
     "fitting",
     "model",
     "paper",

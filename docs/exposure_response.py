@@ -5,6 +5,7 @@ python docs/exposure_response.py
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from PIL import Image
 import cartsim as cs
 from cartsim import plots
 from cartsim.experiments.dose_response import BURDENS
-from cartsim.exposure_response.analysis import ExposureResponse, exposure_response
-from cartsim.exposure_response.published import published_predictions, reference_auc
+from cartsim.exposure.analysis import ExposureResponse
+from cartsim.exposure.published import published_predictions, reference_auc
 from cartsim.trial import KARMMA_FOLLOWUP
 
 HERE = Path(__file__).parent
@@ -50,6 +51,21 @@ def known(form: str, column: str) -> Callable[[Any], str]:
     return lambda row: "" if pd.isna(row[column]) else form.format_map(row)
 
 
+def small(column: str) -> Callable[[Any], str]:
+    """A p-value."""
+    return lambda row: "" if pd.isna(row[column]) else "< 0.0001" if row[column] < 1e-4 else f"{row[column]:.4f}"
+
+
+def filled(text: str) -> str:
+    """The page with its paragraphs filled anew, since some hold computed sentences."""
+    parts = text.split("\n\n")
+    plain = [not part.startswith(("|", "#", "`", "!")) and "```" not in part for part in parts]
+    return "\n\n".join(
+        textwrap.fill(part, 120, break_long_words=False, break_on_hyphens=False) if own else part
+        for part, own in zip(parts, plain, strict=True)
+    )
+
+
 PAGE = """# Exposure-response
 
 Does more exposure mean more response, and what would another dose do? `cartsim er` and `cs.exposure_response` answer it
@@ -58,14 +74,14 @@ here is computed by `python docs/exposure_response.py`.
 
 ```sh
 cartsim trial --dose 150e6,300e6,450e6 --n 128 --independent --burden karmma --out trial_out
-cartsim er trial_out --endpoint ORR --exposure auc028 --covariates burden --out er
+cartsim er trial_out --endpoint VGPR --exposure auc028 --covariates burden --out er
 cartsim er mine.csv --endpoint CRS_tocilizumab --covariates sex,mprotein_high --out er
 ```
 
 ```python
 import cartsim as cs
 
-found = cs.exposure_response("trial_out", "ORR", "auc028", covariates=["burden"])
+found = cs.exposure_response("trial_out", "VGPR", "auc028", covariates=["burden"])
 found.quartiles, found.summary, found.survival_table(), found.prediction.table
 found.plot()  # also .exposures(), .survival("DOR"), .dose_response(), .dose_exposure(), .roc()
 found.save("er")
@@ -74,18 +90,24 @@ found.save("er")
 ## A trial as large as KarMMa
 
 {patients} virtual patients at KarMMa's target doses (4, 70 and 54 at 150, 300 and 450 million cells), its burdens and
-its follow-up, under the published model (`bb2121_clinical`). {left}{responders} of {n} respond, so there are few
-patients from whom to learn who does not: read the estimates with that in mind.
+its follow-up, under the published model (`bb2121_clinical`). {left}Under this model {orr:.0f} % of them respond (PR or
+better; 73 % did in KarMMa), which leaves few from whom to learn who does not: the outcome here is VGPR or better, in
+{responders} of {n}.
 
 {quartiles}
 
 ![Response by exposure](exposure_response/response.png)
 
+Linear and Emax models on the logit are compared by AIC; one whose exposure parameters are not told by the data, or with
+a relative standard error above 100 %, is not taken.
+
 {models}
 
-Chosen: {kind}.
+The chosen {kind} model, n = {fitted}; {area}.
 
 {estimates}
+
+Every test of the choice of covariates (likelihood ratios; univariate and forward p < 0.05, backward 0.01):
 
 {selection}
 
@@ -133,6 +155,8 @@ difference in standard errors, of estimates and chance together:
 
 {validation}
 
+![Observed against predicted](exposure_response/validation.png)
+
 ## KarMMa's own model, and two surrogates
 
 `models/karmma_er.toml` holds what is published of KarMMa's models. Of complete response that is the model itself. Of
@@ -177,11 +201,23 @@ def page(found: ExposureResponse, trial_patients: int) -> str:
                 "quartile": "{quartile}",
                 "n": "{n}",
                 "median AUC0-28": "{median:,.0f}",
-                "ORR, % (95 % limits)": "{percent:.1f} " + limits,
+                "VGPR or better, % (95 % limits)": "{percent:.1f} " + limits,
             },
         ),
-        models=markdown(found.compared, {name: f"{{{name}}}" for name in found.compared}),
-        kind=found.model,
+        orr=100 * frame["ORR"].mean(),
+        models=markdown(
+            found.selection.candidates,
+            {
+                "model": "{model}",
+                "parameters": "{parameters:.0f}",
+                "AIC": known("{aic:.1f}", "aic"),
+                "largest RSE, %": known("{largest_rse:.0f}", "largest_rse"),
+                "": lambda row: "chosen" if row["chosen"] else str(row["note"]),
+            },
+        ),
+        kind=found.model.kind,
+        fitted=found.model.n,
+        area=f"area under its ROC curve {found.roc.auc:.2f}",
         estimates=markdown(
             found.model.estimates,
             {
@@ -189,10 +225,20 @@ def page(found: ExposureResponse, trial_patients: int) -> str:
                 "estimate": "{estimate:.4g}",
                 "RSE, %": known("{rse:.0f}", "rse"),
                 "95 % limits": known("{low:.3g} to {high:.3g}", "low"),
-                "p": known("{p:.3f}", "p"),
+                "p": small("p"),
             },
         ),
-        selection=markdown(found.path, {name: f"{{{name}}}" for name in found.path}),
+        selection=markdown(
+            found.selection.path,
+            {
+                "step": "{step}",
+                "tested": "{candidate}",
+                "n": "{n}",
+                "df": "{df}",
+                "p": small("p"),
+                "kept": lambda row: "yes" if row["kept"] else "no",
+            },
+        ),
         survival=markdown(
             found.survival_table(),
             {
@@ -202,7 +248,7 @@ def page(found: ExposureResponse, trial_patients: int) -> str:
                 "median, months": lambda row: (
                     f"{row['median_months']:.1f}" if row["median_months"] > 0 else "not reached"
                 ),
-                "log-rank p": "{logrank_p:.4f}",
+                "log-rank p": small("logrank_p"),
             },
         ),
         cox=markdown(
@@ -211,7 +257,7 @@ def page(found: ExposureResponse, trial_patients: int) -> str:
                 "": "{endpoint}",
                 "term": "{term}",
                 "hazard ratio (95 % limits)": "{hazard_ratio:.2f} ({low:.2f} to {high:.2f})",
-                "p": "{pvalue:.3f}",
+                "p": small("pvalue"),
                 "p, proportional": "{proportional_p:.2f}",
             },
         ),
@@ -222,7 +268,7 @@ def page(found: ExposureResponse, trial_patients: int) -> str:
                 "dose, 10⁶ cells": "{million:g}",
                 "way": lambda row: f"{row['way']}: {found.prediction.words(row['way'])}",
                 "median AUC0-28": "{median_exposure:,.0f}",
-                "ORR, % (95 % limits)": "{percent:.1f} " + limits,
+                "VGPR or better, % (95 % limits)": "{percent:.1f} " + limits,
                 "assumed less this, points": known("{gap:+.1f}", "gap"),
             },
         ),
@@ -265,19 +311,20 @@ def main() -> None:
     """Write the page and its pictures beside this file."""
     FOLDER.mkdir(exist_ok=True)
     shown = trial()
-    found = exposure_response(shown, "ORR", "auc028", ["burden"], validate=trial(SECOND), n_jobs=1)
+    found = cs.exposure_response(shown, "VGPR", "auc028", ["burden"], validate=trial(SECOND), n_jobs=1)
     for name, figure in (
         ("response", found.plot()),
         ("exposures", found.plot.exposures()),
         ("PFS", found.plot.survival("PFS")),
         ("dose_response", found.plot.dose_response()),
         ("dose_exposure", found.plot.dose_exposure()),
+        ("validation", found.plot.validation()),
     ):
         path = plots.save(figure, FOLDER / f"{name}.png", dpi=DPI)
         with Image.open(path) as image:
             small = image.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
         small.save(path, optimize=True)
-    (HERE / "exposure_response.md").write_text(page(found, len(shown.patients)))
+    (HERE / "exposure_response.md").write_text(filled(page(found, len(shown.patients))).rstrip() + "\n")
 
 
 if __name__ == "__main__":

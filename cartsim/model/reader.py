@@ -117,7 +117,7 @@ def _base(text: Any, path: Path, where: str, chain: tuple[str, ...]) -> tuple[Se
 
 def names() -> list[str]:
     """Names of the shipped models."""
-    # Exposure-response models, data of `cartsim.exposure_response`, stand beside them.
+    # Exposure-response models, data of `cartsim.exposure`, stand beside them.
     return sorted(path.stem for path in shipped_data().glob("*.toml") if not path.stem.endswith("_er"))
 
 

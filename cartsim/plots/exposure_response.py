@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cartsim.exposure_response.analysis import ExposureResponse
+    from cartsim.exposure.analysis import ExposureResponse
 
 OBSERVED, FITTED, OTHER = style.INK, style.COLORS[0], style.COLORS[1]
 SURVIVAL = {
     "PFS": ("Progression-free survival", None, "infusion"),
     "DOR": ("Duration of response", "Still in response", "first response"),
 }
-DASHES = {"linear": "--", "Emax": "-", "sigmoid Emax": "-"}
+DASHES = {"linear": "--", "Emax": "-", "sigmoid Emax": ":"}
 MARKS = {"assumed": ("o", style.COLORS[1]), "by model": ("D", style.COLORS[0]), "simulated": ("s", style.INK)}
 
 
@@ -47,13 +47,13 @@ class ExposureResponsePictures(Pictures):
         low, high = float(values.min()), float(values.max())
         grid = np.geomspace(low, high, 200) if chosen.log else np.linspace(low, high, 200)
         handles = []
-        for kind, model in found.candidates.items():
+        for kind, model in found.curves.items():
             own, curve = kind == chosen.kind, model.predict(grid)
             if own and curve["low"].notna().all():
                 axis.fill_between(grid, 100 * curve["low"], 100 * curve["high"], color=FITTED, alpha=0.15, lw=0)
             pen: dict[str, Any] = {"ls": DASHES[kind], "lw": 2.0 if own else 1.2}
             pen["color"] = FITTED if own else style.FAINT
-            axis.plot(grid, 100 * curve["probability"], **pen)
+            axis.plot(grid, 100 * curve["probability"], zorder=3 if own else 2, **pen)
             handles.append(style.line(f"{kind} model{', chosen, with 95 % limits' if own else ''}", **pen))
         if chosen.design.covariates:
             # Covariates go with exposure, so that no one patient's curve passes through the quartiles.
@@ -244,9 +244,13 @@ class ExposureResponsePictures(Pictures):
                 ms=6,
                 lw=1.2,
             )
-            where = (row.predicted, row.observed)
             axis.annotate(
-                f"{row.quartile} ({row.events}/{row.n})", where, (6, -12), textcoords="offset points", fontsize=9
+                f"{row.quartile} ({row.events}/{row.n})",
+                (row.predicted, row.observed),
+                xytext=(-6, 5) if every else (6, -12),
+                textcoords="offset points",
+                ha="right" if every else "left",
+                fontsize=9,
             )
         highest = found.validation[["observed_high", "predicted_high"]].to_numpy().max()
         end = min(100.0, 10 * np.ceil(highest / 10))
@@ -261,6 +265,20 @@ class ExposureResponsePictures(Pictures):
             style.line("as predicted", color=style.FAINT, ls="--", lw=1),
         ]
         return style.finish(figure, f"{found.endpoint} of a second trial against the model", handles, ax=ax)
+
+    def roc(self, *, ax: Axes | None = None) -> Figure:
+        """Receiver operating characteristic of the chosen model in its own patients."""
+        found = self._result
+        figure, (axis,) = style.panels(1, ax=ax, width=5.2, height=4.8)
+        axis.plot([0, 100], [0, 100], color=style.FAINT, lw=1, ls="--")
+        curve = found.roc
+        axis.plot(100 * (1 - curve.frame["specificity"]), 100 * curve.frame["sensitivity"], color=FITTED, lw=2)
+        axis.set_xlim(-1, 101)
+        axis.set_ylim(-1, 101)
+        axis.set_aspect("equal")
+        axis.set_xlabel("1 − specificity (%)")
+        axis.set_ylabel("Sensitivity (%)")
+        return style.finish(figure, f"{found.endpoint}: area under the ROC curve {curve.auc:.2f}", ax=ax)
 
 
 def _dose_groups(frame: pd.DataFrame) -> dict[str, Any]:

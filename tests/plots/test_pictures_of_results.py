@@ -12,7 +12,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import cartsim as cs
-from cartsim.exposure_response.analysis import exposure_response
 from cartsim.plots import pictures_of
 from cartsim.sensitivity.responders import filtered
 
@@ -51,7 +50,7 @@ def results(trial) -> dict[str, cs.results.Result]:
             model, {"dose": [150e6, 450e6], "burden": [20, 50, 80]}, replicates=8, uncertainty=True
         ),
         "rates": cs.sweep_trials(cs.Trial(population, [450e6], n=20), {"dose": [150e6, 450e6], "burden": [20, 80]}),
-        "exposure": exposure_response(trial, "CRR", covariates=["burden"], validate=trial, n_jobs=1),
+        "exposure": cs.exposure_response(trial, "CRR", covariates=["burden"], validate=trial, n_jobs=1),
         "doses": cs.dose_response(population, [50e6, 150e6, 450e6], n=20),
         "replicates": cs.replicate(cs.Trial(population, [50e6, 450e6], 10, independent=True), 8, uncertainty=True),
         "ranks": cs.prcc(cmax, box, n=20),
@@ -102,6 +101,7 @@ ALL = {
         "dose_response": {},
         "dose_exposure": {},
         "validation": {},
+        "roc": {},
     },
     "doses": {"response": {"landmark": 6}, "exposure": {"measure": "Tmax_day"}},
     "replicates": {"distributions": {"endpoints": ("CR",)}, "by_dose": {"endpoints": ("CR",)}},

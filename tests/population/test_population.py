@@ -18,7 +18,7 @@ from scipy import stats
 import cartsim.model.reader
 from cartsim.errors import InputError
 from cartsim.model.model import Variability
-from cartsim.population.draws import uniforms
+from cartsim.population.draws import FEW, uniforms
 from cartsim.population.population import Population
 from cartsim.population.uncertainty import UncertainPopulation, with_uncertainty
 from cartsim.population.variability import bernoulli, fixed, logitnormal, lognormal, normal, uniform
@@ -444,3 +444,11 @@ def test_bad_covariances():
     ]:
         with pytest.raises(InputError, match=message):
             with_uncertainty(MODEL, 1, 0, covariance=covariance)
+
+
+def test_numbers_that_are_kept_are_those_that_are_drawn_and_nobody_writes_on_them():
+    few = uniforms(3, "a stream", 5, 5 + FEW)
+    assert uniforms(3, "a stream", 5, 5 + FEW) is few
+    assert (uniforms(3, "a stream", 0, 6 + FEW)[5:-1] == few).all()
+    with pytest.raises(ValueError, match="read-only"):
+        few[0] = 0.5

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import cartsim as cs
 from cartsim.cli.design import doses
 from cartsim.cli.drawing import Drawing, plotted
 from cartsim.cli.grammar import parse_names
@@ -19,13 +20,13 @@ from cartsim.cli.run import filled
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cartsim.exposure_response.analysis import ExposureResponse
+    from cartsim.exposure.analysis import ExposureResponse
 
-_FILES = ("patients.csv", "estimates.csv", "quartiles.csv", "models.csv", "selection.csv", "evaluation.csv",
-          "survival_by_quartile.csv", "cox.csv", "published_models.csv", "dose_exposure.csv",
-          "dose_exposure_curve.csv", "dose_response.csv", "validation.csv", "exposure_response.json", "response.png",
-          "exposures.png", "PFS.png", "DOR.png", "dose_response.png", "dose_exposure.png", "validation.png",
-          "roc.png")  # fmt: skip
+_FILES = ("patients.csv", "estimates.csv", "quartiles.csv", "models.csv", "covariates.csv", "selection.csv",
+          "diagnostics.csv", "evaluation.csv", "survival_by_quartile.csv", "cox.csv", "published_models.csv",
+          "dose_exposure.csv", "dose_exposure_curve.csv", "dose_response.csv", "validation.csv",
+          "exposure_response.json", "response.png", "exposures.png", "PFS.png", "DOR.png", "dose_response.png",
+          "dose_exposure.png", "validation.png", "roc.png")  # fmt: skip
 
 
 def er(
@@ -65,10 +66,8 @@ def er(
     and the rate predicted at each dose: with exposure in proportion to dose, as the KarMMa analysis assumes, and, of a
     trial, as the model simulates the same patients. CRS requiring tocilizumab is told by a surrogate.
     """
-    from cartsim.exposure_response.analysis import exposure_response
-
     analyse = partial(
-        exposure_response,
+        cs.exposure_response,
         source,
         endpoint,
         exposure,
@@ -100,6 +99,31 @@ def _tables(found: ExposureResponse) -> Iterator[Any]:
             "%": "{percent:.1f} ({low:.1f}, {high:.1f})",
         },
     )
+    yield table_of(
+        "Models compared",
+        found.selection.candidates,
+        {
+            "model": "{model}",
+            "covariates": "{covariates}",
+            "AIC": lambda row: number(row["aic"], ".1f"),
+            "largest RSE, %": lambda row: number(row["largest_rse"], ".0f"),
+            "": lambda row: "chosen" if row["chosen"] else row["note"],
+        },
+        text=("model", "covariates", ""),
+    )
+    if len(found.selection.path) > 1:
+        yield table_of(
+            "Choice of covariates, likelihood-ratio tests",
+            found.selection.path,
+            {
+                "step": "{step}",
+                "tested": "{candidate}",
+                "df": "{df}",
+                "p": lambda row: _p(row["p"]),
+                "kept": lambda row: "yes" if row["kept"] else "no",
+            },
+            text=("step", "tested", "kept"),
+        )
     yield table_of(
         f"Chosen: {found.model.kind} model of n = {found.model.n}, on the logit",
         found.model.estimates,
@@ -207,5 +231,6 @@ def _drawn(found: ExposureResponse) -> Iterator[tuple[str, Any]]:
         yield "dose_response.png", partial(plotted, found, "dose_response")
     if found.dose is not None:
         yield "dose_exposure.png", partial(plotted, found, "dose_exposure")
+    yield "roc.png", partial(plotted, found, "roc")
     if found.validation is not None:
         yield "validation.png", partial(plotted, found, "validation")

@@ -11,9 +11,9 @@ from lifelines.statistics import multivariate_logrank_test, proportional_hazard_
 from scipy.stats import linregress
 
 from cartsim.errors import InputError
-from cartsim.exposure_response.data import exposure_data
-from cartsim.exposure_response.dose_exposure import dose_exposure
-from cartsim.exposure_response.time_to_event import cox_by_exposure, proportional_hazards, survival_by_quartile
+from cartsim.exposure.data import exposure_data
+from cartsim.exposure.dose_exposure import dose_exposure
+from cartsim.exposure.time_to_event import cox_by_exposure, proportional_hazards, survival_by_quartile
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim.endpoints.survival import KaplanMeier, LogRank, cox, kaplan_meier, log_rank
 from cartsim.errors import InputError, brief, choices
-from cartsim.exposure_response.data import TIMES, ExposureData
-from cartsim.exposure_response.quartiles import quartile_codes
+from cartsim.exposure.covariates import Covariate
+from cartsim.exposure.data import TIMES, ExposureData
+from cartsim.exposure.quartiles import quartile_codes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +84,7 @@ def cox_by_exposure(
     data: ExposureData,
     endpoint: str = "PFS",
     exposure: str = "auc028",
-    covariates: Sequence[str] = (),
+    covariates: Sequence[str | Covariate] = (),
     *,
     level: float = 0.95,
 ) -> pd.DataFrame:
@@ -94,8 +95,8 @@ def cox_by_exposure(
     data, endpoint, exposure, level
         As for `survival_by_quartile`.
     covariates
-        Names of columns; one of text has a term for each of its values but the first. Patients who lack one are left
-        out.
+        Columns, or how they are coded; one of categories has a term for each but the reference. Patients who lack one
+        are left out.
 
     Returns
     -------

@@ -14,7 +14,7 @@ from scipy.special import chdtrc, ndtri
 
 from cartsim.endpoints.survival import Estimate
 from cartsim.errors import InputError, brief, check_level, whole
-from cartsim.exposure_response.model import ExposureModel
+from cartsim.exposure.model import ExposureModel
 
 if TYPE_CHECKING:
     import pandas as pd

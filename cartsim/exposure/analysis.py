@@ -15,20 +15,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cartsim.errors import InputError
-from cartsim.exposure_response.data import ENDPOINTS, EXPOSURES, TIMES, ExposureData, exposure_data
-from cartsim.exposure_response.dose_exposure import DoseExposure, dose_exposure
-from cartsim.exposure_response.logistic import fit_linear
-from cartsim.exposure_response.model import ExposureModel
-from cartsim.exposure_response.prediction import (
+from cartsim.exposure.covariates import Covariate, screen_covariate
+from cartsim.exposure.data import ENDPOINTS, EXPOSURES, TIMES, ExposureData, exposure_data
+from cartsim.exposure.diagnostics import Roc, hosmer_lemeshow, roc
+from cartsim.exposure.dose_exposure import DoseExposure, dose_exposure
+from cartsim.exposure.emax import fit_emax
+from cartsim.exposure.logistic import fit_linear
+from cartsim.exposure.model import ExposureModel
+from cartsim.exposure.prediction import (
     DOSES,
     DosePrediction,
     predict_doses,
     simulate_doses,
     validation_table,
 )
-from cartsim.exposure_response.published import published_rates, reference_auc
-from cartsim.exposure_response.quartiles import quartile_table
-from cartsim.exposure_response.time_to_event import (
+from cartsim.exposure.published import published_rates, reference_auc
+from cartsim.exposure.quartiles import quartile_table
+from cartsim.exposure.selection import HILLS, Rules, Selection, select
+from cartsim.exposure.time_to_event import (
     QuartileSurvival,
     cox_by_exposure,
     has_times,
@@ -57,12 +61,10 @@ class ExposureResponse(Result):
         Columns of the outcome, the exposure metric, and of what was screened.
     quartiles
         The outcome by quartile of exposure, see `quartile_table`.
-    candidates
-        Models without covariates, by kind.
-    model
-        The chosen one, with the covariates that were kept; ``summary`` is its estimates.
-    compared, path
-        Why: the models compared, and every step of the choice of covariates.
+    curves
+        Models without covariates whose parameters the data tell, by kind.
+    selection
+        The chosen model, with the covariates that were kept, and every step of the choice.
     evaluation
         What the chosen model gives in its own patients by quartile, see `validation_table`.
     survival
@@ -87,10 +89,8 @@ class ExposureResponse(Result):
     exposure: str
     covariates: tuple[str, ...]
     quartiles: pd.DataFrame
-    candidates: dict[str, ExposureModel]
-    model: ExposureModel
-    compared: pd.DataFrame
-    path: pd.DataFrame
+    curves: dict[str, ExposureModel]
+    selection: Selection
     evaluation: pd.DataFrame
     survival: dict[str, QuartileSurvival]
     cox: pd.DataFrame
@@ -114,7 +114,34 @@ class ExposureResponse(Result):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know."""
-        return tuple(dict.fromkeys([*self.notes, *self.model.warnings]))
+        return tuple(dict.fromkeys([*self.notes, *self.selection.warnings]))
+
+    @property
+    def model(self) -> ExposureModel:
+        """The chosen model; ``summary`` is its estimates."""
+        return self.selection.model
+
+    @property
+    def roc(self) -> Roc:
+        """ROC curve of the chosen model in its own patients, who flatter it."""
+        return roc(self.model.design.y, self.model.probabilities())
+
+    def diagnostics(self) -> pd.DataFrame:
+        """How well the chosen model fits its own patients: ``measure``, ``value``, ``low``, ``high``, ``pvalue``.
+
+        The area under the ROC curve with DeLong's limits, and Hosmer and Lemeshow's chi-square (a small p-value: rates
+        are not as predicted).
+        """
+        import pandas as pd
+
+        area = self.roc.auc
+        rows = [("area under the ROC curve", area.value, area.low, area.high, np.nan)]
+        try:
+            test = hosmer_lemeshow(self.model.design.y, self.model.probabilities()).test
+            rows.append((f"Hosmer-Lemeshow chi-square, {test.df} df", test.statistic, np.nan, np.nan, test.p))
+        except InputError:  # too few different probabilities for groups
+            pass
+        return pd.DataFrame(rows, columns=["measure", "value", "low", "high", "pvalue"])
 
     @property
     def endpoint_title(self) -> str:
@@ -149,8 +176,10 @@ class ExposureResponse(Result):
             "patients.csv": self.frame,
             "estimates.csv": self.model.estimates,
             "quartiles.csv": self.quartiles,
-            "models.csv": self.compared,
-            "selection.csv": self.path,
+            "models.csv": self.selection.candidates,
+            "covariates.csv": self.selection.coding,
+            "selection.csv": self.selection.path,
+            "diagnostics.csv": self.diagnostics(),
             "evaluation.csv": self.evaluation,
             "survival_by_quartile.csv": self.survival_table(),
             "cox.csv": self.cox,
@@ -174,7 +203,8 @@ class ExposureResponse(Result):
         return said | {"surrogates": SURROGATE, "warnings": list(self.warnings)}
 
     def _title(self) -> str:
-        form = f"{self.model.kind} model in {'ln ' * self.model.log}{self.exposure_name}"
+        ln = "ln " if self.model.kind == "linear" and self.model.log else ""
+        form = f"{self.model.kind} model in {ln}{self.exposure_name}"
         return f"exposure-response of {self.data.source}: {self.endpoint} by {form}, n = {self.model.n}"
 
 
@@ -203,7 +233,8 @@ def exposure_response(
         "auc028", "cmax", "expansion_rate", "clast", or any column of positive numbers.
     covariates
         Columns that are screened for the model (univariate p < 0.05, forward 0.05, backward 0.01, likelihood-ratio
-        tests); the Cox regression and the regression of exposure on dose hold all of them.
+        tests). Those that are constant, missing in more than 10 % of the patients or rare are left out, which the
+        warnings say; the Cox regression and the regression of exposure on dose hold all others.
     doses
         Cells at which the rate is predicted.
     validate
@@ -220,14 +251,14 @@ def exposure_response(
     Raises
     ------
     InputError
-        For columns that are not there, outcomes other than 0 and 1 or the same in all, exposures of 0 or less under
-        log, and covariates that are constant or missing in all.
+        For columns that are not there, outcomes other than 0 and 1 or the same in all, and exposures of 0 or less under
+        log.
 
     Examples
     --------
     >>> import cartsim as cs
     >>> trial = cs.Trial(cs.Population("bb2121_clinical", seed=1, variability={"burden": cs.uniform(5, 95)}), [450e6])
-    >>> found = exposure_response(trial.run(), "CRR", covariates=["burden"])
+    >>> found = cs.exposure_response(trial.run(), "CRR", covariates=["burden"])
     >>> found.quartiles["quartile"].tolist()
     ['Q1', 'Q2', 'Q3', 'Q4']
     """
@@ -241,13 +272,16 @@ def exposure_response(
     second = None if validate is None else exposure_data(validate)
     table = quartile_table(data.numbers(name, "exposure"), data.numbers(outcome), limits=limits)
     notes = list(data.notes)
-    model = fit_linear(data.frame, outcome, name, asked, log=log)
+    selection = select(data.frame, outcome, name, asked, log=log)
+    model, coded = selection.model, _coded(data, asked)
+    left = selection.coding[~selection.coding["screened"].astype(bool)]
+    notes += [f"covariate {row.covariate} is {row.coding}" for row in left.itertuples()]
     survival = {each: survival_by_quartile(data, each, name) for each in TIMES if has_times(data, each)}
-    cox = [cox_by_exposure(data, each, name, asked) for each in survival]
+    cox = [cox_by_exposure(data, each, name, coded) for each in survival]
     dose = prediction = None
     if "dose" in data.frame and name != "dose":
         try:
-            dose = dose_exposure(data, name, asked)
+            dose = dose_exposure(data, name, coded)
         except InputError as reason:
             notes.append(f"no regression of exposure on dose: {reason}")
         if name != "tmax":
@@ -265,10 +299,8 @@ def exposure_response(
         exposure=name,
         covariates=asked,
         quartiles=table,
-        candidates={"linear": model},
-        model=model,
-        compared=pd.DataFrame(),
-        path=pd.DataFrame(),
+        curves=_curves(data, selection, log),
+        selection=selection,
         evaluation=validation_table(model, data),
         survival=survival,
         cox=pd.concat(cox, ignore_index=True) if cox else pd.DataFrame(),
@@ -286,3 +318,21 @@ def exposure_response(
             **({"trial": data.trial.made_by} if data.trial else {}),
         },
     )
+
+
+def _coded(data: ExposureData, names: Sequence[str]) -> list[Covariate]:
+    """The covariates that can be used, coded as they are screened."""
+    rules = Rules()
+    found = (screen_covariate(data.frame, name, rare=rules.rare, missing=rules.missing) for name in names)
+    return [covariate for covariate, _ in found if covariate is not None]
+
+
+def _curves(data: ExposureData, selection: Selection, log: bool) -> dict[str, ExposureModel]:
+    """Models in exposure alone, the linear one and those of Emax that the data tell."""
+    outcome, exposure = selection.model.design.outcome, selection.model.design.exposure
+    found = {"linear": fit_linear(data.frame, outcome, exposure, log=log)}
+    alone = selection.candidates[selection.candidates["covariates"] == ""]
+    for row in alone[alone["identified"].astype(bool)].itertuples():
+        if row.model in HILLS:
+            found[row.model] = fit_emax(data.frame, outcome, exposure, hill=HILLS[row.model])
+    return found

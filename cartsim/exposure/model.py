@@ -13,8 +13,8 @@ from scipy.special import expit, ndtr, ndtri
 
 from cartsim.endpoints.survival import Estimate
 from cartsim.errors import InputError, brief, check_level, choices
-from cartsim.exposure_response.curves import Curve, EmaxCurve, LinearCurve
-from cartsim.exposure_response.design import Design
+from cartsim.exposure.curves import Curve, EmaxCurve, LinearCurve
+from cartsim.exposure.design import Design
 from cartsim.results import Result
 
 if TYPE_CHECKING:

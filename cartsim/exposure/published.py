@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cartsim.endpoints.rates import wilson
 from cartsim.errors import InputError, brief, choices
-from cartsim.exposure_response.data import ExposureData
+from cartsim.exposure.data import ExposureData
 from cartsim.files import shipped_data
 
 if TYPE_CHECKING:

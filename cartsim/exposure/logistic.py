@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.errors import InputError, brief, check_level
-from cartsim.exposure_response.covariates import Covariate
-from cartsim.exposure_response.curves import LinearCurve, Scaling
-from cartsim.exposure_response.design import Design, read_design, transformed
-from cartsim.exposure_response.likelihood import maximum, penalized
-from cartsim.exposure_response.model import ExposureModel, wald_limits
-from cartsim.exposure_response.profile import profile_limits
-from cartsim.exposure_response.separation import Separation, separation
+from cartsim.exposure.covariates import Covariate
+from cartsim.exposure.curves import LinearCurve, Scaling
+from cartsim.exposure.design import Design, read_design, transformed
+from cartsim.exposure.likelihood import maximum, penalized
+from cartsim.exposure.model import ExposureModel, wald_limits
+from cartsim.exposure.profile import profile_limits
+from cartsim.exposure.separation import Separation, separation
 from cartsim.version import __version__
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import chi2, mannwhitneyu
 
 from cartsim.errors import InputError
-from cartsim.exposure_response.diagnostics import hosmer_lemeshow, likelihood_ratio, roc
-from cartsim.exposure_response.logistic import fit_linear
+from cartsim.exposure.diagnostics import hosmer_lemeshow, likelihood_ratio, roc
+from cartsim.exposure.logistic import fit_linear
 
 
 @pytest.fixture(scope="module")

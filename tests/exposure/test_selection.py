@@ -10,7 +10,7 @@ from scipy.special import expit
 from scipy.stats import chi2
 
 from cartsim.errors import InputError
-from cartsim.exposure_response.selection import Rules, select
+from cartsim.exposure.selection import Rules, select
 
 
 def _trial(n=400, *, seed=1, plateau=False):

@@ -8,9 +8,9 @@ import pytest
 from scipy.special import expit
 
 import cartsim as cs
-from cartsim.exposure_response.data import exposure_data
-from cartsim.exposure_response.logistic import fit_linear
-from cartsim.exposure_response.prediction import predict_doses, simulate_doses, validation_table
+from cartsim.exposure.data import exposure_data
+from cartsim.exposure.logistic import fit_linear
+from cartsim.exposure.prediction import predict_doses, simulate_doses, validation_table
 
 
 @pytest.fixture(scope="module")

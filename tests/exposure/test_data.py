@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
 import cartsim as cs
-from cartsim.exposure_response.data import exposure_data
-from cartsim.exposure_response.quartiles import LIMITS, quartile_codes, quartile_table
+from cartsim.exposure.data import exposure_data
+from cartsim.exposure.quartiles import LIMITS, quartile_codes, quartile_table
 
 CSV = """ID,AUC0-28,Cmax,Tmax_day,CR,Sex,M0,pfs_months,PFS_event
 a,1000,100,10,0,male,8,3,1

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError, brief, check_level
-from cartsim.exposure_response.data import EXPOSURES, ExposureData
+from cartsim.exposure.covariates import Covariate
+from cartsim.exposure.data import EXPOSURES, ExposureData
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +94,7 @@ class DoseExposure:
 def dose_exposure(
     data: ExposureData,
     exposure: str = "auc028",
-    covariates: Sequence[str] = (),
+    covariates: Sequence[str | Covariate] = (),
     *,
     scale: str = "log",
     reference: Mapping[str, float] | None = None,
@@ -108,7 +109,7 @@ def dose_exposure(
     exposure
         A column of positive numbers. Patients without it, a dose or a covariate are left out.
     covariates
-        Names of columns.
+        Columns, or how they are coded.
     scale
         "log": of ln dose; "linear": of the dose, in 100e6 cells.
     reference

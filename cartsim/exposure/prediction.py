@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.survival import Estimate
 from cartsim.errors import InputError, brief
-from cartsim.exposure_response.data import ENDPOINTS, ExposureData, exposure_data
-from cartsim.exposure_response.quartiles import quartile_codes
+from cartsim.exposure.data import ENDPOINTS, ExposureData, exposure_data
+from cartsim.exposure.quartiles import quartile_codes
 from cartsim.model.model import Model
 from cartsim.model.reader import load
 from cartsim.population.patients import Patients
@@ -29,7 +29,7 @@ from cartsim.trial.trial import Trial
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cartsim.exposure_response.logistic import ExposureModel
+    from cartsim.exposure.logistic import ExposureModel
 
 DOSES = (150e6, 300e6, 450e6)
 """Target doses of KarMMa, cells."""
@@ -125,7 +125,8 @@ def predict_doses(
     if own is not None:
         seen = (np.isfinite(own[0]) & (own[0] > 0)).all(axis=1)
         if n := int((known & ~seen).sum()):
-            notes.append(f"{n} patients have no {name} at some dose and are left out of the prediction")
+            left = f"{n} of {int(known.sum())} patients without {name} at some dose"
+            notes.append(f"{left} are left out of the prediction by dose")
         known &= seen
     if not known.any():
         raise InputError(f"{data.source}: nobody has a dose, {name} and every covariate; nothing to predict from")

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from cartsim.errors import InputError, brief, check_level, choices
-from cartsim.exposure_response import emax, logistic
-from cartsim.exposure_response.covariates import Covariate, screen_covariate
-from cartsim.exposure_response.curves import LinearCurve, Scaling
-from cartsim.exposure_response.design import Design, read_design, transformed
-from cartsim.exposure_response.model import ExposureModel
-from cartsim.exposure_response.separation import Separation
+from cartsim.exposure import emax, logistic
+from cartsim.exposure.covariates import Covariate, screen_covariate
+from cartsim.exposure.curves import LinearCurve, Scaling
+from cartsim.exposure.design import Design, read_design, transformed
+from cartsim.exposure.model import ExposureModel
+from cartsim.exposure.separation import Separation
 from cartsim.results import Result
 from cartsim.version import __version__
 
@@ -160,7 +160,7 @@ def select(
     Parameters
     ----------
     data, outcome, exposure, log, level
-        As in `cartsim.exposure_response.logistic.fit_linear`.
+        As in `cartsim.exposure.logistic.fit_linear`.
     covariates
         Columns that are screened. One that is constant, has too many missing values or too few patients in all
         categories but one is excluded, which `Selection.coding` says.

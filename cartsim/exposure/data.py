@@ -34,7 +34,7 @@ from cartsim.endpoints.markers import mrd_negative
 from cartsim.endpoints.rules import Response
 from cartsim.endpoints.times import time_to_event
 from cartsim.errors import InputError, brief, choices
-from cartsim.exposure_response.covariates import code_covariate
+from cartsim.exposure.covariates import Covariate, code_covariate
 from cartsim.tables import finite_number, read_table
 from cartsim.trial.outcome import TrialResult
 from cartsim.trial.stored import read_trial
@@ -131,15 +131,15 @@ class ExposureData:
             )
         return found
 
-    def terms(self, name: str, rows: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+    def terms(self, covariate: str | Covariate, rows: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
         """A covariate of some patients (rows, n) as numbers by the name of the term, NaN where missing.
 
-        Coded as in the logistic models; see `cartsim.exposure_response.covariates`. Raises `InputError` for a column
-        that is not there, or is missing or the same in all patients.
+        Raises `InputError` for a column that is not there, or is missing or the same in all patients.
         """
-        found = self.column(name, "covariate")
-        coded = code_covariate(self.frame, found)
-        return dict(zip(coded.terms, coded.columns(self.frame[found][rows]).T, strict=True))
+        if not isinstance(covariate, Covariate):
+            covariate = code_covariate(self.frame, self.column(covariate, "covariate"))
+        columns = covariate.columns(self.frame[covariate.name][rows])
+        return dict(zip(covariate.terms, columns.T, strict=True))
 
 
 def exposure_data(source: ExposureData | TrialResult | pd.DataFrame | Mapping[str, Any] | str | Path) -> ExposureData:

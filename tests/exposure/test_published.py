@@ -10,8 +10,8 @@ from scipy.special import expit
 from scipy.stats import norm
 
 import cartsim as cs
-from cartsim.exposure_response.data import exposure_data
-from cartsim.exposure_response.published import (
+from cartsim.exposure.data import exposure_data
+from cartsim.exposure.published import (
     population_rate,
     published,
     published_models,
