@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from cartsim.cli import process
+from cartsim.cli.commands.calibrate import calibrate
 from cartsim.cli.commands.dose_response import dose_response
 from cartsim.cli.commands.er import er
 from cartsim.cli.commands.figure import figure
@@ -165,6 +166,7 @@ for each in (
     fit,
     fit_responses,
     population,
+    calibrate,
     predict,
     plausible,
     published,

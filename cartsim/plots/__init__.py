@@ -25,6 +25,7 @@ from __future__ import annotations
 from typing import Any
 
 from cartsim.errors import InputError
+from cartsim.plots.calibration import CalibrationPictures
 from cartsim.plots.dose_response import DoseResponsePictures, exposure_by_dose, response_by_dose
 from cartsim.plots.estimation import FitPictures, profiles
 from cartsim.plots.exposure import exposure_quartiles
@@ -76,6 +77,7 @@ __all__ = [
 
 # By the result's class name, so that to draw one result does not import what makes all others.
 _PICTURES: dict[str, type[Pictures]] = {
+    "Calibration": CalibrationPictures,
     "Comparison": ComparisonPictures,
     "DoseResponse": DoseResponsePictures,
     "Elasticities": ElasticitiesPictures,

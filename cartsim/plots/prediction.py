@@ -173,7 +173,8 @@ def _forest(
         style.line(name, color=style.COLORS[k % len(style.COLORS)], marker="o", ms=4.5, lw=1.6)
         for k, name in enumerate(names)
     ]
-    note = "An arrow: not reached." if np.isinf(table.select_dtypes("float").to_numpy()).any() else ""
+    beyond = bool(np.isinf(table.select_dtypes("float").to_numpy()).any())
+    note = "An arrow: not reached, or a ratio without end." if beyond else ""
     return style.finish(figure, title, handles, note=note, ax=ax)
 
 

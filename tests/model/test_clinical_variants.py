@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,3 +187,15 @@ def test_relapse_without_the_antigen_makes_no_soluble_antigen():
     assert run["resistant_percent"][0, 1] > 99
     assert run["mprotein_change"][0, 1] > 50
     assert run["sbcma_change"][0, 1] < -99
+
+
+def test_the_model_of_the_page_has_patients_in_whom_nothing_expands(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "variants.md").read_text()
+    (tmp_path / "own.toml").write_text(page.split("```toml")[1].split("```")[0])
+    who = Population(load(tmp_path / "own.toml"), 2)
+    table = who.table(0, 200)
+    run = simulate(who, 450e6, [7, 14], ["cart_marrow"], n=200)["cart_marrow"]
+    never = (table["expands"] == 0).to_numpy()
+    assert 0.05 < never.mean() < 0.2
+    assert (run[never, 1] < run[never, 0]).all()
+    assert run[never, 0].max() < np.median(run[~never, 0]) / 10
