@@ -17,6 +17,8 @@ from cartsim.errors import InputError
 from cartsim.version import __version__
 
 if TYPE_CHECKING:
+    from cartsim.calibration.baselines import baseline as baseline
+    from cartsim.calibration.prediction import predict as predict
     from cartsim.endpoints.kinetics import nca as nca
     from cartsim.endpoints.respond import respond as respond
     from cartsim.endpoints.rules import IMWG2016 as IMWG2016
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
     from cartsim.observations import read_observations as read_observations
     from cartsim.population.patients import Patients as Patients
     from cartsim.population.population import Population as Population
+    from cartsim.population.stored import populations as populations
+    from cartsim.population.stored import read_population as read_population
+    from cartsim.population.stored import save_population as save_population
+    from cartsim.population.uncertainty import ensemble as ensemble
     from cartsim.population.uncertainty import with_uncertainty as with_uncertainty
     from cartsim.population.variability import fixed as fixed
     from cartsim.population.variability import logitnormal as logitnormal
@@ -67,11 +73,14 @@ if TYPE_CHECKING:
     from cartsim.trial.protocol import Protocol as Protocol
     from cartsim.trial.protocol import Rules as Rules
     from cartsim.trial.protocol import Visits as Visits
+    from cartsim.trial.published import published as published
     from cartsim.trial.stored import read_trial as read_trial
     from cartsim.trial.trial import Arm as Arm
     from cartsim.trial.trial import Trial as Trial
 
 _HOME = {
+    "calibration.baselines": ("baseline",),
+    "calibration.prediction": ("predict",),
     "endpoints.kinetics": ("nca",),
     "endpoints.respond": ("respond",),
     "endpoints.rules": ("IMWG2016", "SinghLandmark"),
@@ -91,7 +100,8 @@ _HOME = {
     "observations": ("Observations", "read_observations"),
     "population.patients": ("Patients",),
     "population.population": ("Population",),
-    "population.uncertainty": ("with_uncertainty",),
+    "population.stored": ("populations", "read_population", "save_population"),
+    "population.uncertainty": ("ensemble", "with_uncertainty"),
     "population.variability": ("fixed", "logitnormal", "lognormal", "normal", "uniform"),
     "regimen": ("Infusion", "Regimen", "Retreatment"),
     "sensitivity.endpoint": ("endpoint",),
@@ -105,11 +115,13 @@ _HOME = {
     "trial.conduct": ("Conduct", "Followup"),
     "trial.outcome": ("TrialResult",),
     "trial.protocol": ("Protocol", "Rules", "Visits"),
+    "trial.published": ("published",),
     "trial.stored": ("read_trial",),
     "trial.trial": ("Arm", "Trial"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 _ROOMS = (
+    "calibration",
     "endpoints",
     "engine",
     "experiments",

@@ -46,8 +46,8 @@ def test_every_line_runs_and_reads_well(tmp_path: Path, monkeypatch: pytest.Monk
     shown = run(BLOCKS[0], names)
     assert all(readable(value) for value in shown), [len(repr(value)) for value in shown]
     assert sorted(path.name for path in Path("out").iterdir()) == [
-        "comparisons.csv", "patients.parquet", "pfs.csv", "responses.csv", "summary.json", "survival.csv",
-        "visits.parquet",
+        "comparisons.csv", "patients.parquet", "persistence.csv", "pfs.csv", "responses.csv", "summary.json",
+        "survival.csv", "visits.parquet",
     ]  # fmt: skip
 
     pd.DataFrame({"id": [1, 2], "burden": [20.0, 60.0]}).to_csv("mine.csv", index=False)

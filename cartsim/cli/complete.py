@@ -20,6 +20,13 @@ def models(incomplete: str) -> list[str]:
     return [each for each in found if each.startswith(incomplete)]
 
 
+def populations(incomplete: str) -> list[str]:
+    """Names of the populations that come with cartsim."""
+    from cartsim.population.stored import population_names
+
+    return [name for name in population_names() if name.startswith(incomplete)]
+
+
 def parameters(ctx: typer.Context, incomplete: str) -> list[str]:
     """NAME= of each parameter and covariate of the model."""
     return [each for name in _of(ctx, "parameters") if (each := f"{name}=").startswith(incomplete)]
@@ -46,10 +53,12 @@ def figures(incomplete: str) -> list[str]:
 
 
 def _of(ctx: typer.Context, what: str) -> Any:
-    """Parameters, outputs or states of the model that the line names."""
+    """Parameters, outputs or states of the model that the line names, itself or by its population."""
     from cartsim.errors import InputError
     from cartsim.model.reader import load
+    from cartsim.population.stored import read_population
 
     with suppress(InputError):
-        return getattr(load(ctx.params.get("model") or "bb2121_clinical"), what)
+        named, stored = ctx.params.get("model"), ctx.params.get("population")
+        return getattr(load(named or (read_population(stored).model if stored else "bb2121_clinical")), what)
     return ()

@@ -16,20 +16,28 @@ if TYPE_CHECKING:
     from cartsim.endpoints.respond import Responses
 
 _LATEST = 1200  # months: nobody is followed for longer
-_FURTHER = ("censor_no_baseline", "after_blq")  # neither of the response criteria nor of the landmark bins
+_FURTHER = (
+    "censor_no_baseline",
+    "after_blq",
+    "sampled_until",
+)  # neither of the response criteria nor of the landmark bins
 
 
 def population(
-    model: cs.Model, seed: int, burden: str | None, omegas: Sequence[str], correlations: Sequence[str], sampler: str
+    base: cs.Population,
+    values: Mapping[str, float],
+    burden: str | None,
+    omegas: Sequence[str],
+    correlations: Sequence[str],
 ) -> cs.Population:
-    """The model's virtual patients with another burden, variability or correlations.
+    """The virtual patients with other typical values, another burden, variability or correlations.
 
     burden: "50" for all, "10:90" evenly between, or a name of `BURDENS`; omegas: "Kel_e=0.3";
     correlations: "K12,K21=0.5".
     """
     from cartsim.experiments.dose_response import BURDENS
 
-    variability = {}
+    variability, values = {}, dict(values)
     if burden in BURDENS:
         variability["burden"] = BURDENS[burden]
     elif burden is not None:
@@ -39,26 +47,56 @@ def population(
         if between:
             variability["burden"] = cs.uniform(_number("--burden", low), _number("--burden", high))
         else:
-            model = model.override({"burden": _number("--burden", low)})
+            values["burden"] = _number("--burden", low)
             variability["burden"] = cs.fixed()
     for name, omega in parse_assignments(omegas, "--omega").items():
         if name in variability:
             raise InputError(f"--omega {name} and --{name} both say how {name} varies; give one of the two")
-        parameter = model.parameters.get(name)
-        own = parameter.iiv if parameter is not None else None
+        parameter = base.model.parameters.get(name)
+        own = base.varied.get(name) or (parameter.iiv if parameter is not None else None)
         variability[name] = replace(own, omega=omega) if own and own.omega else cs.lognormal(omega)
-    pairs = {}
+    pairs = dict(base.correlation or {})
     for name, rho in parse_assignments(correlations, "--correlation").items():
         first, comma, second = (part.strip() for part in name.partition(","))
         if not comma:
             raise InputError(f"--correlation {name}: write two names and a number, such as K12,K21=0.5")
+        pairs.pop((second, first), None)
         pairs[first, second] = rho
-    return cs.Population(model, seed, variability, pairs, sampler)
+    return replace(base.varying(variability).known(values), correlation=pairs)
 
 
 def doses(text: str | None) -> list[float]:
     """Doses of "50e6,150e6", or of the grid "50e6:800e6:4"."""
     return list(map(float, parse_grid(text) if ":" in text else parse_doses(text))) if text is not None else []
+
+
+def arms(text: str | None, covariates: Sequence[str]) -> list[cs.Arm]:
+    """Arms of doses, with what their patients differ in: ["450e6:burden=50:95,Kg=0.01"]."""
+    made = [cs.Arm(dose) for dose in doses(text)]
+    for each in covariates:
+        name, colon, rest = (part.strip() for part in each.partition(":"))
+        place = next((k for k, arm in enumerate(made) if name == arm.name or _same_dose(name, arm)), None)
+        if place is None or not colon:
+            raise InputError(
+                f"--covariates {each}: write an arm, one of {', '.join(arm.name for arm in made)}, and what differs, "
+                "such as 450e6:burden=60,Kg=0.01, or LOW:HIGH for evenly between"
+            )
+        if made[place].covariates is not None:
+            raise InputError(f"two --covariates of arm {made[place].name}; give one, with commas between")
+        own: dict[str, float | cs.Variability] = {}
+        for covariate, value in parse_named(parse_names(rest), f"--covariates {each}", "NAME=VALUE").items():
+            low, between, high = value.partition(":")
+            numbers = [_number(f"--covariates {each}", part) for part in ((low, high) if between else (low,))]
+            own[covariate] = cs.uniform(*numbers) if between else numbers[0]
+        made[place] = replace(made[place], regimen=None, covariates=own)
+    return made
+
+
+def _same_dose(name: str, arm: cs.Arm) -> bool:
+    try:
+        return float(name) == arm.dose
+    except ValueError:
+        return False
 
 
 def one_dose(text: str | None) -> float | None:
@@ -78,6 +116,17 @@ def landmarks(text: str) -> tuple[float, ...]:
     if not all(0 < month <= _LATEST for month in months):
         raise InputError(f"--landmarks {text}: give months above 0, at most {_LATEST:,}")
     return months
+
+
+def window(option: str, text: str | None) -> tuple[int, int]:
+    """Days of "-3:7"; no window for None."""
+    if text is None:
+        return 0, 0
+    low, _, high = text.partition(":")
+    try:
+        return int(low), int(high)
+    except ValueError:
+        raise InputError(f"{option}={text}: write whole days as LOW:HIGH, such as {option}=-3:7") from None
 
 
 def assays(texts: Sequence[str]) -> dict[str, cs.Assay]:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Texts = list[str] | None
+MODEL = "bb2121_clinical"
+"""The model where none is named."""
 MOST_JOBS = 1024  # threads; a system refuses some number more, in the middle of the work
 _HOW = ("out", "jobs", "chunk", "checkpoint", "pictures", "format", "dpi", "visits")
 """Where and how fast, nothing of the outcome."""
@@ -134,6 +136,22 @@ Name = Annotated[
     str,
     typer.Argument(help="A model's name, name:variant, or the path of a .toml file.", autocompletion=complete.models),
 ]
+OtherName = Annotated[
+    str | None,
+    typer.Argument(
+        help=f"A model's name, name:variant, or the path of a .toml file; by default {MODEL}, or that of --population.",
+        autocompletion=complete.models,
+        show_default=False,
+    ),
+]
+Stored = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="A population of virtual patients: its name (cartsim models lists them), or its .toml file.",
+        autocompletion=complete.populations,
+    ),
+]
 Settings = Annotated[
     Texts,
     typer.Option(
@@ -164,8 +182,8 @@ Criteria = Annotated[
     Texts,
     typer.Option(
         metavar="NAME=VALUE",
-        help="Setting of the response criteria (ife_limit=0.1), of the landmark bins (cr=-95), censor_no_baseline or "
-        "after_blq; repeat for more.",
+        help="Setting of the response criteria (ife_limit=0.1), of the landmark bins (cr=-95), censor_no_baseline, "
+        "after_blq or sampled_until; repeat for more.",
     ),
 ]
 Events = Annotated[
@@ -225,6 +243,7 @@ class Who:
             metavar="FILE", help="Your own patients, CSV: a row each, columns named as parameters, also id and dose."
         ),
     ] = None
+    population: Stored = None
     n: Annotated[
         int | None,
         typer.Option(
@@ -248,22 +267,40 @@ class Who:
 
     def drawn(self) -> list[str]:
         """The options given that only virtual patients have."""
-        return [option for option in given(self, Who) if option not in ("--set", "--patients", "--seed")]
+        also = ("--set", "--patients", "--seed", "--population")
+        return [option for option in given(self, Who) if option not in also]
 
-    def model(self, name: str) -> cs.Model:
-        """The model with what is set."""
-        return cs.load(name).override(parse_assignments(self.set_))
+    def model(self, name: str | None) -> cs.Model:
+        """The model with what is set, that of the population if one is asked for."""
+        if self.population is None:  # the typical patient needs no population
+            return cs.load(name or MODEL).override(parse_assignments(self.set_))
+        return self._base(name).known(parse_assignments(self.set_)).model
 
-    def of(self, name: str) -> cs.Population | cs.Patients:
-        """The patients of this model."""
-        model = self.model(name)
+    def named(self, model: str | None) -> None:
+        """Refuse neither a model nor a population, where there is none by default."""
+        if model is None and self.population is None:
+            raise InputError(f"Missing argument 'MODEL': give a model, such as {MODEL}, or --population NAME")
+
+    def of(self, name: str | None) -> cs.Population | cs.Patients:
+        """The patients of this model, or of the population asked for."""
         if self.patients is None:
-            return design.population(
-                model, self.seed, self.burden, self.omega or [], self.correlation or [], self.sampler
+            values = parse_assignments(self.set_)
+            return design.population(self._base(name), values, self.burden, self.omega or [], self.correlation or [])
+        others = self.drawn() if self.population is None else ["--population"]
+        if others:
+            raise InputError(f"--patients and {others[0]} both say who is simulated; give one of the two")
+        return cs.Patients(self.model(name), self.patients, self.seed)
+
+    def _base(self, name: str | None) -> cs.Population:
+        """The patients of a model as its file has them, or those of a population."""
+        if self.population is None:
+            return cs.Population(cs.load(name or MODEL), self.seed, sampler=self.sampler)
+        stored = cs.read_population(self.population)
+        if name is not None and name != stored.model and not name.endswith(".toml"):
+            raise InputError(
+                f"{name} and --population {self.population}, which is of {stored.model}: leave the model out"
             )
-        if self.drawn():
-            raise InputError(f"--patients and {self.drawn()[0]} both say who is simulated; give one of the two")
-        return cs.Patients(model, self.patients, self.seed)
+        return stored.of(self.seed, self.sampler, name)
 
 
 @dataclass(frozen=True)
@@ -274,6 +311,17 @@ class Plan:
     criteria: Criteria = None
     censoring: Censoring = "fda"
     lloq: Lloq = None
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW:HIGH",
+            help="Whole days about the planned one within which assessments take place, such as --window=-3:7.",
+        ),
+    ] = None
+    kinetics_window: Annotated[
+        str | None,
+        typer.Option(metavar="LOW:HIGH", help="The same of transgene samples that are not taken at an assessment."),
+    ] = None
     assay: Annotated[
         Texts,
         typer.Option(
@@ -288,13 +336,27 @@ class Plan:
     followup: Annotated[
         str | None, typer.Option(help="Data cut-off: karmma, or months as MEDIAN:SHORTEST:LONGEST.")
     ] = None
+    early_death: Annotated[float, typer.Option(help="Further hazard of death in the first month, a month.")] = 0.0
+    kinetics_cutoff: Annotated[
+        float, typer.Option(help="Months before the data cut-off at which transgene samples end; KarMMa's 8.9.")
+    ] = 0.0
 
     def protocol(self) -> cs.Protocol:
         """The protocol of a trial."""
+        window = design.window("--window", self.window)
+        kinetics_window = design.window("--kinetics-window", self.kinetics_window)
         return cs.Protocol(
-            cs.Visits(landmarks=design.landmarks(self.landmarks)),
+            cs.Visits(landmarks=design.landmarks(self.landmarks), window=window, kinetics_window=kinetics_window),
             design.assays(self.assay or []),
-            cs.Conduct(self.missed, self.dropout, self.new_therapy, self.death, design.followup(self.followup)),
+            cs.Conduct(
+                self.missed,
+                self.dropout,
+                self.new_therapy,
+                self.death,
+                design.followup(self.followup),
+                early_death=self.early_death,
+                kinetics_cutoff=self.kinetics_cutoff,
+            ),
             design.rules(design.settings_of(self.criteria), self.censoring, lloq=self.lloq),
         )
 
@@ -360,7 +422,7 @@ class Often:
 class Study(Often, Work, Steps, Plan, Who):
     """All that trials of virtual patients are asked with."""
 
-    def trial(self, name: str, arms: Any, **how: Any) -> cs.Trial:
+    def trial(self, name: str | None, arms: Any, **how: Any) -> cs.Trial:
         """The trial of this model's patients."""
         return cs.Trial(self.of(name), arms, self.n, self.protocol(), self.solver(), **how)
 

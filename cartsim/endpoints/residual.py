@@ -35,7 +35,7 @@ class ResidualDisease:
     Attributes
     ----------
     days
-        (v,) From infusion.
+        (v,) From infusion; where patients were seen on days of their own, the median.
     assessed, complete, negative
         (n, v) Whether the visit took place; in confirmed CR; with residual disease below the limit.
     negative_day
@@ -90,7 +90,7 @@ def residual_disease(
     per_1e5
         (n, v) Of `mrd_per_1e5`; NaN for a visit that did not take place.
     days
-        (v,) From infusion, increasing.
+        (v,) or (n, v) From infusion, increasing.
     confirmed
         (n, v) Response held at each visit, see `Judgement.confirmed`.
     pfs
@@ -104,7 +104,12 @@ def residual_disease(
         For shapes that do not fit and a limit outside 0 to 1.
     """
     cells, day, held = np.asarray(per_1e5, float), np.asarray(days, float), np.asarray(confirmed)
-    if cells.ndim != 2 or held.shape != cells.shape or day.shape != cells.shape[1:] or pfs.time.size != len(cells):
+    if (
+        cells.ndim != 2
+        or held.shape != cells.shape
+        or day.shape not in (cells.shape, cells.shape[1:])
+        or pfs.time.size != len(cells)
+    ):
         raise InputError(
             f"residual disease of shape {cells.shape}, days {day.shape}, responses {held.shape} and "
             f"{pfs.time.size} patients do not fit"
@@ -114,7 +119,7 @@ def residual_disease(
     n = len(cells)
     first, since, lost, last = (np.full(n, np.nan) for _ in range(4))
     sustained = np.zeros(n, bool)
-    for v, today in enumerate(day):
+    for v, today in enumerate(np.broadcast_to(day, cells.shape).T):
         seen, good = assessed[:, v], negative[:, v] & complete[:, v]
         first = np.where(good & np.isnan(first), today, first)
         # The stretch of negative assessments that this one belongs to; a visit that was missed does not end it.
@@ -131,4 +136,5 @@ def residual_disease(
     loss = TimeToEvent(
         np.where(counted, (end - first) / MONTH, np.nan), counted & ((turned & ~progressed) | pfs.event), reason
     )
-    return ResidualDisease(day, assessed, complete, negative, first, sustained, loss)
+    typical = day if day.ndim == 1 else np.median(day, axis=0)
+    return ResidualDisease(typical, assessed, complete, negative, first, sustained, loss)

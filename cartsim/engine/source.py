@@ -252,7 +252,7 @@ N_FACTORS = {len(self.elimination.factors())}
         return lines
 
     def infuse(self) -> list[str]:
-        """A dose, and the seeds of pools that are empty."""
+        """A dose, and the seeds of pools that are empty or renewed by it."""
         lines = [_PLAIN.format(f"void({_VECTOR}, float64, {_VECTOR})"), "def infuse(p, amount, x):"]
         if self.model.dosing is not None:
             assert self.system.per_dose is not None
@@ -263,7 +263,9 @@ N_FACTORS = {len(self.elimination.factors())}
             for i, seed in self.system.natural_seeds.items():
                 if i != dosed:
                     name = self.system.x[i].name
-                    lines += [f"    if {name} == 0.0:", f"        x[{i}] = {name} = {_text(seed)}"]
+                    line = f"x[{i}] = {name} = {_text(seed)}"
+                    renewed = self.states[i].renewed
+                    lines += [f"    {line}"] if renewed else [f"    if {name} == 0.0:", f"        {line}"]
         return [*lines, "    return"]
 
     def rates(self) -> list[str]:

@@ -143,7 +143,8 @@ def retreat(
         raise InputError("retreatment follows one dose; give a trial with one arm, such as arms=[450e6]")
     second = check_retreatment(dose, second_doses, delay)
     protocol = trial.protocol.judged_by(trial.protocol.rules)
-    trial = replace(trial, protocol=replace(protocol, assays={}, conduct=Conduct()), curves=0)
+    visits = replace(protocol.visits, window=(0, 0), kinetics_window=(0, 0))
+    trial = replace(trial, protocol=replace(protocol, visits=visits, assays={}, conduct=Conduct()), curves=0)
     first = trial.run(n_jobs=n_jobs, progress=progress, keep_visits=False)
     progressed = first.patients[first.patients["progression_day"].notna()]
     parts = [

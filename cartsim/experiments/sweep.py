@@ -267,6 +267,8 @@ def sweep_trials(
     check_kind("the trial", trial, Trial, "Trial(population, arms)")
     if len(trial.arms) != 1:
         raise InputError(f"a sweep of a trial with {len(trial.arms)} arms; give one, of which the dose may be an axis")
+    if trial.arms[0].covariates:
+        raise InputError("the arm of a sweep has covariates of its own; give them to its patients: population.at(...)")
     n, often = trial.n or 0, asked(replicates, uncertainty)
     values = check_axes(trial.model, axes)
     if isinstance(trial.population, Patients):
@@ -535,7 +537,7 @@ def _pinned(population: Population | Patients, values: Mapping[str, Any]) -> Pop
         if name in population.varied
         and (population.model.parameters[name].role == "covariate" or population.varied[name].distribution == "uniform")
     }
-    return replace(population, variability={**(population.variability or {}), **pinned})
+    return population.varying(pinned)
 
 
 def _cells(values: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:

@@ -200,18 +200,16 @@ def _variants(found: Observations, model: Model) -> dict[str, Floats]:
     names = found.of_patients("variant")
     wrong = ~np.isin(found.frame["variant"].to_numpy(), list(model.variants))
     found.refuse(wrong, "variant", f"is none of {model.name}; it has {', '.join(model.variants) or 'no variants'}")
-    varied = [
-        name
-        for name, own in model.variants.items()
-        if any(isinstance(each, dict) and each.keys() & {"iiv", "rse"} for each in own.values())
-    ]
-    found.refuse(
-        np.isin(found.frame["variant"].to_numpy(), varied),
-        "variant",
-        f"changes variability, which is the same for all; fit the model {model.name}:VARIANT instead",
-    )
+    varied = [n for n, own in model.variants.items() if any(f.keys() & {"iiv", "rse"} for f in own.parameters.values())]
+    other = [name for name, own in model.variants.items() if own.formulas]
+    for which, what in ((varied, "variability"), (other, "equations")):
+        found.refuse(
+            np.isin(found.frame["variant"].to_numpy(), which),
+            "variant",
+            f"changes {what}, which is the same for all; fit the model {model.name}:VARIANT instead",
+        )
     known = {name: model.variant(name) for name in dict.fromkeys(names)}
-    changed = dict.fromkeys(p for name in known for p in model.variants[name])
+    changed = dict.fromkeys(p for name in known for p in model.variants[name].values)
     return {p: np.array([known[name].parameters[p].value for name in names], float) for p in changed}
 
 

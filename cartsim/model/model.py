@@ -72,6 +72,7 @@ class State:
     scale: "log" (integrated as its logarithm; exactly zero while absent) or "linear"; initial: formula of
     parameters; seed: value an absent log pool gets at a dose (in file order, each formula seeing the dose and
     the seeds before it), while one that something flows into at time 0 or at a dose fills by itself;
+    renewed: whether each dose sets the state to its seed again;
     rate: time derivative in the state's own unit; negligible: size of a linear state below which relative
     accuracy no longer matters; ceiling: a patient above it ends early; volume: name of the parameter that makes
     cells of the state (cells = state * volume), for the extinction option.
@@ -87,6 +88,7 @@ class State:
     ceiling: float | None
     volume: str | None
     doc: str
+    renewed: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,39 @@ class Dosing:
     unit: str
 
 
+@dataclass(frozen=True)
+class Variant:
+    """What a variant of a model has otherwise: fields of parameters by name, all of a new one, and new entries."""
+
+    parameters: dict[str, dict[str, Any]]
+    unused: dict[str, Parameter]
+    definitions: dict[str, Expression]
+    states: dict[str, State]
+    outputs: dict[str, Output]
+    dosing: Dosing | None
+    doc: str | None
+    source: str | None
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The typical values that are otherwise."""
+        return {name: fields["value"] for name, fields in self.parameters.items() if fields.get("value") is not None}
+
+    @property
+    def formulas(self) -> list[str]:
+        """Names of parameters, definitions and states whose formulas are otherwise or new, and "dosing"."""
+        derived = [name for name, fields in self.parameters.items() if fields.get("expression") is not None]
+        dosing = [] if self.dosing is None else ["dosing"]
+        return [*derived, *self.definitions, *self.states, *dosing]
+
+
 @dataclass(frozen=True, repr=False)
 class Model:
     """A checked model. Treat its dictionaries as read-only; `override` and `variant` make new models.
 
     parameters: constants, parameters and covariates in file order; definitions: each after those it uses;
-    unused: published values that do not enter the equations; variants: by name of variant and parameter, a value or a
-    mapping of the fields of `Parameter` that are otherwise there (value, iiv, rse, source, doc); path: the file it was
-    read from.
+    unused: published values that do not enter the equations; variants: by name, what each has otherwise;
+    path: the file it was read from.
     """
 
     name: str
@@ -128,7 +155,7 @@ class Model:
     definitions: dict[str, Expression]
     outputs: dict[str, Output]
     dosing: Dosing | None
-    variants: dict[str, dict[str, Any]]
+    variants: dict[str, Variant]
     path: str
     unused: dict[str, Parameter] = field(default_factory=dict)
 
@@ -143,6 +170,7 @@ class Model:
             [(name, _formula(formula)) for name, formula in self.definitions.items()],
             [(name, s.scale, _formula(s.initial), _formula(s.seed), _formula(s.rate), s.negligible, s.ceiling, s.volume)
              for name, s in self.states.items()],
+            *([name] for name, s in self.states.items() if s.renewed),
             [(name, _formula(o.value)) for name, o in self.outputs.items()],
             None if self.dosing is None else (self.dosing.state, _formula(self.dosing.per_dose)),
         ]  # fmt: skip
@@ -169,17 +197,11 @@ class Model:
         Raises InputError for an unknown name or a value outside the parameter's limits.
         """
         check_kind("new values", values, Mapping, 'a mapping, such as {"Kg": 0.01}')
-        return self._changed({name: {"value": value} for name, value in values.items()})
-
-    def _changed(self, fields: Mapping[str, Mapping[str, Any]]) -> Model:
         changed = dict(self.parameters)
-        for name, new in fields.items():
+        for name, value in values.items():
             self._known(name)
-            old = changed[name]
-            if "value" in new:
-                number = finite_number(new["value"], name)
-                new = {**new, "value": number, "expression": None, "replaced": old.expression or old.replaced}
-            changed[name] = replace(old, **new)
+            old, number = changed[name], finite_number(value, name)
+            changed[name] = replace(old, value=number, expression=None, replaced=old.expression or old.replaced)
             check_typical_value(changed[name])
         model = replace(self, parameters=changed)
         model.values({}, 1)  # derived parameters may leave their limits
@@ -195,14 +217,32 @@ class Model:
         return {"name": self.name, "digest": self.digest, "time": self.time, "parameters": numbers, "dose": dose}
 
     def variant(self, name: str) -> Model:
-        """The model with what a named variant says of its parameters, called "model:variant".
+        """The model with what a named variant has otherwise, called "model:variant"; it has no variants itself.
 
         Raises InputError for an unknown variant.
         """
         if name not in self.variants:
             raise InputError(f"model {self.name!r} has no variant {name!r}{choices(name, self.variants)}")
-        fields = {each: own if isinstance(own, dict) else {"value": own} for each, own in self.variants[name].items()}
-        return replace(self._changed(fields), name=f"{self.name}:{name}")
+        own, parameters = self.variants[name], dict(self.parameters)
+        for each, fields in own.parameters.items():
+            parameters[each] = replace(parameters[each], **fields) if each in parameters else Parameter(**fields)
+            check_typical_value(parameters[each])
+        definitions = self.definitions | own.definitions
+        model = replace(
+            self,
+            name=f"{self.name}:{name}",
+            source=own.source or self.source,
+            doc=self.doc if own.doc is None else own.doc,
+            parameters=parameters,
+            unused=self.unused | own.unused,
+            definitions={each: definitions[each] for each in in_order(definitions, self.name)},
+            states=self.states | own.states,
+            outputs=self.outputs | own.outputs,
+            dosing=own.dosing or self.dosing,
+            variants={},
+        )
+        model.values({}, 1)  # derived parameters may leave their limits
+        return model
 
     def values(self, table: Mapping[str, Any], n: int) -> np.ndarray:
         """Every parameter of every patient.
@@ -260,7 +300,7 @@ class Model:
         known[dosed] += dose * value(formula)
         check(dosed, known[dosed], f"is {known[dosed]:g} after a dose of {dose:g} ({shown(formula.text)} per dose)")
         for name, state in self.states.items():
-            if state.seed is not None and name != dosed and known[name] == 0:
+            if state.seed is not None and name != dosed and (known[name] == 0 or state.renewed):
                 known[name] = value(state.seed)
                 check(name, known[name], f"has the seed {known[name]:g} ({shown(state.seed.text)})")
 

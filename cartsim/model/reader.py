@@ -9,21 +9,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import keyword
-import os
 import re
-import stat
-import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from cartsim import cache
 from cartsim.errors import InputError
 from cartsim.files import shipped_data
-from cartsim.model import expression, extent, units
+from cartsim.model import expression, extent, merging, toml_file, units
 from cartsim.model import model as specification
 from cartsim.model.expression import FUNCTIONS, Expression, parse
 from cartsim.model.extent import MAX_OPERATIONS, Extent, measure
+from cartsim.model.merging import Sections
 from cartsim.model.model import (
     DISTRIBUTIONS,
     TABLE_COLUMNS,
@@ -33,21 +32,23 @@ from cartsim.model.model import (
     Parameter,
     State,
     Variability,
+    Variant,
     check_typical_value,
     choices,
     finite_number,
     in_order,
     shown,
 )
+from cartsim.model.toml_file import LABEL, shown_path
+from cartsim.model.toml_file import check_label as _check_label
+from cartsim.model.toml_file import entries as _fields
+from cartsim.model.toml_file import text as _text
 
 __all__ = ["DISTRIBUTIONS", "Dosing", "Model", "Output", "Parameter", "State", "Variability", "load", "names"]
 
 RESERVED = FUNCTIONS | TABLE_COLUMNS
-MAX_BYTES = 1_000_000
-MAX_LINE = 4000  # characters: the time that a key of many parts takes grows with their square
 MAX_STATES = 100
 MAX_UNIT, MAX_SOURCE, MAX_DOC = 100, 2000, 10_000  # characters
-_LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
 # --- finding -----------------------------------------------------------------------------------------
@@ -57,69 +58,65 @@ def load(name_or_path: str | Path | Model) -> Model:
     """Read and check a model.
 
     name_or_path: a shipped model ("bb2121_clinical"), a file ending in .toml, either with ":variant"
-    behind it ("bb2121_invitro:Daudi"), which has other values, variability or uncertainty of parameters; a Model is
-    returned as it is.
+    behind it ("bb2121_invitro:Daudi"), which has other values of parameters or other equations; a Model is returned
+    as it is.
     Raises InputError when there is no such model or anything in the file is wrong.
     """
     if isinstance(name_or_path, Model):
         return name_or_path
-    text, variant = str(name_or_path), None
+    path, variant = _place(str(name_or_path))
+    model, _, read = _read(path, ())
+    _check_units_once(model, b"".join(read), shown_path(path))
+    return model if variant is None else model.variant(variant)
+
+
+def _place(text: str, beside: Path | None = None) -> tuple[Path, str | None]:
+    """The file of a model and the name of its variant; ``beside``: the file in whose folder others are looked for."""
+    variant = None
     if not text.endswith(".toml") and ":" in text:
         text, variant = text.rsplit(":", 1)
-    path = Path(text) if text.endswith(".toml") else shipped_data() / f"{text}.toml"
-    if not text.endswith(".toml") and text not in names():
-        raise InputError(
-            f"no model {shown(text)}{choices(text[:100], names())} (a model of your own: the path of its .toml file)"
-        )
+    if not text.endswith(".toml"):
+        if text not in names():
+            close = choices(text[:100], names())
+            raise InputError(f"no model {shown(text)}{close} (a model of your own: the path of its .toml file)")
+        return shipped_data() / f"{text}.toml", variant
+    return Path(text) if beside is None else beside.parent / text, variant
+
+
+def _read(path: Path, chain: tuple[str, ...]) -> tuple[Model, Sections, list[bytes]]:
+    """A model, its sections, and the bytes of its file and of those that it extends; ``chain``: what extends it."""
+    content, file = toml_file.content(path, "model file"), shown_path(path)
+    raw, read = toml_file.parse(content, file), [content]
+    head = raw.get("model")
+    if isinstance(head, dict) and "extends" in head:
+        own = {key: value for key, value in head.items() if key != "extends"}
+        if "name" not in own:
+            raise InputError(f"{file}: [model]: name missing; add it")
+        base, before = _base(head["extends"], path, f"{file}: model.extends", (*chain, str(path.resolve())))
+        raw, read = merging.merged(base, {**raw, "model": own}, f"{file}: "), [content, *before]
+    return _build(raw, path), raw, read
+
+
+def _base(text: Any, path: Path, where: str, chain: tuple[str, ...]) -> tuple[Sections, list[bytes]]:
+    """Sections, without variants, and bytes of what the file at ``path`` extends."""
+    give = "give a model that comes with cartsim or the name of a file beside this one, either with :VARIANT behind it"
+    if not isinstance(text, str) or not text.isprintable() or "/" in text or "\\" in text:
+        raise InputError(f"{where}: {shown(text)} is none; {give}")
     try:
-        content = _content(path)
-    except (OSError, ValueError) as problem:  # ValueError: no path at all, such as one with a null byte
-        reason = getattr(problem, "strerror", None) or problem
-        raise InputError(f"cannot read the model file {shown(text)}: {reason}") from None
-    model = _build(_toml(content, shown_path(path)), path)
-    _check_units_once(model, content, shown_path(path))
-    return model if variant is None else model.variant(variant)
+        place, variant = _place(text, beside=path)
+    except InputError as problem:
+        raise InputError(f"{where}: {problem}") from None
+    merging.check_chain(chain, str(place.resolve()), where)
+    model, sections, read = _read(place, chain)
+    if variant is not None:
+        model.variant(variant)  # refuses one that is none
+        return merging.variants(sections, shown_path(place))[variant], read
+    return {section: own for section, own in sections.items() if section != "variants"}, read
 
 
 def names() -> list[str]:
     """Names of the shipped models."""
     return sorted(path.stem for path in shipped_data().glob("*.toml"))
-
-
-def shown_path(path: str | Path) -> str:
-    """The name of a file for a message."""
-    name = Path(path).name
-    return name if name.isprintable() else ascii(name)
-
-
-def _content(path: Path) -> bytes:
-    """The bytes of a regular file; a device would never end."""
-
-    def at_once(name: str, flags: int) -> int:
-        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer would keep us waiting
-
-    with open(path, "rb", opener=at_once) as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise ValueError("it is not a regular file")
-        if about.st_size > MAX_BYTES:
-            raise ValueError(f"it has {about.st_size} bytes, at most {MAX_BYTES} are read")
-        return file.read(MAX_BYTES)
-
-
-def _toml(content: bytes, file: str) -> dict[str, Any]:
-    try:
-        for k, line in enumerate(content.split(b"\n"), 1):
-            if len(line) > MAX_LINE:
-                raise ValueError(f"line {k} has more than {MAX_LINE} characters, the most that are read")
-        return tomllib.loads(content.decode())
-    except (ValueError, RecursionError) as problem:  # ValueError: not TOML, not UTF-8, or a number too long to read
-        raise InputError(f"{file}: not a TOML file ({_reason(problem)})") from None
-
-
-def _reason(problem: Exception) -> str:
-    line = " ".join(str(problem).split())
-    return ascii(line if len(line) <= 200 else line[:197] + "...")[1:-1]
 
 
 # --- reading -----------------------------------------------------------------------------------------
@@ -139,8 +136,50 @@ _SECTIONS = {
 _ROLES = {"constants": "constant", "parameters": "parameter", "covariates": "covariate"}
 
 
-def _build(raw: dict[str, Any], path: Path) -> Model:
-    file = shown_path(path)
+def _build(raw: Sections, path: Path) -> Model:
+    """The model of a file's sections, with its variants."""
+    file, known = shown_path(path), dict[Any, Any]()
+    for name in raw["variants"] if isinstance(raw.get("variants"), dict) else ():
+        _check_label(name, f"{file}: variants.{name if LABEL.fullmatch(name) else shown(name)}")
+    model = _built(raw, path, file, known)
+    variants = {}
+    for name, sections in merging.variants(raw, file).items():
+        variants[name] = _otherwise(model, _built(sections, path, f"{file}: variants.{name}", known))
+    return replace(model, variants=variants)
+
+
+def _otherwise(base: Model, other: Model) -> Variant:
+    """What another model has otherwise than the base."""
+
+    def differing(name: str, new: Parameter) -> dict[str, Any]:
+        old = base.parameters.get(name)
+        if new is old:
+            return {}
+        found = {f.name: getattr(new, f.name) for f in fields(new)}
+        if old is not None:
+            found = {key: value for key, value in found.items() if value != getattr(old, key)}
+            if new.expression is None and old.expression is not None:
+                found["replaced"] = old.expression
+        return found or {"value": new.value}  # one that is said again
+
+    def added(kind: str) -> dict[str, Any]:
+        before = getattr(base, kind)
+        return {name: each for name, each in getattr(other, kind).items() if each != before.get(name)}
+
+    return Variant(
+        parameters={name: found for name, new in other.parameters.items() if (found := differing(name, new))},
+        unused=added("unused"),
+        definitions=added("definitions"),
+        states=added("states"),
+        outputs=added("outputs"),
+        dosing=None if other.dosing == base.dosing else other.dosing,
+        doc=None if other.doc == base.doc else other.doc,
+        source=None if other.source == base.source else other.source,
+    )
+
+
+def _built(raw: Sections, path: Path, file: str, known: dict[Any, Any]) -> Model:
+    """A model without its variants; ``known``: entries that were read before, by name and identity."""
     sections = _fields(raw, file, [s for s, needed in _SECTIONS.items() if needed], _SECTIONS)
     head = _fields(sections["model"], f"{file}: [model]", ("name", "source", "time"), ("doc",))
     most = {"name": 64, "time": MAX_UNIT, "source": MAX_SOURCE, "doc": MAX_DOC}
@@ -148,39 +187,33 @@ def _build(raw: dict[str, Any], path: Path) -> Model:
     _check_label(head["name"], f"{file}: model.name")
     taken: dict[str, str] = {}
 
-    def entries(section: str) -> Iterable[tuple[str, Any, str]]:
-        table = sections.get(section, {})
+    def entries(section: str, read: Callable[[str, Any, str], Any]) -> dict[str, Any]:
+        table, found = sections.get(section, {}), {}
         if not isinstance(table, dict):
             raise InputError(f"{file}: {section} must be a table: write [{section}.NAME]")
         for name, entry in table.items():
-            where = f"{file}: {section}.{name if _LABEL.fullmatch(name) else shown(name)}"
-            if section == "variants":
-                _check_label(name, where)
-            else:
-                _claim(name, where, taken)
-            yield name, entry, where
+            where = f"{file}: {section}.{name if LABEL.fullmatch(name) else shown(name)}"
+            _claim(name, where, taken)
+            key = section, name, id(entry)
+            if key not in known:
+                known[key] = entry, read(name, entry, where)  # the entry too, so that its id stays its own
+            found[name] = known[key][1]
+        return found
 
-    parameters = {n: _parameter(n, e, w, role) for section, role in _ROLES.items() for n, e, w in entries(section)}
-    unused = {n: _parameter(n, e, w, "unused") for n, e, w in entries("unused")}
-    definitions = {n: parse(e, w) for n, e, w in entries("definitions")}
-    states = {n: _state(n, e, w) for n, e, w in entries("states")}
-    outputs = {n: _output(n, e, w) for n, e, w in entries("outputs")}
+    def parameters_of(section: str, role: str) -> dict[str, Parameter]:
+        return entries(section, lambda name, entry, where: _parameter(name, entry, where, role))
+
+    parameters = {n: p for section, role in _ROLES.items() for n, p in parameters_of(section, role).items()}
+    unused = parameters_of("unused", "unused")
+    definitions = entries("definitions", lambda _, entry, where: parse(entry, where))
+    states = entries("states", _state)
+    outputs = entries("outputs", _output)
     dosing = _dosing(sections["dosing"], f"{file}: dosing") if "dosing" in sections else None
     if not states:
         raise InputError(f"{file}: [states] is empty; a model has at least one state")
     if len(states) > MAX_STATES:
         raise InputError(f"{file}: {len(states)} states, at most {MAX_STATES} are compiled; lump some together")
     _check_names(parameters, definitions, states, outputs, dosing, file)
-    definitions = {n: definitions[n] for n in in_order(definitions, f"{file}: definitions")}
-
-    variants = {}
-    for name, entry, where in entries("variants"):
-        if not isinstance(entry, dict):
-            raise InputError(f"{where}: a variant is a table of parameters")
-        variants[name] = {
-            key: _change(value, f"{where}.{key if key.isidentifier() else shown(key)}") for key, value in entry.items()
-        }
-
     model = Model(
         name=head["name"],
         source=head["source"],
@@ -188,14 +221,14 @@ def _build(raw: dict[str, Any], path: Path) -> Model:
         time=head["time"],
         parameters=parameters,
         states=states,
-        definitions=definitions,
+        definitions={n: definitions[n] for n in in_order(definitions, f"{file}: definitions")},
         outputs=outputs,
         dosing=dosing,
-        variants=variants,
+        variants={},
         path=str(path),
         unused=unused,
     )
-    check_extents(model)
+    check_extents(model, file)
     _check_typical(model, file)
     return model
 
@@ -224,21 +257,6 @@ def _parameter(name: str, entry: Any, where: str, role: str) -> Parameter:
     )
 
 
-def _change(entry: Any, where: str) -> float | dict[str, Any]:
-    """What a variant has otherwise of a parameter: a value, or fields from a table with a source."""
-    if not isinstance(entry, dict):
-        return finite_number(entry, where)
-    _fields(entry, where, ("source",), ("value", "rse", "iiv", "doc"))
-    readers: dict[str, Callable[[], Any]] = {
-        "value": lambda: finite_number(entry["value"], f"{where}.value"),
-        "rse": lambda: _positive(entry, "rse", where),
-        "iiv": lambda: _variability(entry["iiv"], f"{where}.iiv"),
-        "source": lambda: _text(entry["source"], f"{where}.source", MAX_SOURCE),
-        "doc": lambda: _text(entry["doc"], f"{where}.doc", MAX_DOC, empty=True),
-    }
-    return {key: read() for key, read in readers.items() if key in entry}
-
-
 def _variability(entry: Any, where: str) -> Variability:
     entry = _fields(entry, where, ("distribution",), ("omega", "low", "high", "rse"))
     distribution = entry["distribution"]
@@ -264,7 +282,10 @@ def _variability(entry: Any, where: str) -> Variability:
 
 def _state(name: str, entry: Any, where: str) -> State:
     entry = _fields(
-        entry, where, ("unit", "scale", "initial", "rate"), ("seed", "negligible", "ceiling", "volume", "doc")
+        entry,
+        where,
+        ("unit", "scale", "initial", "rate"),
+        ("seed", "renewed", "negligible", "ceiling", "volume", "doc"),
     )
     scale = entry["scale"]
     if scale not in ("log", "linear"):
@@ -272,6 +293,11 @@ def _state(name: str, entry: Any, where: str) -> State:
     unit = _text(entry["unit"], f"{where}.unit", MAX_UNIT)
     initial = parse(entry["initial"], f"{where}.initial")
     seed = parse(entry["seed"], f"{where}.seed") if "seed" in entry else None
+    renewed = entry.get("renewed", False)
+    if not isinstance(renewed, bool):
+        raise InputError(f"{where}.renewed: must be true or false, not {shown(renewed)}")
+    if renewed and seed is None:
+        raise InputError(f"{where}.renewed: needs a seed, the value that each dose gives the state again")
     negligible = _positive(entry, "negligible", where)
     ceiling = _positive(entry, "ceiling", where)
     if scale == "log" and _plain_number(initial) == 0 and seed is None:
@@ -298,6 +324,7 @@ def _state(name: str, entry: Any, where: str) -> State:
         ceiling=ceiling,
         volume=_text(entry["volume"], f"{where}.volume", 64) if "volume" in entry else None,
         doc=_text(entry.get("doc", ""), f"{where}.doc", MAX_DOC, empty=True),
+        renewed=renewed,
     )
 
 
@@ -324,42 +351,6 @@ def _dosing(entry: Any, where: str) -> Dosing:
     )
 
 
-def _fields(entry: Any, where: str, needed: Iterable[str], allowed: Iterable[str]) -> dict[str, Any]:
-    """The entry itself, once it is a table with all of `needed` and nothing beyond `allowed`."""
-    if not isinstance(entry, dict):
-        raise InputError(f"{where}: must be a table with {', '.join(needed)}, not {shown(entry)}")
-    every = [*needed, *(key for key in allowed if key not in needed)]
-    for key in entry:
-        if key not in every:
-            raise InputError(f"{where}: unknown entry {key!r}{choices(key, every)}")
-    missing = [key for key in needed if key not in entry]
-    if missing:
-        it = "it" if len(missing) == 1 else "them"
-        raise InputError(f"{where}: {', '.join(missing)} missing; add {it}")
-    return entry
-
-
-def _text(value: Any, where: str, most: int, *, empty: bool = False) -> str:
-    """Text on one line: printable, so that showing it cannot steer a terminal, and of bounded length."""
-    if not isinstance(value, str) or not (value.strip() or empty):
-        raise InputError(f"{where}: must be text, not {shown(value)}")
-    line = " ".join(value.split())
-    if len(line) > most:
-        raise InputError(f"{where}: {len(line)} characters, at most {most} are read")
-    if not line.isprintable() or any(ord(c) < 32 and c not in "\t\n\r" for c in value):
-        odd = next(c for c in value if not c.isprintable() and c not in "\t\n\r")
-        raise InputError(f"{where}: the character {odd!a} is not allowed; use printable text")
-    return line
-
-
-def _check_label(name: str, where: str) -> None:
-    if not _LABEL.fullmatch(name):
-        raise InputError(
-            f"{where}: {shown(name)} cannot be a name here; use 1 to 64 letters, digits and _ - . "
-            "(ASCII), a letter first"
-        )
-
-
 def _optional(entry: dict[str, Any], key: str, where: str) -> float | None:
     return finite_number(entry[key], f"{where}.{key}") if key in entry else None
 
@@ -381,7 +372,7 @@ def _claim(name: str, where: str, taken: dict[str, str]) -> None:
         raise InputError(f"{where}: the name {name!r} is taken by cartsim; choose another")
     if name in taken:
         raise InputError(
-            f"{where}: the name {name!r} is taken by {taken[name].split(': ')[1]}; names are unique in a model"
+            f"{where}: the name {name!r} is taken by {taken[name].split(': ')[-1]}; names are unique in a model"
         )
     taken[name] = where
 
@@ -437,24 +428,22 @@ def _check_names(
 
 
 def _check_typical(model: Model, file: str) -> None:
-    """Typical values, variability and variants stay within the limits the file itself gives."""
+    """Typical values and variability stay within the limits the file itself gives."""
     try:
         for parameter in (*model.parameters.values(), *model.unused.values()):
             check_typical_value(parameter)
         model.values({}, 1)
-        for name in model.variants:
-            model.variant(name)
     except InputError as problem:
         raise InputError(f"{file}: {problem}") from None
 
 
-def check_extents(model: Model) -> None:
+def check_extents(model: Model, file: str = "") -> None:
     """Formulas of a size that can be compiled, each with the definitions it uses unfolded.
 
     Raises InputError for a formula, or a model, beyond the limits of ``extent``, and for numbers in them that do
     not come to finite ones. Done when a file is read, and again before code is made of a model changed in Python.
     """
-    file = shown_path(model.path)
+    file = file or shown_path(model.path)
     known: dict[str, Extent] = {}
 
     def extent(formula: Expression | None, where: str) -> Extent:
@@ -484,12 +473,14 @@ def check_extents(model: Model) -> None:
 def _check_units_once(model: Model, content: bytes, file: str) -> None:
     """Check units unless this very file has passed this very code before: pint is slow to import."""
     key = hashlib.sha256(content)
-    for module in (expression, extent, units, specification):
+    for module in (expression, extent, merging, units, specification):
         key.update(Path(module.__file__ or "").read_bytes())
     key.update(Path(__file__).read_bytes())
     mark = f"units_{key.hexdigest()[:32]}"
     if cache.read(mark) is None:
         _check_units(model, file)
+        for name in model.variants:
+            _check_units(model.variant(name), f"{file}: variants.{name}")
         with contextlib.suppress(OSError):  # nothing is lost but time
             cache.write(mark, b"")
 

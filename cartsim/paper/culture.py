@@ -37,7 +37,7 @@ def figure_2a(data: str | Path | None = None) -> Drawn:
     lines = model.variants
     seen = None if data is None else observations(data, {"line": tuple(lines)}, ("ET", "viability"))
     table = _simulated()
-    figure = _picture(table, seen, {line: values["Ag_tumor"] for line, values in lines.items()})
+    figure = _picture(table, seen, {line: own.values["Ag_tumor"] for line, own in lines.items()})
     iiv = model.parameters["Kkill_max"].iiv
     assert iiv is not None  # the model file has it
     caption = _caption(table, iiv.omega)
@@ -56,12 +56,12 @@ def _simulated() -> pd.DataFrame:
     kill = model.parameters["Kkill_max"]
     assert kill.value is not None
     assert kill.iiv is not None
-    own = model.parameters["MV"].value
+    usual = model.parameters["MV"].value
     # Viability only falls with Kkill_max, so its percentiles are those at the percentiles of Kkill_max.
-    curves = [(volume, 50) for volume in WELLS] + [(own, level) for level in style.LEVELS if level != 50]
+    curves = [(volume, 50) for volume in WELLS] + [(usual, level) for level in style.LEVELS if level != 50]
     rows = [
-        {"line": line, **values, "MV": volume, "percentile": level, "ET": ratio}
-        for line, values in model.variants.items()
+        {"line": line, **own.values, "MV": volume, "percentile": level, "ET": ratio}
+        for line, own in model.variants.items()
         for volume, level in curves
         for ratio in RATIOS
     ]

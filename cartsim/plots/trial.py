@@ -99,10 +99,11 @@ class TrialPictures(JudgedPictures):
         InputError
             Where measurements were not kept.
         """
-        seen = self._seen(arm)
-        last = {name: rows.to_numpy() for name, rows in self._by_arm("last_day", arm).items()}
-        days = next(iter(seen.values())).days
-        return response_over_time(days, {name: self._held(each) for name, each in seen.items()}, last_day=last, ax=ax)
+        judged = {name: self._result.judged(name) for name in self._seen(arm)}
+        planned = np.array(self._result.protocol.visits.response)
+        seen = {name: np.where(each.evaluable, planned, -np.inf).max(axis=1) for name, each in judged.items()}
+        held = {name: each.confirmed for name, each in judged.items()}
+        return response_over_time(planned, held, last_day=seen, ax=ax)
 
     def kinetics(self, *, ax: Axes | None = None) -> Figure:
         """Transgene in blood by arm: medians, and percentile bands of each arm; without assay error.

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from graphlib import TopologicalSorter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.errors import InputError, brief, check_kind, elsewhere, whole
-from cartsim.model.model import Model, Variability
+from cartsim.model.model import Model, Variability, finite_number
 from cartsim.model.reader import load
 from cartsim.population.correlation import correlation_pairs, symmetric_root
 from cartsim.population.draws import sobol, uniforms
+from cartsim.population.estimates import check_estimates, numbers, split, with_omega
 from cartsim.population.patients import check_name, completed
 from cartsim.population.variability import check_variability, spread
 
@@ -42,6 +43,9 @@ class Population:
     symmetric frame with names as index and columns.
     `sampler` is "random" or "sobol" (scrambled Sobol points, a dimension for each quantity that varies; with
     them, varying one more changes the others).
+    `draws` holds estimates that may be as well as those of the model, a row a draw, such as those of a calibration:
+    typical values as "Kg", omegas as "omega(Kg)". The patients are of the model's estimates; what is asked to allow for
+    uncertainty treats patients of the draws. `origin` says, by name, where the population is from.
 
     Raises `InputError` for unknown names, impossible distributions, those that leave the range which the
     model allows, and correlations that are not positive semidefinite with unit diagonal.
@@ -52,6 +56,8 @@ class Population:
     variability: Mapping[str, Variability] | None = None
     correlation: Mapping[tuple[str, str], float] | pd.DataFrame | None = None
     sampler: str = "random"
+    draws: pd.DataFrame | None = field(default=None, kw_only=True)
+    origin: Mapping[str, str] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", load(self.model))
@@ -67,6 +73,8 @@ class Population:
         if self.sampler not in ("random", "sobol"):
             raise InputError(f"sampler {brief(self.sampler)} is not known; it is 'random' or 'sobol'")
         _ = self._mixing  # checks the correlations
+        if self.draws is not None:
+            check_estimates(self.model, self.varied, numbers(self.draws), "draws")
 
     def __repr__(self) -> str:
         varied = ", ".join(f"{name} ({v.distribution})" for name, v in self.varied.items())
@@ -98,7 +106,61 @@ class Population:
         """Seed and variability as plain values, for what a result is made by."""
         varied = {name: str(variability) for name, variability in self.varied.items()}
         pairs = {f"{a},{b}": float(rho) for (a, b), rho in correlation_pairs(self.correlation).items() if a < b}
-        return {"seed": int(self.seed), "sampler": self.sampler, "variability": varied, "correlation": pairs}
+        made = {"seed": int(self.seed), "sampler": self.sampler, "variability": varied, "correlation": pairs}
+        return made if self.origin is None else {"population": dict(self.origin)} | made
+
+    def at(self, estimates: Mapping[str, float]) -> Self:
+        """The population with other estimates: same seed, sampler, correlation.
+
+        Parameters
+        ----------
+        estimates
+            Typical values by the name of their parameter or covariate, in the units of the model file; omegas as
+            "omega(Kg)", SDs on the scale of the distribution, which is lognormal where nothing varies so far. They are
+            known from now on: draws of them are left out.
+
+        Raises
+        ------
+        InputError
+            For unknown names, what is not a finite number, values outside the limits of the model, and the omega of a
+            distribution that has none.
+
+        Examples
+        --------
+        >>> import cartsim as cs
+        >>> other = cs.Population("bb2121_clinical", seed=1).at({"Kg": 0.01, "omega(Kg)": 0.3})
+        >>> str(other.varied["Kg"])
+        'lognormal 0.3'
+        """
+        give = 'a mapping, such as {"Kg": 0.01, "omega(Kg)": 0.3}'
+        check_kind("estimates", estimates, Mapping, give)
+        typical, omegas = split(self.model, estimates, "estimates")
+        given = {name: finite_number(value, f"estimates: {name}") for name, value in estimates.items()}
+        check_estimates(self.model, self.varied, {name: np.array([own]) for name, own in given.items()}, "estimates")
+        variability = dict(self.variability or {})
+        for name, column in omegas.items():
+            variability[name] = with_omega(self.model, name, variability.get(name), given[column], "estimates")
+        return replace(
+            self,
+            model=self.model.override({name: given[name] for name in typical}),
+            variability=variability,
+            draws=self._draws_without(given),
+        )
+
+    def varying(self, variability: Mapping[str, Variability]) -> Self:
+        """The population with these quantities varying otherwise; draws that no longer say anything are left out."""
+        told = [f"omega({name})" for name in variability]
+        told += [name for name, other in variability.items() if other.distribution == "uniform"]
+        changed = {**(self.variability or {}), **variability}
+        return replace(self, variability=changed, draws=self._draws_without(told))
+
+    def known(self, values: Mapping[str, float]) -> Self:
+        """The population with these typical values, of constants too; draws of them are left out."""
+        return replace(self, model=self.model.override(values), draws=self._draws_without(values))
+
+    def _draws_without(self, names: Iterable[str]) -> pd.DataFrame | None:
+        rest = None if self.draws is None else self.draws.drop(columns=[*names], errors="ignore")
+        return None if rest is None or rest.empty else rest
 
     def table(
         self, start: int, stop: int, *, complete: bool = False, typical: Mapping[str, NDArray[np.float64]] | None = None

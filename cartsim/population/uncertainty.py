@@ -4,6 +4,8 @@ An estimate is normal about its value on the scale on which the parameter varies
 where nothing varies), the logit for logitnormal and uniform parameters, the value itself for normal ones. Omegas are
 normal on their logarithm. The relative standard errors of a model file come without correlations, so that estimates are
 drawn independently of each other; a covariance matrix of the estimates brings its correlations.
+
+Or the draws are there already, the rows of a table: those of a calibration, or any sets of estimates to be tried.
 """
 
 from __future__ import annotations
@@ -11,15 +13,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cartsim.errors import InputError, check_kind
+from cartsim.errors import InputError, brief, check_count, check_kind
 from cartsim.model.model import Model, Variability
 from cartsim.population.correlation import symmetric, symmetric_root
 from cartsim.population.draws import uniforms
+from cartsim.population.estimates import Drawn, Table, numbers, split, with_omega
 from cartsim.population.patients import check_name
 from cartsim.population.population import APART, Population
 from cartsim.population.variability import spread
@@ -27,7 +30,18 @@ from cartsim.population.variability import spread
 if TYPE_CHECKING:
     import pandas as pd
 
-Drawn = dict[str, NDArray[np.float64]]
+
+class Source(Protocol):
+    """Whence estimates are drawn; names and omegas: parameters of which the typical value, and the omega, is drawn."""
+
+    @property
+    def names(self) -> Iterable[str]: ...
+
+    @property
+    def omegas(self) -> Iterable[str]: ...
+
+    def draw(self, seed: int, start: int, stop: int) -> tuple[Drawn, Drawn]:
+        """Typical values and omegas of draws start..stop-1, each (stop - start,)."""
 
 
 def with_uncertainty(model: Model, seed: int, replicate: int, *, covariance: pd.DataFrame | None = None) -> Model:
@@ -71,12 +85,17 @@ def with_uncertainty(model: Model, seed: int, replicate: int, *, covariance: pd.
 class UncertainPopulation(Population):
     """Virtual patients in blocks of ``size``, each block under estimates drawn for it: block k under draw k.
 
-    The blocks of patients that are `APART` have the same draws.
+    They are drawn from ``draws``, in their order or, ``shuffled``, in one that the seed says, and again from the
+    beginning where there are more blocks than draws. Without draws they are drawn by the standard errors of the model
+    file, or the ``covariance``. The patients differ from block to block, or are the ``same`` in all: those of the
+    first. The blocks of patients that are `APART` have the same draws.
     What differs between patients otherwise is as in the `Population` of the same arguments.
     """
 
     size: int = field(default=1, kw_only=True)
     covariance: pd.DataFrame | None = field(default=None, kw_only=True)
+    same: bool = field(default=False, kw_only=True)
+    shuffled: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -96,10 +115,12 @@ class UncertainPopulation(Population):
         """Typical values of so many draws, a row each."""
         import pandas as pd
 
-        return pd.DataFrame(self._errors.draw(self.seed, 0, draws)[0])
+        return pd.DataFrame(self._errors.draw(self.seed, 0, draws)[0], index=pd.RangeIndex(draws))
 
     @cached_property
-    def _errors(self) -> _Estimates:
+    def _errors(self) -> Source:
+        if self.draws is not None:
+            return Table(self.model, numbers(self.draws), self.shuffled)
         return _Estimates(self.model, self.varied, self.covariance)
 
     def _estimates(self, start: int, stop: int) -> tuple[Drawn, Drawn]:
@@ -110,14 +131,67 @@ class UncertainPopulation(Population):
         values, omegas = ({name: own[block] for name, own in kind.items()} for kind in drawn)
         return values, omegas
 
+    def _ids(self, start: int, stop: int) -> NDArray[np.int64]:
+        ids = super()._ids(start, stop)
+        return ids - ids % APART + ids % APART % self.size if self.same else ids
+
+    def _scores(self, start: int, stop: int) -> Drawn:
+        if not self.same:
+            return super()._scores(start, stop)
+        first, place = start - start % APART, np.arange(start, stop) % APART % self.size
+        return {name: own[place] for name, own in super()._scores(first, first + self.size).items()}
+
+
+def ensemble(population: Population, draws: pd.DataFrame, size: int, *, same: bool = False) -> UncertainPopulation:
+    """The population in blocks of ``size`` patients, block k under draw k of a table of estimates.
+
+    Parameters
+    ----------
+    population
+        Whose model, seed, variability, correlation and sampler are those of all blocks but for what is drawn.
+    draws
+        A row a draw, columns as for `Population.at`: typical values as "Kg", omegas as "omega(Kg)".
+    size
+        Patients of a block; draw k is of the patients k*size to (k + 1)*size - 1 of its `table`.
+    same
+        Every block has the same patients, those of the first (common random numbers), with their ids; otherwise each
+        has the next ones.
+
+    Raises
+    ------
+    InputError
+        As `Population.at`, naming the draw.
+    """
+    check_count(size, f"blocks of {brief(size)} patients")
+    return _blocks(population, draws, size=int(size), same=bool(same), shuffled=False)
+
+
+def _blocks(population: Population, draws: pd.DataFrame, **how: Any) -> UncertainPopulation:
+    """Blocks under the draws, varying what they say varies."""
+    model, drawn = population.model, numbers(draws)
+    variability = dict(population.variability or {})
+    for name, column in split(model, drawn, "draws")[1].items():
+        if name not in population.varied and 0 < (largest := float(np.max(drawn[column]))) < np.inf:
+            variability[name] = with_omega(model, name, variability.get(name), largest, "draws")
+    return UncertainPopulation(
+        model,
+        population.seed,
+        variability,
+        population.correlation,
+        population.sampler,
+        draws=draws,
+        origin=population.origin,
+        **how,
+    )
+
 
 def uncertain(
     population: Population, size: int, uncertainty: bool | pd.DataFrame, known: Iterable[str] = ()
 ) -> UncertainPopulation:
     """The population with estimates drawn for each ``size`` patients, but for the typical values that are ``known``.
 
-    ``uncertainty``: True for the errors of the model file, or a covariance of the typical values. Raises `InputError`
-    where nothing is uncertain.
+    ``uncertainty``: True for the draws of the population, in the order that its seed says, or where it has none for the
+    errors of the model file; or a covariance of the typical values. Raises `InputError` where nothing is uncertain.
     """
     import pandas as pd
 
@@ -125,6 +199,11 @@ def uncertain(
     check_kind("uncertainty", uncertainty, kinds, "True, or the covariance of typical values as a data frame")
     model, given = population.model, {*known}
     covariance = None if isinstance(uncertainty, bool) else uncertainty
+    if covariance is None and population.draws is not None:
+        draws = population.draws.drop(columns=[*given], errors="ignore")
+        if draws.empty:
+            raise InputError(f"the draws are of {', '.join(population.draws)} alone, which is given; leave it out")
+        return _blocks(population, draws, size=size)
     if given:
         parameters = {name: replace(p, rse=None) if name in given else p for name, p in model.parameters.items()}
         model = replace(model, parameters=parameters)
@@ -137,6 +216,7 @@ def uncertain(
         population.variability,
         population.correlation,
         population.sampler,
+        origin=population.origin,
         size=size,
         covariance=covariance,
     )

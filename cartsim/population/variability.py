@@ -13,8 +13,9 @@ from cartsim.errors import InputError, brief
 from cartsim.model.model import DISTRIBUTIONS, Model, Variability
 from cartsim.population.patients import allowed, outside
 
+OMEGALESS = ("uniform", "bernoulli")  # distributions without an omega
 # Ranges are checked for draws of up to this many standard deviations: beyond lies one patient in 1e9.
-_REACH = 6.0
+REACH = 6.0
 
 
 def lognormal(omega: float) -> Variability:
@@ -76,7 +77,7 @@ def check_variability(model: Model, name: str, variability: Variability) -> None
     parameter = model.parameters[name]
     if parameter.value is None:
         return
-    ends = spread(name, variability, parameter.value, np.array([-_REACH, _REACH]))
+    ends = spread(name, variability, parameter.value, np.array([-REACH, REACH]))
     wrong = outside(ends, parameter.low, parameter.high)
     if wrong.any():
         raise InputError(

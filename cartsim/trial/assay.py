@@ -58,11 +58,14 @@ class Assay:
         if self.below not in tuple(BELOW):
             raise InputError(f"assay below is {self.below!r}; it is one of {', '.join(BELOW)}")
 
-    def measure(self, truth: ArrayLike, *, seed: int, name: str, start: int, days: ArrayLike) -> NDArray[np.float64]:
-        """What is reported, shape (n, v), of the true concentrations (n, v) of patients start..start+n-1.
+    def measure(
+        self, truth: ArrayLike, *, seed: int, name: str, start: int, days: ArrayLike, times: int = 1
+    ) -> NDArray[np.float64]:
+        """What is reported, shape (n, v), of the true concentrations (n, v) of patients start..start+n/times-1.
 
-        days (v,) are those of the visits; the error of a visit is drawn from the stream "assay/name/day", the
-        day with six digits. NaN stays NaN, and an exact 0 is reported as 0 whatever `below` says.
+        days (v,) are those of the visits as planned; the error of a visit is drawn from the stream "assay/name/day",
+        the day with six digits. times: so often the patients stand below each other, with the same errors. NaN stays
+        NaN, and an exact 0 is reported as 0 whatever `below` says.
         Raises `InputError` for shapes that do not fit, anything but numbers, and values that are infinite or
         below zero by more than `RESIDUE`. Percent changes are no concentrations: measure the level instead.
         """
@@ -83,7 +86,8 @@ class Assay:
         values = np.maximum(values, 0.0)
         reading = values
         if self.cv:
-            reading = values * np.exp(self.cv * _scores(seed, name, start, len(values), day))
+            error = np.exp(self.cv * _scores(seed, name, start, len(values) // times, day))
+            reading = values * np.tile(error, (times, 1))
         if self.step is not None:
             reading = _rounded(reading, self.step)
         report = reading

@@ -1,4 +1,4 @@
-"""How a trial goes for each patient: visits missed, dropout, new therapy, death, and the data cut-off.
+"""How a trial goes for each patient: visits missed, dropout, new therapy, death, and the cut-offs.
 
 All is drawn by address (see `cartsim.population.draws.uniforms`). The arm, the chunk and the other arguments are
 no part of it, so arms stay comparable, and adding deaths changes no dropout.
@@ -55,9 +55,13 @@ class Conduct:
     new_therapy    hazard of starting another therapy, a month; its start does not end observation
     death          hazard of death from causes that the model does not know, a month
     followup       staggered entry and administrative cut-off; None: no cut-off
+    early_death    further hazard of death, a month, during the first ``early_months``: of those who die soon after the
+                   infusion, before a response can be confirmed or even assessed (they count as not evaluable)
+    early_months   see early_death
+    kinetics_cutoff  months by which the cut-off of transgene samples comes before the data cut-off
 
     Hazards are constant, so waiting times are exponential. Raises `InputError` for anything but finite
-    numbers, a probability outside 0 to 1, or a negative hazard.
+    numbers, a probability outside 0 to 1, a negative hazard or time, and a cut-off of samples without a data cut-off.
     """
 
     missed: float = 0.0
@@ -65,16 +69,28 @@ class Conduct:
     new_therapy: float = 0.0
     death: float = 0.0
     followup: Followup | None = None
+    early_death: float = 0.0
+    early_months: float = 1.0
+    kinetics_cutoff: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= finite_number(self.missed, "conduct missed") <= 1:
             raise InputError(f"conduct missed is {self.missed:g}; a probability is a number from 0 to 1")
-        for name in ("dropout", "new_therapy", "death"):
+        for name in ("dropout", "new_therapy", "death", "early_death"):
             value = finite_number(getattr(self, name), f"conduct {name}")
             if value < 0:
                 raise InputError(f"conduct {name} is {value:g}; a hazard (a month) is 0 or more")
         if not (self.followup is None or isinstance(self.followup, Followup)):
             raise InputError(f"conduct followup is {brief(self.followup)}; give a Followup, or None for no cut-off")
+        for name in ("early_months", "kinetics_cutoff"):
+            value = finite_number(getattr(self, name), f"conduct {name}")
+            if value < 0:
+                raise InputError(f"conduct {name} is {value:g}; give months, 0 or more")
+        if self.kinetics_cutoff and self.followup is None:
+            raise InputError(
+                f"conduct kinetics_cutoff is {self.kinetics_cutoff:g} months before the data cut-off, and there is "
+                "none; give followup too"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +100,7 @@ class Course:
     evaluable    (n, v) whether a visit took place: neither missed nor after `last_day`
     followup_day, dropout_day, new_therapy_day, death_day    each by itself, also where another came before
     last_day     the first of data cut-off, dropout and death: nothing later is seen
+    sampled_day  the same with the cut-off of the transgene samples: no sample is later
     """
 
     evaluable: NDArray[np.bool_]
@@ -92,13 +109,23 @@ class Course:
     new_therapy_day: NDArray[np.float64]
     death_day: NDArray[np.float64]
     last_day: NDArray[np.float64]
+    sampled_day: NDArray[np.float64]
 
 
-def draw(conduct: Conduct, seed: int, start: int, stop: int, days: ArrayLike) -> Course:
-    """The course of patients start..stop-1 with visits on `days` (v,), each drawn from its own stream.
+def draw(
+    conduct: Conduct,
+    seed: int,
+    start: int,
+    stop: int,
+    days: ArrayLike,
+    *,
+    attended: NDArray[np.float64] | None = None,
+) -> Course:
+    """The course of patients start..stop-1 with visits planned on `days` (v,), each drawn from its own stream.
 
     Visits on one day (to six digits) are one visit, missed for every measurement and in every call. Those at
-    or before day 0 are never missed, since nobody enters a trial without a baseline.
+    or before day 0 are never missed, since nobody enters a trial without a baseline. `attended` (n, v): the days on
+    which they take place, if not on the planned ones.
     Raises `InputError` for days that are not a list of finite numbers, and for patients below 0.
     """
     visits = np.asarray(days)
@@ -119,12 +146,15 @@ def draw(conduct: Conduct, seed: int, start: int, stop: int, days: ArrayLike) ->
         share = uniforms(seed, "conduct/followup", start, stop)
         followup_day = MONTH * np.interp(share, (0, 0.5, 1), (span.shortest, span.median, span.longest))
     dropout_day, death_day = waiting("dropout", conduct.dropout), waiting("death", conduct.death)
+    early = waiting("early_death", conduct.early_death)
+    death_day = np.fmin(death_day, np.where(early < conduct.early_months * MONTH, early, np.nan))
     last_day = np.fmin(np.fmin(followup_day, dropout_day), death_day)
-    evaluable = ~(visits > last_day[:, None])
+    sampled_day = np.fmin(last_day, followup_day - conduct.kinetics_cutoff * MONTH)
+    evaluable = ~((visits if attended is None else attended) > last_day[:, None])
     if conduct.missed:
         for visit, day in enumerate(visits):
             if day > 0:
                 share = uniforms(seed, f"conduct/missed/{day:g}", start, stop)
                 evaluable[:, visit] &= share >= conduct.missed
     new_therapy_day = waiting("new_therapy", conduct.new_therapy)
-    return Course(evaluable, followup_day, dropout_day, new_therapy_day, death_day, last_day)
+    return Course(evaluable, followup_day, dropout_day, new_therapy_day, death_day, last_day, sampled_day)

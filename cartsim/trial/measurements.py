@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
+    from cartsim.trial.protocol import Visits
+
 
 COLUMNS = ("mprotein", "sbcma", "mrd", "transgene")
 """What is kept of a visit, in g/L, percent change, cells per 1e5 and copies/ug."""
@@ -34,7 +36,7 @@ class Visited:
     ids
         (n,) Of the patients.
     days, kinetic_days
-        (v,) and (k,): days of assessments and of samples.
+        (v,) and (k,): days of assessments and of samples; (n, v) and (n, k) where they take place within windows.
     baseline, mprotein
         (n,) and (n, v) M-protein in g/L as measured, NaN where a visit was missed.
     sbcma
@@ -57,23 +59,36 @@ class Visited:
     @classmethod
     def joined(cls, parts: Sequence[Visited]) -> Visited:
         """The measurements of several groups of patients in one."""
-        shared = {"days": parts[0].days, "kinetic_days": parts[0].kinetic_days}
+        days = {name: getattr(parts[0], name) for name in ("days", "kinetic_days")}
+        shared = {name: own for name, own in days.items() if own.ndim == 1}
         own = [f.name for f in fields(cls) if f.name not in shared]
         return cls(**shared, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in own})
 
-    def frame(self) -> pd.DataFrame:
-        """In long form: ``id``, ``time``, and the measurements in the order of `COLUMNS`; day 0 is the baseline."""
+    def frame(self, visits: Visits | None = None) -> pd.DataFrame:
+        """In long form: ``id``, ``time``, and the measurements in the order of `COLUMNS`; day 0 is the baseline.
+
+        ``visits``: what was planned, needed where visits took place within windows; ``planned``, the planned day, is
+        then a column too, by which the rows of a patient are in order.
+        """
         import pandas as pd
 
-        days = np.union1d([0.0], np.union1d(self.days, self.kinetic_days))
+        windows = visits is not None and visits.windows
+        planned = (visits.response, visits.kinetics) if visits is not None else (self.days, self.kinetic_days)
+        days = np.union1d([0.0], np.union1d(*planned))
         n = len(self.ids)
+        response, kinetics = (np.searchsorted(days, own) for own in planned)
         columns = {name: np.full((n, len(days)), np.nan) for name in COLUMNS}
         columns["mprotein"][:, 0] = self.baseline
         for name, values in columns.items():
-            own = self.kinetic_days if name == "transgene" else self.days
-            values[:, np.searchsorted(days, own)] = getattr(self, name)
+            values[:, kinetics if name == "transgene" else response] = getattr(self, name)
+        times = {"time": np.tile(days, n)}
+        if windows:
+            attended = np.zeros((n, len(days)))
+            attended[:, kinetics], attended[:, response] = self.kinetic_days, self.days
+            times = {"time": attended.reshape(-1), "planned": times["time"]}
         return pd.DataFrame(
-            {"id": np.repeat(self.ids, len(days)), "time": np.tile(days, n)}
+            {"id": np.repeat(self.ids, len(days))}
+            | times
             | {name: values.reshape(-1) for name, values in columns.items()}
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cartsim.endpoints.categories import categorical, responses
 from cartsim.endpoints.judged import Judged
-from cartsim.endpoints.kinetics import noncompartmental_columns
+from cartsim.endpoints.kinetics import PERSISTENCE, noncompartmental_columns
 from cartsim.endpoints.markers import mrd_negative
 from cartsim.endpoints.outcomes import outcomes
 from cartsim.endpoints.rates import clopper_pearson, percentages
@@ -26,7 +26,7 @@ from cartsim.files import writable_folder, write_whole
 from cartsim.observations import EVENTS
 from cartsim.runs import as_bytes, from_bytes, pack_frame, unpack_frame
 from cartsim.schedule import MONTH
-from cartsim.trial.measurements import COLUMNS, Curves, Measurements, Visited
+from cartsim.trial.measurements import Curves, Measurements, Visited
 from cartsim.trial.protocol import Protocol, Rules, Visits
 from cartsim.trial.summary import GROUPS, summarize
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 STATES = {"month": "", "true": ", true state"}
 """Columns of categories at landmarks, as observed and of the true state of all, and how endpoints are told apart."""
+
+KEPT = {month: f"persistence_{month}m" for month in PERSISTENCE}
+"""Columns of whether the transgene was quantifiable, by month."""
 
 NEGATIVE = ("not MRD-negative in CR", "MRD-negative in CR")
 SUMMARIZED = ("id", "arm", "status", "Cmax", "Tmax_day", "AUC0-28", "measurable", *READ)
@@ -149,6 +152,27 @@ class TrialResult(Judged):
         low, high = clopper_pearson(count, n)
         return table.assign(**percentages(count, n), exact_low=100 * low, exact_high=100 * high)
 
+    def persistence(self) -> pd.DataFrame:
+        """Transgene at months 6 and 12, a row an arm and month: who had a sample, and in whom it was quantifiable.
+
+        ``n``, ``evaluable`` (a sample within half a month), ``detectable``, and the ``percent`` of those evaluable with
+        Wilson limits ``low``, ``high``, NaN where nobody was. Raises `InputError` where the columns were not kept.
+        """
+        import pandas as pd
+
+        missing = [name for name in KEPT.values() if name not in self.patients]
+        if missing:
+            raise InputError(f"the column {missing[0]} was not kept; run the trial without columns=")
+        rows = []
+        for arm, group in self.patients.groupby("arm", observed=True, sort=False):
+            for month in KEPT:
+                found = group[KEPT[month]]
+                rows.append((arm, month, len(group), int(found.notna().sum()), int(found.sum())))
+        table = pd.DataFrame(rows, columns=["arm", "month", "n", "evaluable", "detectable"])
+        known = table["evaluable"] > 0
+        shares = percentages(table["detectable"].to_numpy(), np.maximum(table["evaluable"].to_numpy(), 1))
+        return table.assign(**{name: np.where(known, values, np.nan) for name, values in shares.items()})
+
     def residual(self, arm: str | None = None, *, limit: float = 1e-5) -> ResidualDisease:
         """Residual disease of an arm from visit to visit; ``.by_visit()`` is a table of shares.
 
@@ -178,9 +202,8 @@ class TrialResult(Judged):
         return pd.concat(steps, names=["arm"]).reset_index(level="arm").rename(columns={"time": "time_months"})
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write patients.parquet, visits.parquet (if kept), responses.csv, survival.csv, pfs.csv and summary.json.
-
-        And comparisons.csv where there are two arms or more.
+        """Write patients.parquet, visits.parquet (if kept), responses.csv, survival.csv, pfs.csv, persistence.csv and
+        summary.json, and comparisons.csv where there are two arms or more.
         """
         check_kind("the folder", folder, (str, Path), "a path")
         folder = writable_folder(folder)
@@ -191,10 +214,14 @@ class TrialResult(Judged):
             "pfs.csv": lambda path: self.pfs().to_csv(path, index=False),
             "summary.json": lambda path: path.write_text(json.dumps(self.about(), indent=2) + "\n"),
         }
+        if {*KEPT.values()} <= set(self.patients):
+            writers["persistence.csv"] = lambda path: self.persistence().to_csv(path, index=False)
         if len(self.arms) > 1:
             writers["comparisons.csv"] = lambda path: self.comparisons().to_csv(path, index=False)
         if self.visits:
-            writers["visits.parquet"] = lambda path: visits_table(self.visits).to_parquet(path, index=False)
+            writers["visits.parquet"] = lambda path: visits_table(self.visits, self.protocol.visits).to_parquet(
+                path, index=False
+            )
         return [write_whole(folder / name, write) for name, write in writers.items()]
 
     def about(self) -> dict[str, Any]:
@@ -202,7 +229,7 @@ class TrialResult(Judged):
         rules = self.protocol.rules
         return {
             "made_by": self.made_by,
-            "visits": vars(self.protocol.visits),
+            "visits": {f.name: getattr(self.protocol.visits, f.name) for f in fields(Visits)},
             "rules": {
                 "response": vars(rules.response),
                 "landmark": vars(rules.landmark),
@@ -247,7 +274,7 @@ class Readout:
             rules.response,
             rules.censoring,
             events=seen.events,
-            alive_day=seen.days[-1],  # without a cut-off the living are followed to the last visit
+            alive_day=seen.days[..., -1],  # without a cut-off the living are followed to the last visit
             censor_no_baseline=rules.censor_no_baseline,
         )
         columns = seen.given | {"status": categorical(seen.status, tuple(Status.__members__))} | seen.events
@@ -260,8 +287,12 @@ class Readout:
             lowest = np.where(found.judged.evaluable & np.isfinite(values), values, np.inf).min(axis=1)
             columns[name] = np.where(np.isfinite(lowest), lowest, np.nan)
         columns |= found.columns(Status.failed(seen.status))
+        transgene = seen.transgene
+        if rules.sampled_until == "progression":
+            left = np.fmin(found.progression_day, seen.events["new_therapy_day"])
+            transgene = np.where(seen.kinetic_days > left[:, None], np.nan, transgene)
         columns |= noncompartmental_columns(
-            seen.kinetic_days, seen.transgene, lloq=self.protocol.lloq, after_blq=rules.after_blq
+            seen.kinetic_days, transgene, lloq=self.protocol.lloq, after_blq=rules.after_blq
         )
         if self.columns is not None:
             landmarks = [f"{name}_{month:g}" for month in seen.landmarks for name in STATES]
@@ -275,6 +306,7 @@ class Readout:
         numbers = varied + 42 + 2 * landmarks if self.columns is None else 8 + len({*self.columns} - {*SUMMARIZED})
         if self.keep_visits:
             numbers += 2 + 3 * len(visits.response) + len(visits.kinetics)
+            numbers += len(visits.response) + len(visits.kinetics) if visits.windows else 0
         return 8 * numbers
 
     def pack(self, result: ChunkOutcome) -> Arrays:
@@ -301,7 +333,10 @@ class Readout:
         visits = None
         if self.keep_visits:
             visits = Visited(ids=patients["id"], **under("visits/"))
-            if any(len(values) != n for values in (visits.baseline, visits.mprotein, visits.sbcma, visits.transgene)):
+            own = (visits.baseline, visits.mprotein, visits.sbcma, visits.transgene)
+            if any(
+                len(values) != n for values in (*own, *(d for d in (visits.days, visits.kinetic_days) if d.ndim > 1))
+            ):
                 raise ValueError(f"visits of other than {n} patients")
         curves = Curves(arrays["curves"], under("curves/")) if "curves" in arrays else None
         return ChunkOutcome(from_bytes(arrays["arm"]), patients, visits, curves)
@@ -362,10 +397,9 @@ def _columns(table: pd.DataFrame) -> dict[str, Any]:
     return {name: np.asarray(own) if isinstance(own.dtype, np.dtype) else own.array for name, own in table.items()}
 
 
-def visits_table(visits: Mapping[str, Visited]) -> pd.DataFrame:
-    """All measurements in long form: ``arm``, ``id``, ``time`` and `COLUMNS`."""
+def visits_table(visits: Mapping[str, Visited], planned: Visits) -> pd.DataFrame:
+    """All measurements in long form: ``arm``, ``id``, ``time``, with windows ``planned``, and `COLUMNS`."""
     import pandas as pd
 
-    return pd.concat([own.frame().assign(arm=arm) for arm, own in visits.items()], ignore_index=True)[
-        ["arm", "id", "time", *COLUMNS]
-    ]
+    table = pd.concat([own.frame(planned).assign(arm=arm) for arm, own in visits.items()], ignore_index=True)
+    return table[["arm", *table.columns.drop("arm")]]

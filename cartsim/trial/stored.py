@@ -101,7 +101,8 @@ def _planned(path: Path) -> tuple[Protocol, dict[str, Any]]:
     """The visits and rules that summary.json has, and what made the trial."""
     try:
         about = json.loads(path.read_text("utf-8"))
-        planned = Visits(**{name: tuple(map(float, days)) for name, days in dict(about["visits"]).items()})
+        days: dict[str, Any] = {name: tuple(map(float, own)) for name, own in dict(about["visits"]).items()}
+        planned = Visits(**days)
         given = about["rules"]
         response, landmark = IMWG2016(**given["response"]), SinghLandmark(**given["landmark"])
         further = {name: given[name] for name in Rules().further() if name in given}
@@ -121,21 +122,30 @@ def _visited(patients: pd.DataFrame, visits: pd.DataFrame, planned: Visits, arm:
         raise ValueError(f"arm {arm} has no visits")
     days = _numbers(visits, "time").reshape(n, -1)
     ids = visits["id"].to_numpy().reshape(n, -1)
-    if (days != days[0]).any() or (ids != patients["id"].to_numpy()[:, None]).any():
+    planned_days = days if not planned.windows else _numbers(visits, "planned").reshape(n, -1)
+    if (planned_days != planned_days[0]).any() or (ids != patients["id"].to_numpy()[:, None]).any():
         raise ValueError(f"patients and visits of arm {arm} differ")
 
     def measured(name: str, on: NDArray[np.float64]) -> NDArray[np.float64]:
-        if not np.isin(on, days[0]).all() or (np.diff(days[0]) <= 0).any():
+        if not np.isin(on, planned_days[0]).all() or (np.diff(planned_days[0]) <= 0).any():
             raise ValueError(f"arm {arm} was not seen on the days that were planned")
-        return _numbers(visits, name).reshape(n, -1)[:, np.searchsorted(days[0], on)]
+        return _numbers(visits, name).reshape(n, -1)[:, np.searchsorted(planned_days[0], on)]
+
+    def attended(on: NDArray[np.float64], span: NDArray[np.int64]) -> NDArray[np.float64]:
+        if not planned.windows:
+            return on
+        own = measured("time", on)
+        if not ((own >= on + span[:, 0]) & (own <= on + span[:, 1])).all():
+            raise ValueError(f"arm {arm} was seen outside of the windows")
+        return own
 
     response, kinetic = np.array(planned.response), np.array(planned.kinetics)
     return Visited(
         ids=patients["id"].to_numpy(),
-        days=response,
+        days=attended(response, planned.spans[0]),
         baseline=measured("mprotein", np.zeros(1))[:, 0],
         **{name: measured(name, response) for name in ("mprotein", "sbcma", "mrd")},
-        kinetic_days=kinetic,
+        kinetic_days=attended(kinetic, planned.spans[1]),
         transgene=measured("transgene", kinetic),
     )
 

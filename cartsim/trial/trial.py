@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from html import escape
 from itertools import accumulate
 from pathlib import Path
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from cartsim.endpoints.categories import categorical
 from cartsim.endpoints.markers import mrd_per_1e5
 from cartsim.errors import InputError, brief, check_count, check_kind, choices, elsewhere, say
-from cartsim.model.model import Model
+from cartsim.model.model import Model, Variability
 from cartsim.population.patients import Patients
 from cartsim.population.population import APART, Population, endless
 from cartsim.provenance import made_by
@@ -48,13 +49,29 @@ CHUNK = 2000  # patients in each part of a checkpoint, if nothing is said
 class Arm:
     """Patients under one dose (cells) or one regimen.
 
-    ``n``: how many, if not as many as the trial has in each. Raises `InputError` unless there is a dose or a regimen.
+    Parameters
+    ----------
+    dose, regimen
+        One of the two.
+    n
+        How many, if not as many as the trial has in each.
+    name
+        By default that of the dose.
+    covariates
+        In what these patients differ from those of other arms: by name another typical value, or an omega, as for
+        `Population.at`; or another distribution. ``{"burden": cs.uniform(50, 95), "Kg": 0.01}``
+
+    Raises
+    ------
+    InputError
+        Unless there is either a dose or a regimen.
     """
 
     dose: float | None = None
     n: int | None = None
     name: str = ""
     regimen: Regimen | None = None
+    covariates: Mapping[str, float | Variability] | None = None
 
     def __post_init__(self) -> None:
         if self.n is not None:
@@ -67,6 +84,18 @@ class Arm:
         check_kind("the name of an arm", self.name, str, "a text")
         if not self.name:
             object.__setattr__(self, "name", f"{self.dose / 1e6:g}e6" if self.dose is not None else "regimen")
+        if self.covariates is not None:
+            check_kind("the covariates of an arm", self.covariates, Mapping, 'a mapping, such as {"burden": 60}')
+            object.__setattr__(self, "covariates", dict(self.covariates))
+
+    def of(self, population: Population) -> Population:
+        """The population from which the patients of this arm are. Raises `InputError` as `Population.at`."""
+        given = self.covariates or {}
+        spread = {name: own for name, own in given.items() if isinstance(own, Variability)}
+        if spread:
+            population = replace(population, variability={**(population.variability or {}), **spread})
+        values: dict[str, Any] = {name: own for name, own in given.items() if name not in spread}
+        return population.at(values) if values else population
 
 
 @elsewhere(seed="a seed belongs to the patients: Population(model, seed=...)")
@@ -138,6 +167,7 @@ class Trial:
                 raise InputError(f"an independent arm of {arm.n} patients; ask for at most {APART:,}")
             if limit is not None and arm.n > limit:
                 raise InputError(f"arm {arm.name} of {arm.n} patients, but there are {limit}; ask for fewer")
+        _ = self._populations  # checks the covariates of arms
         self.model.check_start()
         missing = [name for name in MEASURED if name not in self.model.outputs]
         if missing or not {"M0", "burden"} <= set(self.model.parameters):
@@ -151,6 +181,19 @@ class Trial:
     def model(self) -> Model:
         """The model of the patients."""
         return self.population.model
+
+    @cached_property
+    def _populations(self) -> list[Population | Patients]:
+        """Who is treated in each arm."""
+        who, found = self.population, []
+        for arm in self.arms:
+            if arm.covariates and not isinstance(who, Population):
+                raise InputError(
+                    f"arm {arm.name} has covariates of its own, and the patients are a table; give a Population, or "
+                    "write them in the table"
+                )
+            found.append(arm.of(who) if arm.covariates and isinstance(who, Population) else who)
+        return found
 
     @elsewhere(
         n="it belongs to the trial: Trial(population, arms, n=...)",
@@ -205,6 +248,7 @@ class Trial:
             n_jobs=n_jobs,
         )
         self._check_columns(columns or ())
+        of_arms = {a.name: {name: str(own) for name, own in a.covariates.items()} for a in self.arms if a.covariates}
         parts = self.map(readout, n_jobs=n_jobs, chunk=chunk, progress=progress, checkpoint=checkpoint)
         return gathered(
             parts,
@@ -216,6 +260,7 @@ class Trial:
                 extinction=self.solver.extinction,
                 arms=str({arm.name: arm.n for arm in self.arms}),
                 **({"independent": True} if self.independent else {}),
+                **({"covariates": str(of_arms)} if of_arms else {}),
             ),
         )
 
@@ -262,7 +307,10 @@ class Trial:
         kept = max(0, min(self.curves - start, stop - start))
         if self.independent:
             start, stop = start + arm * APART, stop + arm * APART
-        table = self.population.table(start, stop)
+        table = self._populations[arm].table(start, stop)
+        for name, value in (self.arms[arm].covariates or {}).items():
+            if name in self.model.parameters and not isinstance(value, Variability):
+                table[name] = table.get(name, float(value))  # also where it does not vary
         own = self.population.dose if isinstance(self.population, Patients) else None
         own = None if own is None else own[start:stop]
         return self.measure_rows(table, self.arms[arm], start, stop, own, kept, n_jobs=n_jobs)
@@ -283,12 +331,19 @@ class Trial:
         times_over = n // (stop - start)
         parameters = self.model.values({name: own.to_numpy() for name, own in table.items()}, n)
         columns = dict(zip(self.model.parameters, parameters.T, strict=True))
-        shown = {p.name for p in self.model.parameters.values() if p.role == "covariate"}.union(table)
-        response = np.array(visits.response)
-        kinetics = np.array(visits.kinetics)
+        shown = {p.name for p in self.model.parameters.values() if p.role == "covariate"}
+        shown = shown.union(
+            table, *(who.held for who in self._populations), *(each.covariates or () for each in self.arms)
+        )
+        response, kinetics = np.array(visits.response), np.array(visits.kinetics)
+        every_day = np.union1d(response, kinetics)
+        of_response, of_kinetics = np.searchsorted(every_day, response), np.searchsorted(every_day, kinetics)
+        seen, sampled = visits.attended(seed, start, stop)
+        attended = np.empty((stop - start, len(every_day)))
+        attended[:, of_kinetics], attended[:, of_response] = sampled, seen
         landmarks = np.array(visits.landmarks) * MONTH
         picture = _picture_days(response[-1]) if kept else np.empty(0)
-        times = np.unique(np.concatenate([[0.0], response, kinetics, landmarks, picture]))
+        times = np.unique(np.concatenate([[0.0], visits.possible(), landmarks, picture]))
         run = simulate_rows(
             self.model,
             table,
@@ -302,50 +357,57 @@ class Trial:
         )
         values = {name: run.usable(name) for name in MEASURED}
 
-        def at(name: str, days: NDArray[np.float64]) -> NDArray[np.float64]:
-            return values[name].take(np.searchsorted(times, days), axis=1)
+        first, at_seen, at_sampled, at_landmarks = (
+            np.searchsorted(times, days) for days in (np.zeros(1), seen, sampled, landmarks)
+        )
+        if visits.windows:
+            seen, sampled = (np.tile(own, (times_over, 1)) for own in (seen, sampled))
+            at_seen, at_sampled = (np.tile(own, (times_over, 1)) for own in (at_seen, at_sampled))
+
+        def at(name: str, place: NDArray[np.intp]) -> NDArray[np.float64]:
+            own = values[name]
+            return own.take(place, axis=1) if place.ndim == 1 else np.take_along_axis(own, place, axis=1)
 
         def measured(name: str, truth: NDArray[np.float64], days: NDArray[np.float64]) -> NDArray[np.float64]:
             assay = self.protocol.assays.get(name, Assay())
-            each = np.split(truth, times_over)
-            return np.concatenate([assay.measure(own, seed=seed, name=name, start=start, days=days) for own in each])
+            return assay.measure(truth, seed=seed, name=name, start=start, days=days, times=times_over)
 
         def change_measured() -> NDArray[np.float64]:
             """Percent change of sBCMA as the assay gives it, from the measured baseline."""
-            level = measured("sbcma", 1 + at("sbcma_change", response) / 100, response)
+            level = measured("sbcma", 1 + at("sbcma_change", at_seen) / 100, response)
             first = measured("sbcma", np.ones((n, 1)), np.zeros(1))
             return 100 * (level / np.where(first > 0, first, np.nan) - 1)
 
-        every_day = np.union1d(response, kinetics)
-        course = draw(self.protocol.conduct, seed, start, stop, every_day)
+        course = draw(self.protocol.conduct, seed, start, stop, every_day, attended=attended)
         evaluable = np.tile(course.evaluable, (times_over, 1))
-        at_response = evaluable[:, np.searchsorted(every_day, response)]
-        at_kinetics = evaluable[:, np.searchsorted(every_day, kinetics)]
+        before_cutoff = np.tile(~(attended[:, of_kinetics] > course.sampled_day[:, None]), (times_over, 1))
+        at_response, at_kinetics = evaluable[:, of_response], evaluable[:, of_kinetics] & before_cutoff
         curves = None
         if kept:
             drawn = np.unique(np.concatenate([[0.0], picture]))
             names = ("transgene", "mprotein_change", "sbcma_change")
-            curves = Curves(drawn, {name: at(name, drawn)[:kept] for name in names})
+            place = np.searchsorted(times, drawn)
+            curves = Curves(drawn, {name: at(name, place)[:kept] for name in names})
         arms = list(dict.fromkeys([*(each.name for each in self.arms), arm.name]))
         given = {
             "id": run.ids,
             "arm": categorical(np.full(n, arms.index(arm.name)), arms, ordered=True),
             "dose": run.doses,
         }
-        baseline = measured("mprotein", at("mprotein_gL", np.zeros(1)), np.zeros(1))[:, 0]
+        baseline = measured("mprotein", at("mprotein_gL", first), np.zeros(1))[:, 0]
         return Measurements(
             arm=arm.name,
             given=given | {name: own.copy() for name, own in columns.items() if name in shown},
             ids=run.ids,
-            days=response,
+            days=seen,
             baseline=baseline,
-            mprotein=np.where(at_response, measured("mprotein", at("mprotein_gL", response), response), np.nan),
+            mprotein=np.where(at_response, measured("mprotein", at("mprotein_gL", at_seen), response), np.nan),
             sbcma=np.where(at_response, change_measured(), np.nan),
-            mrd=mrd_per_1e5(at("tumor_relative", response), columns["burden"][:, None] / 100),
-            kinetic_days=kinetics,
-            transgene=np.where(at_kinetics, measured("transgene", at("transgene", kinetics), kinetics), np.nan),
+            mrd=mrd_per_1e5(at("tumor_relative", at_seen), columns["burden"][:, None] / 100),
+            kinetic_days=sampled,
+            transgene=np.where(at_kinetics, measured("transgene", at("transgene", at_sampled), kinetics), np.nan),
             landmarks=visits.landmarks,
-            landmark_change=at("mprotein_change", landmarks),
+            landmark_change=at("mprotein_change", at_landmarks),
             events={
                 "new_therapy_day": np.tile(course.new_therapy_day, times_over),
                 "death_day": np.tile(course.death_day, times_over),
@@ -376,7 +438,7 @@ class Trial:
     def bytes_working(self) -> int:
         """Bytes that a patient takes while it is simulated: every output at every time, with its pictures."""
         visits = self.protocol.visits
-        days = len(visits.response) + len(visits.kinetics) + len(visits.landmarks)
+        days = len(visits.possible()) + len(visits.landmarks)
         return 8 * len(MEASURED) * (days + (len(_picture_days(visits.response[-1])) if self.curves else 0))
 
     def _repr_html_(self) -> str:
@@ -416,7 +478,13 @@ def _arms(given: Any, n: int) -> list[Arm]:
     if not arms:
         raise InputError("a trial without arms; give at least one dose")
     return [
-        Arm(arm.dose, n if arm.n is None else arm.n, arm.name, None if arm.dose is not None else arm.regimen)
+        Arm(
+            arm.dose,
+            n if arm.n is None else arm.n,
+            arm.name,
+            None if arm.dose is not None else arm.regimen,
+            arm.covariates,
+        )
         for arm in arms
     ]
 

@@ -26,7 +26,8 @@ from cartsim.model.reader import load, names
 
 CLINICAL = Path(load("bb2121_clinical").path)
 TRIAL = ("trial", "--n", "30", "--dose", "150e6,450e6")
-ONE_ARM = ("patients.parquet", "visits.parquet", "responses.csv", "pfs.csv", "survival.csv", "summary.json")
+ONE_ARM = ("patients.parquet", "visits.parquet", "responses.csv", "pfs.csv", "persistence.csv", "survival.csv",
+           "summary.json")  # fmt: skip
 FILES = (*ONE_ARM, "comparisons.csv")  # of several arms
 PICTURES = ("kinetics.png", "biomarkers.png", "spider.png", "responses.png", "pfs.png")
 
@@ -268,7 +269,7 @@ def test_bad_simulate_option(bad, option, says):
 
 
 def test_missing_words(bad):
-    assert "Missing argument" in bad("simulate")
+    assert "Missing argument" in bad("simulate", "--times=0:3")
     assert "--times" in bad("simulate", "bb2121_clinical")
     assert "No such command 'simulat'" in bad("simulat")
 
@@ -520,7 +521,10 @@ def test_trial_prints_a_row_an_arm_and_writes_all_files(finished):
     assert sorted(path.name for path in folder.iterdir()) == sorted((*FILES, *PICTURES))
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    assert [line.split()[0] for line in lines if re.match(r"\s*\d+e6\s", line)] == ["150e6", "450e6"]
+    arms = [line.split()[:2] for line in lines if re.match(r"\s*\d+e6\s", line)]
+    assert [arm for arm, _ in arms[:2]] == ["150e6", "450e6"]
+    beside = ("simulated", "KarMMa", "CRB-401")
+    assert arms[2:] == [[arm, of] for arm in ("150e6", "450e6") for of in beside]
     assert all(name in result.stderr for name in (*FILES, *PICTURES))
 
     patients = pd.read_parquet(folder / "patients.parquet")

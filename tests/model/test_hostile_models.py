@@ -172,7 +172,7 @@ def changes(model: Model) -> dict[str, Model]:
         "scale": "linear", "initial": formula, "seed": formula, "rate": formula, "negligible": 7.25, "ceiling": 7.25,
         "volume": "Vb", "unit": "h", "doc": "changed", "value": 7.25, "expression": formula, "low": None, "high": 7.25,
         "iiv": None, "rse": 7.25, "source": "changed", "role": "constant", "replaced": formula,
-        "per_dose": formula, "state": "CARTe_BM", "dose": 7.25, "name": "changed",
+        "per_dose": formula, "state": "CARTe_BM", "dose": 7.25, "name": "changed", "renewed": True,
     }  # fmt: skip
     parts = (("states", "Tumor"), ("states", "mprotein"), ("parameters", "Tumor0"), ("outputs", "cart_blood"))
     for section, name in parts:
@@ -331,7 +331,7 @@ NO_MODEL = {
     "digits": HEAD + f"[parameters.k]\nvalue = {'9' * 5000}\n",
     "hexadecimal digits": text(more=f"ceiling = 0x{'f' * 9000}\n"),
     "digits in a formula": text(more=f"[outputs.o]\nunit = '1'\nvalue = 0x{'f' * 9000}\n"),
-    "digits in a variant": text(more=f"[variants.v]\nd = 0x{'f' * 9000}\n"),
+    "digits in a variant": text(more=f"[variants.v.parameters]\nd = 0x{'f' * 9000}\n"),
     "large": "#" * 1_000_001,
     "deep": "x = " + "[" * 100_000,
     "deep tables": "[" + ".".join(["a"] * 50_000) + "]",
@@ -343,7 +343,7 @@ NO_MODEL = {
     "backspace in a doc": text(more='doc = "good\\bbad"\n'),
     "right to left in a doc": text(more='doc = "good\\u202ebad"\n'),
     "escape in an entry": text(more='"\\u001b[31m" = 1\n'),
-    "escape in a variant": text(more='[variants."\\u001b[31m"]\nd = 1\n'),
+    "escape in a variant": text(more='[variants."\\u001b[31m".parameters]\nd = 1\n'),
     "escape in a variant's key": text(more='[variants.v]\n"\\u001b[31m" = nan\n'),
     "escape in a unit": text(more='[outputs.o]\nunit = "\\u001b[31m"\nvalue = "A"\n'),
     "escape in a state's unit": text().replace('unit = "1"\nscale', 'unit = "\\u001b[31m"\nscale').replace(

@@ -97,14 +97,16 @@ per_dose = "1/V"
 dose = 100
 unit = "cell"
 
-[variants.fast]
+[variants.fast.parameters]
 k = 2
 
-[variants.big]
+[variants.big.parameters]
 V = 10
+
+[variants.big.covariates]
 burden = 60
 
-[variants.wide.k]
+[variants.wide.parameters.k]
 iiv = { distribution = 'lognormal', omega = 1.2 }
 rse = 0.5
 source = "Table 2"
@@ -149,9 +151,10 @@ def test_everything_in_the_file_is_in_the_model(small):
     assert (n.scale, n.seed, n.negligible, n.ceiling, n.volume) == ("linear", None, 1e-3, 1e9, None)
     assert small.outputs["double"].value.text == "2*A"
     assert (small.dosing.state, small.dosing.dose, small.dosing.unit) == ("A", 100.0, "cell")
-    assert small.variants["fast"] == {"k": 2.0}
-    assert small.variants["big"] == {"V": 10.0, "burden": 60.0}
-    wide = small.variants["wide"]["k"]
+    assert small.variants["fast"].values == {"k": 2.0}
+    assert small.variants["big"].values == {"V": 10.0, "burden": 60.0}
+    assert not any(variant.formulas for variant in small.variants.values())
+    wide = small.variants["wide"].parameters["k"]
     assert wide == {"iiv": Variability("lognormal", 1.2), "rse": 0.5, "source": "Table 2"}
     assert (small.unused["Pm"].value, small.unused["Pm"].role) == (12.1, "unused")
     assert small.path.endswith("small.toml")
@@ -368,7 +371,7 @@ def test_values_are_those_given(burden, k):
         ("value = 0.5", "value = 2020-01-01", "parameters.k.value: must be a finite number"),
         ("value = 24", 'value = "12*2"', "constants.h_per_day.value: must be a number here, not '12"),
         ("value = 12.1", 'value = "k"', "unused.Pm.value: must be a number here, not 'k'"),
-        ("[variants.fast]\nk = 2", "[variants]\nfast = 2", "variants.fast: a variant is a table"),
+        ("[variants.fast.parameters]\nk = 2", "[variants]\nfast = 2", "variants.fast: a variant is a table"),
         ('rate = "-loss"', "", "states.A: rate missing"),
         ("dose = 100", "dose = -1", "dosing.dose: -1 is negative"),
         ("dose = 100", "dose = nan", "dosing.dose: must be a finite number"),
@@ -378,16 +381,20 @@ def test_values_are_those_given(burden, k):
         ("value = 50", "value = 120", "burden = 120 percent is not allowed; give 0.01 to 100"),
         ("value = 50", "value = 90", "start = 180 cell/L is not allowed; give 150 or less"),
         ("high = 10\n", "high = 4\n", "V = 5 L is not allowed; give 1 to 4"),
-        ("V = 10\nburden", "V = 11\nburden", "V = 11 L is not allowed; give 1 to 10"),
-        ("k = 2", "q = 2", "no parameter 'q'"),
-        ("k = 2", 'k = "2"', "variants.fast.k: must be a finite number"),
-        ("rse = 0.5", "rse = 0", "variants.wide.k.rse: 0 must be above 0"),
+        ("V = 10\n", "V = 11\n", "V = 11 L is not allowed; give 1 to 10"),
+        ("k = 2", "q = 2", "variants.fast: parameters.q: must be a table with value, unit, source, not 2"),
+        ("k = 2", 'k = "2x"', "variants.fast: parameters.k.value: cannot read '2x'"),
+        ("rse = 0.5", "rse = 0", "variants.wide: parameters.k.rse: 0 must be above 0"),
         ("rse = 0.5", "value = 0", "k = 0 varies lognormally"),
-        ("rse = 0.5", "value = nan", "variants.wide.k.value: must be a finite number"),
-        ("rse = 0.5", "unit = 'h'", "variants.wide.k: unknown entry 'unit'"),
-        ('rse = 0.5\nsource = "Table 2"', "", "variants.wide.k: source missing; add it"),
-        ("omega = 1.2", "omega = -1.2", "variants.wide.k.iiv.omega: -1.2 is negative"),
-        ("'lognormal'", "'uniform', low = 1", "variants.wide.k.iiv: a uniform distribution has low and high, no omega"),
+        ("rse = 0.5", "value = nan", "variants.wide: parameters.k.value: must be a finite number"),
+        ("rse = 0.5", "units = 'h'", "variants.wide: parameters.k: unknown entry 'units'"),
+        ('rse = 0.5\nsource = "Table 2"', "", "variants.wide.parameters.k: source missing; add it"),
+        ("omega = 1.2", "omega = -1.2", "variants.wide: parameters.k.iiv.omega: -1.2 is negative"),
+        (
+            "'lognormal'",
+            "'uniform', low = 1",
+            "variants.wide: parameters.k.iiv: a uniform distribution has low and high, no omega",
+        ),
         ("omega = 0.3", "omega = -0.3", "parameters.k.iiv.omega: -0.3 is negative"),
         ("omega = 0.3", "omega = nan", "parameters.k.iiv.omega: must be a finite number"),
         (", omega = 0.3", "", "parameters.k.iiv: a lognormal distribution needs omega"),
@@ -542,9 +549,9 @@ def test_units_are_checked_once_for_a_file(write, monkeypatch, tmp_path):
     path = write(TEXT)
     load(path)
     load(path)
-    assert len(calls) == 1
+    assert len(calls) == 4  # the model and its three variants
     load(write(swapped("value = 0.5", "value = 0.6")))
-    assert len(calls) == 2
+    assert len(calls) == 8
     bad = write(swapped('unit = "1/day"', 'unit = "1/h"'), "bad.toml")
     for _ in range(2):  # a failed check leaves no mark
         with pytest.raises(InputError):

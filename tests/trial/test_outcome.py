@@ -66,7 +66,7 @@ def test_the_contract_of_results(result, tmp_path: Path):
     assert len(repr(result)) < 1500
     assert "<table" in result._repr_html_()
     names = {path.name for path in result.save(tmp_path)}
-    tables = {"responses.csv", "survival.csv", "pfs.csv", "comparisons.csv"}
+    tables = {"responses.csv", "survival.csv", "pfs.csv", "persistence.csv", "comparisons.csv"}
     assert names == {"patients.parquet", "visits.parquet", "summary.json"} | tables
     assert json.loads((tmp_path / "summary.json").read_text())["made_by"]["seed"] == 2021
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "patients.parquet"), result.patients)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,6 +87,13 @@ def test_map_gives_what_a_function_makes_of_each_chunk_in_order():
         (lambda: cs.Protocol(assays={"ldh": cs.Assay()}), "an assay of 'ldh'"),
         (lambda: cs.Protocol(rules="ema"), r"give Rules\(...\)"),
         (lambda: cs.Rules(censoring="who"), "it is fda or ema"),
+        (lambda: cs.Arm(450e6, covariates=60), "give a mapping"),
+        (lambda: cs.Trial(POPULATION, [cs.Arm(450e6, covariates={"age": 60})]), "age"),
+        (lambda: cs.Trial(POPULATION, [cs.Arm(450e6, covariates={"burden": 160})]), "burden"),
+        (
+            lambda: cs.Trial(cs.Patients(MODEL, {"burden": [20.0]}), [cs.Arm(450e6, covariates={"burden": 30})]),
+            "the patients are a table; give a Population",
+        ),
         (lambda: cs.Arm(), "either a dose or a regimen"),
     ],
 )
@@ -106,3 +115,38 @@ def test_an_arm_whose_regimen_leaves_the_dose_open_reports_what_it_infuses():
     assert (result.patients["dose"] == 450e6).all()
     once, said = (result.arm(name)["Cmax"].to_numpy() for name in ("regimen", "450e6"))
     assert (once == said).all()
+
+
+def test_patients_of_an_arm_may_differ_from_those_of_the_others(tmp_path):
+    """Typical values keep the same patients, and who differs in nothing is as without the other arms."""
+    own = {"burden": cs.uniform(60, 95), "Kg": 0.02}
+    arms = [cs.Arm(150e6, covariates=own), cs.Arm(450e6), cs.Arm(450e6, name="K21", covariates={"K21": 0.2})]
+    trial = cs.Trial(POPULATION, arms, 20)
+    result = trial.run(chunk=7, n_jobs=2)
+    low, high, other = (result.arm(name) for name in result.arms)
+    assert low["burden"].between(60, 95).all()
+    assert (low["Kg"] == 0.02).all()
+    assert (high["Kg"] == MODEL.parameters["Kg"].value).all()
+    alone = cs.Trial(POPULATION, [450e6], 20).run().patients
+    for name in ("Cmax", "pfs_day", "burden", "K12"):
+        assert high[name].tolist() == alone[name].tolist()
+    assert other["K21"].to_numpy() == pytest.approx(high["K21"] * 0.2 / MODEL.parameters["K21"].value)
+    by_hand = cs.Trial(cs.Population(MODEL.override({"Kg": 0.02}), 3, {"burden": own["burden"]}), [150e6], 20).run()
+    assert low["AUC0-28"].tolist() == by_hand.patients["AUC0-28"].tolist()
+    result.save(tmp_path)
+    again = cs.read_trial(tmp_path).judge(cs.Rules(censoring="ema"))
+    pd.testing.assert_frame_equal(again.patients, result.judge(cs.Rules(censoring="ema")).patients)
+    assert (
+        result.made_by["covariates"] == "{'150e6': {'burden': 'uniform 60 to 95', 'Kg': '0.02'}, 'K21': {'K21': '0.2'}}"
+    )
+    assert cs.replicate(replace(trial, curves=0), 2, uncertainty=True).frame["Cmax"].nunique() == 6
+
+
+def test_checkpoints_know_the_covariates_of_arms(tmp_path):
+    def run(covariates):
+        arm = cs.Arm(450e6, 5, covariates=covariates)
+        return cs.Trial(POPULATION, [arm]).run(checkpoint=tmp_path).patients["burden"].tolist()
+
+    assert run(None) == run({}) == run(None)
+    assert run({"burden": cs.uniform(60, 95)}) != run(None)
+    assert run({"burden": cs.uniform(60, 95)}) != run({"burden": cs.uniform(80, 95)})

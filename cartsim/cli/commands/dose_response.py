@@ -13,7 +13,7 @@ import cartsim as cs
 from cartsim.cli import replicated
 from cartsim.cli.design import doses
 from cartsim.cli.drawing import Drawing
-from cartsim.cli.options import Dose, Name, Out, Pictures, Study
+from cartsim.cli.options import Dose, OtherName, Out, Pictures, Study
 from cartsim.cli.output import interruptible, new_table, note_failures, show_tables, write_table
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
@@ -27,7 +27,7 @@ _OTHERS = ("dose_response.json", "dose_response.png", "exposure.png")
 
 def dose_response(
     study: Study,
-    model: Name = "bb2121_clinical",
+    model: OtherName = None,
     dose: Dose = "10e6,20e6,50e6,100e6,150e6,200e6,300e6,450e6,600e6,800e6,1000e6",
     pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     out: Out = Path("dose_response"),
@@ -36,14 +36,17 @@ def dose_response(
 
     Prints the share of patients in response with Monte Carlo limits and what the doses say of a plateau; writes
     tables, with a column for the burden, and pictures. Several burdens may be given with commas between, as --burden
-    fixed,uniform, which is the default. With --replicates or --uncertainty all is repeated, as in cartsim trial, and so
-    is where a plateau begins.
+    fixed,uniform, which is the default; patients of --population have their own. With --replicates or --uncertainty
+    all is repeated, as in cartsim trial, and so is where a plateau begins.
     """
-    names = ["of --patients"] if study.patients is not None else (study.burden or "fixed,uniform").split(",")
-    names = [name.strip() for name in names]
-    if len(set(names)) < len(names):
-        raise InputError(f"--burden {study.burden}: give each once")
-    patients = {name: (study if study.patients else replace(study, burden=name)).of(model) for name in names}
+    own = "--patients" if study.patients is not None else "--population" if study.population is not None else ""
+    if own and (study.patients is not None or study.burden is None):
+        patients = {f"of {own}": study.of(model)}
+    else:
+        names = [name.strip() for name in (study.burden or "fixed,uniform").split(",")]
+        if len(set(names)) < len(names):
+            raise InputError(f"--burden {study.burden}: give each once")
+        patients = {name: replace(study, burden=name).of(model) for name in names}
     treat = partial(
         cs.dose_response,
         doses=doses(dose),

@@ -14,7 +14,7 @@ from cartsim.cli import replicated
 from cartsim.cli.design import one_dose
 from cartsim.cli.drawing import Drawing, plotted
 from cartsim.cli.grammar import parse_doses, parse_named, parse_pair
-from cartsim.cli.options import Dose, Name, Out, Pictures, Study
+from cartsim.cli.options import Dose, OtherName, Out, Pictures, Study
 from cartsim.cli.output import interruptible, new_table, note_failures, number, show_tables, table_of
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
@@ -29,7 +29,7 @@ _FILES = ("regimens.csv", "differences.csv", "regimens.json", "differences.png",
 
 def regimens(
     study: Study,
-    model: Name = "bb2121_clinical",
+    model: OtherName = None,
     dose: Dose = "450e6",
     give: Annotated[
         list[str] | None,

@@ -15,7 +15,7 @@ from cartsim import memory
 from cartsim.cli import complete
 from cartsim.cli.design import one_dose
 from cartsim.cli.grammar import parse_pair, parse_times
-from cartsim.cli.options import Dose, Horizon, Jobs, Name, Out, Pictures, Steps, Times, Who, given
+from cartsim.cli.options import Dose, Horizon, Jobs, OtherName, Out, Pictures, Steps, Times, Who, given
 from cartsim.cli.output import interruptible, ranged, show_tables, table_of, write_table
 from cartsim.cli.process import note
 from cartsim.cli.run import filled
@@ -46,12 +46,12 @@ class _Answer:
 
 
 def sensitivity(
-    model: Name,
     parameters: Annotated[
         str, typer.Option(help="Names with commas between; NAME=LOW:HIGH for an even range, such as burden=5:95.")
     ],
     who: Who,
     steps: Steps,
+    model: OtherName = None,
     endpoint: Annotated[
         str,
         typer.Option(
@@ -97,6 +97,7 @@ def sensitivity(
         raise InputError(f"--curves {curves}: search curves are those of --method efast; leave it out")
     if method == "responders" and threshold is None:
         raise InputError("--method responders needs --threshold, the endpoint from which on a set responds")
+    who.named(model)
     compared = _compared(who, method, samples)
     patients, seed = who.of(model), who.seed
     names, own = _named(parameters)

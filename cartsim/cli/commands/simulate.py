@@ -14,7 +14,7 @@ from cartsim import memory
 from cartsim.cli import complete
 from cartsim.cli.design import one_dose
 from cartsim.cli.grammar import parse_times
-from cartsim.cli.options import Dose, Jobs, Name, Out, Steps, Times, Who
+from cartsim.cli.options import Dose, Jobs, OtherName, Out, Steps, Times, Who
 from cartsim.cli.output import check_file, interruptible, note_failures, write_table
 from cartsim.errors import InputError
 
@@ -22,8 +22,8 @@ from cartsim.errors import InputError
 def simulate(
     who: Who,
     steps: Steps,
-    model: Name,
     times: Times,
+    model: OtherName = None,
     dose: Dose = None,
     outputs: Annotated[
         str | None,
@@ -41,6 +41,7 @@ def simulate(
     file also dose and what each patient was given. By default CSV to stdout.
     """
     check_file(out)
+    who.named(model)
     if who.patients is None and who.n is None and who.drawn():
         raise InputError(
             f"{who.drawn()[0]} is of virtual patients: say with --n how many, or use --set for the typical one"

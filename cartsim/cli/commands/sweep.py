@@ -11,7 +11,7 @@ import cartsim as cs
 from cartsim.cli import complete
 from cartsim.cli.design import one_dose
 from cartsim.cli.grammar import parse_grid, parse_named
-from cartsim.cli.options import Dose, Horizon, Name, Out, Pictures, Plan, Study, Who, given
+from cartsim.cli.options import Dose, Horizon, OtherName, Out, Pictures, Plan, Study, Who, given
 from cartsim.cli.output import interruptible, new_table, number, ranged, show_result
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
@@ -29,7 +29,7 @@ _DEFAULT = ["dose=50e6:800e6:24", "burden=5:95:24"]
 
 def sweep(
     study: Study,
-    model: Name = "bb2121_clinical",
+    model: OtherName = None,
     over: Annotated[
         list[str] | None,
         typer.Option(

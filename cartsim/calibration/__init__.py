@@ -1,0 +1,1 @@
+"""Estimates of a population found from what trials published: priors, likelihood of aggregates, search, sampling."""
