@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cartsim.errors import InputError, brief, check_kind, choices, elsewhere
 from cartsim.model.model import Model, is_within
 from cartsim.model.reader import load
-from cartsim.tables import LARGEST, WHOLE, read_table
+from cartsim.tables import LARGEST_WHOLE, WHOLE, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,7 +196,7 @@ def _ids(where: str, given: pd.Series[Any]) -> pd.Index[Any]:
 
     if isinstance(given.dtype, np.dtype) and given.dtype.kind in "iu" and given.is_unique:
         numbers = given.to_numpy()
-        if is_within(numbers, 0, LARGEST):
+        if is_within(numbers, 0, LARGEST_WHOLE):
             return pd.Index(numbers.astype("int64"), name="id")
     text = given.astype(str).str.strip()
     missing = given.isna() | (text == "")
