@@ -18,6 +18,8 @@ from cartsim.version import __version__
 
 if TYPE_CHECKING:
     from cartsim.calibration.baselines import baseline as baseline
+    from cartsim.calibration.calibration import calibrate as calibrate
+    from cartsim.calibration.calibration import read_calibration as read_calibration
     from cartsim.calibration.prediction import predict as predict
     from cartsim.endpoints.kinetics import nca as nca
     from cartsim.endpoints.respond import respond as respond
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from cartsim.experiments.selection import select as select
     from cartsim.experiments.sweep import sweep as sweep
     from cartsim.experiments.sweep import sweep_trials as sweep_trials
+    from cartsim.exposure.analysis import exposure_response as exposure_response
     from cartsim.fitting.errors import ErrorModel as ErrorModel
     from cartsim.fitting.individual import fit_individuals as fit_individuals
     from cartsim.fitting.pooled.fitting import fit as fit
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from cartsim.population.stored import save_population as save_population
     from cartsim.population.uncertainty import ensemble as ensemble
     from cartsim.population.uncertainty import with_uncertainty as with_uncertainty
+    from cartsim.population.variability import bernoulli as bernoulli
     from cartsim.population.variability import fixed as fixed
     from cartsim.population.variability import logitnormal as logitnormal
     from cartsim.population.variability import lognormal as lognormal
@@ -80,6 +84,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "calibration.baselines": ("baseline",),
+    "calibration.calibration": ("calibrate", "read_calibration"),
     "calibration.prediction": ("predict",),
     "endpoints.kinetics": ("nca",),
     "endpoints.respond": ("respond",),
@@ -91,6 +96,7 @@ _HOME = {
     "experiments.retreatment": ("retreat",),
     "experiments.selection": ("select",),
     "experiments.sweep": ("sweep", "sweep_trials"),
+    "exposure.analysis": ("exposure_response",),
     "fitting.errors": ("ErrorModel",),
     "fitting.individual": ("fit_individuals",),
     "fitting.pooled.fitting": ("fit",),
@@ -102,7 +108,7 @@ _HOME = {
     "population.population": ("Population",),
     "population.stored": ("populations", "read_population", "save_population"),
     "population.uncertainty": ("ensemble", "with_uncertainty"),
-    "population.variability": ("fixed", "logitnormal", "lognormal", "normal", "uniform"),
+    "population.variability": ("bernoulli", "fixed", "logitnormal", "lognormal", "normal", "uniform"),
     "regimen": ("Infusion", "Regimen", "Retreatment"),
     "sensitivity.endpoint": ("endpoint",),
     "sensitivity.indices": ("efast", "sobol"),
@@ -125,6 +131,7 @@ _ROOMS = (
     "endpoints",
     "engine",
     "experiments",
+    "exposure",
     "fitting",
     "model",
     "paper",

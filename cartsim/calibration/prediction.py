@@ -18,6 +18,7 @@ from cartsim.errors import InputError, check_kind, check_seed, elsewhere, say
 from cartsim.experiments.replicates import replicable
 from cartsim.model.model import Model
 from cartsim.population.population import Population
+from cartsim.population.stored import population_names, read_population
 from cartsim.population.uncertainty import uncertain
 from cartsim.provenance import made_by
 from cartsim.results import Result
@@ -201,7 +202,7 @@ def predict(
     trial
         As for `published`.
     population
-        Who is treated; or a model, whose own population it is.
+        Who is treated; or by name one that comes with cartsim, or a model, whose own population it is.
     replicates
         Simulated trials, each with patients of its own.
     seed
@@ -233,7 +234,7 @@ def predict(
 
     from cartsim.engine import kernel
 
-    who = population if isinstance(population, Population) else Population(population)  # type: ignore[arg-type]
+    who = _population(population)
     if seed is not None:
         check_seed(seed)
         who = replace(who, seed=int(seed))
@@ -261,7 +262,7 @@ def predict(
     )
     kernel.compile_model(again.model, say)  # once, before the workers all want it
     return scored(
-        who.model.name if name is None else name,
+        name or (population if isinstance(population, str) else who.model.name),
         told,
         pd.DataFrame(joined(pieces)),
         made_by(
@@ -289,6 +290,14 @@ def scored(
     rows = [row for row in trial.rows if row.id in statistics]
     table = [_row(row, statistics[row.id].to_numpy(float), last) for row in rows]
     return Prediction(name, trial, statistics, pd.DataFrame(table), made)
+
+
+def _population(given: Population | Model | str) -> Population:
+    if isinstance(given, Population):
+        return given
+    if isinstance(given, str) and given in population_names():
+        return read_population(given).of()
+    return Population(given)  # type: ignore[arg-type]
 
 
 class _Predictions(ArrayWork):

@@ -17,13 +17,16 @@ import typer
 from typer.core import TyperGroup
 
 from cartsim.cli import process
+from cartsim.cli.commands.calibrate import calibrate
 from cartsim.cli.commands.dose_response import dose_response
+from cartsim.cli.commands.er import er
 from cartsim.cli.commands.figure import figure
 from cartsim.cli.commands.fit import fit
 from cartsim.cli.commands.fit_responses import fit_responses
 from cartsim.cli.commands.judge import judge
 from cartsim.cli.commands.models import models, show
 from cartsim.cli.commands.population import population
+from cartsim.cli.commands.predict import predict, published
 from cartsim.cli.commands.regimens import regimens
 from cartsim.cli.commands.sensitivity import sensitivity
 from cartsim.cli.commands.simulate import simulate
@@ -151,6 +154,7 @@ for each in (
     show,
     judge,
     survival,
+    er,
     respond,
     nca,
     sweep,
@@ -161,6 +165,9 @@ for each in (
     fit,
     fit_responses,
     population,
+    calibrate,
+    predict,
+    published,
     warm,
 ):
     app.command()(command(each))

@@ -27,6 +27,13 @@ def populations(incomplete: str) -> list[str]:
     return [name for name in population_names() if name.startswith(incomplete)]
 
 
+def trials(incomplete: str) -> list[str]:
+    """Names of the published trials that come with cartsim."""
+    from cartsim.trial.published import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
 def parameters(ctx: typer.Context, incomplete: str) -> list[str]:
     """NAME= of each parameter and covariate of the model."""
     return [each for name in _of(ctx, "parameters") if (each := f"{name}=").startswith(incomplete)]

@@ -394,8 +394,10 @@ class _Printer(PythonCodePrinter):
         base, exponent = self._print(e.base), e.exp
         if abs(exponent) == sp.Rational(1, 2):
             return f"sqrt({base})" if exponent > 0 else f"(1.0 / sqrt({base}))"
-        if exponent.is_Integer and 0 < exponent <= 4:
-            return "(" + "*".join([f"({base})"] * int(exponent)) + ")"
+        whole, factor = (exponent, f"({base})") if exponent.is_Integer else (2 * exponent, f"sqrt({base})")
+        if whole.is_Integer and abs(whole) <= (4 if exponent.is_Integer else 7):
+            product = "*".join([factor] * abs(int(whole)))
+            return f"({product})" if exponent > 0 else f"(1.0 / ({product}))"
         if exponent.is_Integer:
             return f"(({base})**{int(exponent)})"
         return f"{self.exponential}(({self._print(exponent)})*log({base}))"

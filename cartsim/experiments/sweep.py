@@ -535,6 +535,7 @@ def _pinned(population: Population | Patients, values: Mapping[str, Any]) -> Pop
         name: fixed()
         for name in values
         if name in population.varied
+        and population.varied[name].distribution != "bernoulli"  # whose share is swept
         and (population.model.parameters[name].role == "covariate" or population.varied[name].distribution == "uniform")
     }
     return population.varying(pinned)

@@ -202,7 +202,7 @@ def _variants(found: Observations, model: Model) -> dict[str, Floats]:
     found.refuse(wrong, "variant", f"is none of {model.name}; it has {', '.join(model.variants) or 'no variants'}")
     varied = [n for n, own in model.variants.items() if any(f.keys() & {"iiv", "rse"} for f in own.parameters.values())]
     other = [name for name, own in model.variants.items() if own.formulas]
-    for which, what in ((varied, "variability"), (other, "equations")):
+    for which, what in ((other, "equations"), (varied, "variability")):
         found.refuse(
             np.isin(found.frame["variant"].to_numpy(), which),
             "variant",

@@ -431,6 +431,10 @@ def lognormal_prior(
 def typical_value(model: Model, name: str, data: PatientData, *, positive: bool = True) -> float:
     """The typical value of a parameter; refuses what cannot be estimated."""
     check_name(model, name, "estimate")
+    iiv = model.parameters[name].iiv
+    if iiv is not None and iiv.distribution == "bernoulli":
+        raise InputError(f"{name} is 0 or 1 in each patient, and only what varies continuously is estimated; "
+                         "give it as a column of the data, or leave it out")  # fmt: skip
     value = model.parameters[name].value
     if name in data.table:
         raise InputError(f"{name} is a column of the data and so known; do not estimate it")

@@ -18,7 +18,8 @@ import numpy as np
 from cartsim.errors import InputError, check_kind, choices
 from cartsim.model.expression import Expression
 
-DISTRIBUTIONS = ("lognormal", "normal", "logitnormal", "uniform")
+DISTRIBUTIONS = ("lognormal", "normal", "logitnormal", "uniform", "bernoulli")
+OMEGALESS = ("uniform", "bernoulli")  # distributions without an omega
 TABLE_COLUMNS = frozenset({"id", "arm", "dose", "time"})  # columns of patient tables that no model may claim
 
 
@@ -27,7 +28,8 @@ class Variability:
     """How a parameter varies between patients.
 
     distribution: lognormal (omega is the SD of the logarithm), normal (SD in the parameter's unit),
-    logitnormal (SD of the logit between low and high) or uniform (between low and high, no omega);
+    logitnormal (SD of the logit between low and high), uniform (between low and high, no omega) or bernoulli (1 in a
+    share of the patients, which is the typical value, 0 in the others, no omega);
     rse: relative standard error of omega, as a fraction.
     """
 
@@ -39,7 +41,7 @@ class Variability:
 
     def __str__(self) -> str:
         limits = "" if self.low is None or self.high is None else f" {self.low:.10g} to {self.high:.10g}"
-        return f"{self.distribution}{f' {self.omega:.10g}' if self.distribution != 'uniform' else ''}{limits}"
+        return f"{self.distribution}{'' if self.distribution in OMEGALESS else f' {self.omega:.10g}'}{limits}"
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,8 @@ class Model:
 
         table: columns (arrays of length n, or single numbers) named as parameters, as a data frame or a
         dictionary; columns id, arm, dose and time are left alone; n: number of patients.
-        A parameter without a column has its typical value, a derived one follows from the others.
+        A parameter without a column has its typical value, one that is 0 or 1 (bernoulli) what it is in most patients,
+        and a derived one follows from the others.
         Returns float64 of shape (n, len(parameters)), columns in the order of `parameters`.
         Raises InputError for an unknown column, wrong length, a value that is not finite or outside limits.
         """
@@ -267,7 +270,7 @@ class Model:
             elif parameter.expression is not None:
                 column = np.broadcast_to(parameter.expression.evaluate(values), n)
             else:
-                column = np.full(n, parameter.value)
+                column = np.full(n, _usual(parameter))
             values[name] = column
             _check_column(column, parameter)
         found = np.empty((n, len(self.parameters)))
@@ -392,6 +395,8 @@ def check_typical_value(parameter: Parameter) -> None:
         return
     if iiv.distribution == "lognormal" and value <= 0:
         raise InputError(f"{name} = {value:g} varies lognormally, so its value must be above 0")
+    if iiv.distribution == "bernoulli" and not 0 <= value <= 1:
+        raise InputError(f"{name} = {value:g} is the share of patients of a bernoulli distribution; give 0 to 1")
     if iiv.distribution in ("logitnormal", "uniform"):
         low = parameter.low if iiv.low is None else iiv.low
         high = parameter.high if iiv.high is None else iiv.high
@@ -402,6 +407,11 @@ def check_typical_value(parameter: Parameter) -> None:
                 f"{name} = {value:g} must lie between the limits {low:g} and {high:g} of its "
                 f"{iiv.distribution} distribution"
             )
+
+
+def _usual(parameter: Parameter) -> float | None:
+    share = parameter.iiv is not None and parameter.iiv.distribution == "bernoulli"
+    return float(parameter.value > 0.5) if share and parameter.value is not None else parameter.value
 
 
 def _column(column: Any, name: str, n: int) -> np.ndarray:

@@ -25,6 +25,7 @@ from cartsim.model.extent import MAX_OPERATIONS, Extent, measure
 from cartsim.model.merging import Sections
 from cartsim.model.model import (
     DISTRIBUTIONS,
+    OMEGALESS,
     TABLE_COLUMNS,
     Dosing,
     Model,
@@ -116,7 +117,8 @@ def _base(text: Any, path: Path, where: str, chain: tuple[str, ...]) -> tuple[Se
 
 def names() -> list[str]:
     """Names of the shipped models."""
-    return sorted(path.stem for path in shipped_data().glob("*.toml"))
+    # Exposure-response models, data of `cartsim.exposure`, stand beside them.
+    return sorted(path.stem for path in shipped_data().glob("*.toml") if not path.stem.endswith("_er"))
 
 
 # --- reading -----------------------------------------------------------------------------------------
@@ -265,7 +267,9 @@ def _variability(entry: Any, where: str) -> Variability:
     omega = finite_number(entry.get("omega", 0.0), f"{where}.omega")
     if omega < 0:
         raise InputError(f"{where}.omega: {omega:g} is negative; omega is a standard deviation, 0 or more")
-    if distribution != "uniform" and "omega" not in entry:
+    if distribution == "bernoulli" and entry.keys() - {"distribution"}:
+        raise InputError(f"{where}: a bernoulli distribution has no omega, low or high: the value is the share with 1")
+    if distribution not in OMEGALESS and "omega" not in entry:
         raise InputError(f"{where}: a {distribution} distribution needs omega")
     if distribution == "uniform" and "omega" in entry:
         raise InputError(f"{where}: a uniform distribution has low and high, no omega")

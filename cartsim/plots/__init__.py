@@ -25,15 +25,18 @@ from __future__ import annotations
 from typing import Any
 
 from cartsim.errors import InputError
+from cartsim.plots.calibration import CalibrationPictures
 from cartsim.plots.dose_response import DoseResponsePictures, exposure_by_dose, response_by_dose
 from cartsim.plots.estimation import FitPictures, profiles
 from cartsim.plots.exposure import exposure_quartiles
+from cartsim.plots.exposure_response import ExposureResponsePictures
 from cartsim.plots.individual import IndividualPictures
 from cartsim.plots.judged import JudgedPictures
 from cartsim.plots.kinetics import by_response, marker_change, transgene, visual_predictive_check
 from cartsim.plots.patients import spider, swimmer, waterfall
 from cartsim.plots.pictures import Pictures
 from cartsim.plots.population import PopulationFitPictures
+from cartsim.plots.prediction import PredictionPictures, PublishedPictures
 from cartsim.plots.regimens import ComparisonPictures, RetreatedPictures
 from cartsim.plots.replicates import ReplicatesPictures, replicates_by_dose
 from cartsim.plots.response import response_bars, response_over_time
@@ -74,13 +77,17 @@ __all__ = [
 
 # By the result's class name, so that to draw one result does not import what makes all others.
 _PICTURES: dict[str, type[Pictures]] = {
+    "Calibration": CalibrationPictures,
     "Comparison": ComparisonPictures,
     "DoseResponse": DoseResponsePictures,
     "Elasticities": ElasticitiesPictures,
+    "ExposureResponse": ExposureResponsePictures,
     "Fit": FitPictures,
     "Indices": IndicesPictures,
     "IndividualFits": IndividualPictures,
     "PopulationFit": PopulationFitPictures,
+    "Prediction": PredictionPictures,
+    "PublishedTrial": PublishedPictures,
     "RankCorrelations": RankPictures,
     "Replicates": ReplicatesPictures,
     "Responders": RespondersPictures,

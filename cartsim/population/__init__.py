@@ -11,10 +11,11 @@ from cartsim.population.patients import patients_from_table
 from cartsim.population.population import Population
 from cartsim.population.stored import population as _stored
 from cartsim.population.uncertainty import ensemble, with_uncertainty
-from cartsim.population.variability import fixed, logitnormal, lognormal, normal, uniform
+from cartsim.population.variability import bernoulli, fixed, logitnormal, lognormal, normal, uniform
 
 __all__ = [
     "Population",
+    "bernoulli",
     "ensemble",
     "fixed",
     "logitnormal",

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.errors import InputError, brief, check_kind
-from cartsim.model.model import Model, Variability
+from cartsim.model.model import OMEGALESS, Model, Variability
 from cartsim.population.draws import uniforms
 from cartsim.population.patients import allowed, check_name, outside
-from cartsim.population.variability import OMEGALESS, REACH, spread
+from cartsim.population.variability import REACH, spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,15 +97,10 @@ def check_estimates(model: Model, varied: Mapping[str, Variability], estimates: 
         if variability is None or middle is None:
             continue
         column, kind = typical.get(name) or omegas[name], variability.distribution
-        low, high = variability.low, variability.high
         middle = np.broadcast_to(middle, estimates[column].shape)
         if kind == "uniform":
             raise InputError(f"{where}: {name} varies as {variability}, whatever its typical value; leave it out")
-        if kind == "lognormal":
-            refuse(column, middle <= 0, f"{name} varies lognormally, so that its typical value must be above 0")
-        if kind == "logitnormal" and low is not None and high is not None:
-            between = f"{low:g} and {high:g}, the ends of its logitnormal distribution"
-            refuse(column, (middle <= low) | (middle >= high), f"it must lie between {between}")
+        refuse(column, *_unfit(name, variability, middle))
         if name in omegas:
             variability = replace(variability, omega=estimates[omegas[name]])  # type: ignore[arg-type]
         limits = allowed(parameter.low, parameter.high)
@@ -114,6 +109,19 @@ def check_estimates(model: Model, varied: Mapping[str, Variability], estimates: 
                 ends = spread(name, variability, middle, np.full(middle.shape, score))
             wrong = outside(ends, parameter.low, parameter.high)
             refuse(omegas.get(name, column), wrong, f"{name} then reaches beyond {limits}; let it vary less")
+
+
+def _unfit(name: str, variability: Variability, middle: NDArray[np.float64]) -> tuple[NDArray[np.bool_], str]:
+    """Which typical values a parameter cannot have with its distribution, and what they must be."""
+    kind, low, high = variability.distribution, variability.low, variability.high
+    if kind == "lognormal":
+        return middle <= 0, f"{name} varies lognormally, so that its typical value must be above 0"
+    if kind == "logitnormal" and low is not None and high is not None:
+        between = f"{low:g} and {high:g}, the ends of its logitnormal distribution"
+        return (middle <= low) | (middle >= high), f"it must lie between {between}"
+    if kind == "bernoulli":
+        return outside(middle, 0, 1), f"{name} is 1 in a share of the patients, which is from 0 to 1"
+    return np.zeros(middle.shape, bool), ""
 
 
 @dataclass(frozen=True)

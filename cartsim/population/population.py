@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.errors import InputError, brief, check_kind, elsewhere, whole
-from cartsim.model.model import Model, Variability, finite_number
+from cartsim.model.model import OMEGALESS, Model, Variability, finite_number
 from cartsim.model.reader import load
 from cartsim.population.correlation import correlation_pairs, symmetric_root
 from cartsim.population.draws import sobol, uniforms
@@ -40,7 +40,7 @@ class Population:
     That of a derived parameter acts on what each patient's other values give:
     Tumor0 = 5e7*burden*exp(omega z).
     `correlation` holds correlations of the underlying normal variables: {("K12", "K21"): 0.5}, or a
-    symmetric frame with names as index and columns.
+    symmetric frame with names as index and columns. A bernoulli quantity is 1 where its variable is high.
     `sampler` is "random" or "sobol" (scrambled Sobol points, a dimension for each quantity that varies; with
     them, varying one more changes the others).
     `draws` holds estimates that may be as well as those of the model, a row a draw, such as those of a calibration:
@@ -93,7 +93,7 @@ class Population:
         varied = {}
         for name, parameter in self.model.parameters.items():
             variability = (self.variability or {}).get(name, parameter.iiv)
-            if variability is None or (variability.distribution != "uniform" and variability.omega == 0):
+            if variability is None or (variability.distribution not in OMEGALESS and variability.omega == 0):
                 continue
             if variability.distribution in ("logitnormal", "uniform"):
                 low = parameter.low if variability.low is None else variability.low

@@ -43,14 +43,13 @@ from typing import TYPE_CHECKING, Any
 
 from cartsim.errors import InputError, brief, check_kind, choices
 from cartsim.files import shipped_data, whole_folder
-from cartsim.model.model import DISTRIBUTIONS, Model, Variability
+from cartsim.model.model import DISTRIBUTIONS, OMEGALESS, Model, Variability
 from cartsim.model.model import finite_number as number
 from cartsim.model.reader import load
 from cartsim.model.toml_file import check_label, content, entries, parse, shown_path, text
 from cartsim.population.correlation import correlation_pairs
 from cartsim.population.patients import check_name
 from cartsim.population.population import Population
-from cartsim.population.variability import OMEGALESS
 from cartsim.tables import finite_number, read_table, regular_file
 from cartsim.toml_text import toml_text
 

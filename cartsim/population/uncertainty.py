@@ -1,9 +1,10 @@
 """Uncertainty of the estimates themselves: other typical values and omegas for each replicate of a trial.
 
 An estimate is normal about its value on the scale on which the parameter varies between patients: the logarithm (also
-where nothing varies), the logit for logitnormal and uniform parameters, the value itself for normal ones. Omegas are
-normal on their logarithm. The relative standard errors of a model file come without correlations, so that estimates are
-drawn independently of each other; a covariance matrix of the estimates brings its correlations.
+where nothing varies), the logit for logitnormal and uniform parameters and shares of patients (bernoulli), the value
+itself for normal ones. Omegas are normal on their logarithm. The relative standard errors of a model file come without
+correlations, so that estimates are drawn independently of each other; a covariance matrix of the estimates brings its
+correlations.
 
 Or the draws are there already, the rows of a table: those of a calibration, or any sets of estimates to be tried.
 """
@@ -231,14 +232,16 @@ class _Estimates:
     def __init__(self, model: Model, varied: Mapping[str, Variability], covariance: pd.DataFrame | None) -> None:
         self.omegas = {name: v for name, v in varied.items() if v.rse and v.omega}
         parameters = model.parameters
+        whole = {name for name, v in varied.items() if v.distribution == "bernoulli" and parameters[name].value == 1}
         if covariance is None:
-            self.names = [name for name, p in parameters.items() if p.rse and p.value]
+            self.names = [name for name, p in parameters.items() if p.rse and p.value and name not in whole]
         else:
             self.names, matrix = symmetric(covariance, "covariance")
             for name in self.names:
                 check_name(model, name, "covariance")
-                if not parameters[name].value:
-                    raise InputError(f"covariance: {name} has no typical value but 0 or a formula; leave it out")
+                if not parameters[name].value or name in whole:
+                    what = "is in all patients" if name in whole else "has no typical value but 0 or a formula"
+                    raise InputError(f"covariance: {name} {what}; leave it out")
         self.typical: dict[str, Any] = {name: parameters[name].value for name in self.names}
         self.scale = {name: _scale(varied.get(name)) for name in self.names}
         steep = np.array([_steepness(self.scale[name], self.typical[name]) for name in self.names])
@@ -269,6 +272,8 @@ class _Estimates:
 def _scale(variability: Variability | None) -> Variability:
     """The scale on which an estimate is normal, as a distribution of which a step is one standard deviation."""
     kind = "lognormal" if variability is None else variability.distribution
+    if kind == "bernoulli":
+        return Variability("logitnormal", 1.0, 0.0, 1.0)
     if kind in ("logitnormal", "uniform"):
         assert variability is not None
         return Variability("logitnormal", 1.0, variability.low, variability.high)

@@ -13,7 +13,6 @@ from cartsim.errors import InputError, brief
 from cartsim.model.model import DISTRIBUTIONS, Model, Variability
 from cartsim.population.patients import allowed, outside
 
-OMEGALESS = ("uniform", "bernoulli")  # distributions without an omega
 # Ranges are checked for draws of up to this many standard deviations: beyond lies one patient in 1e9.
 REACH = 6.0
 
@@ -38,6 +37,11 @@ def uniform(low: float | None = None, high: float | None = None) -> Variability:
     return Variability("uniform", 0.0, low, high)
 
 
+def bernoulli() -> Variability:
+    """1 in a share of the patients, which is the typical value, and 0 in the others."""
+    return Variability("bernoulli")
+
+
 def fixed() -> Variability:
     """No variability: every patient has the typical value."""
     return Variability("lognormal", 0.0)
@@ -45,13 +49,17 @@ def fixed() -> Variability:
 
 def spread(name: str, variability: Variability, typical: Any, score: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values with the given distribution about the typical value (a number or one a patient)."""
-    from scipy.special import expit, logit, ndtr
+    from scipy.special import expit, logit, ndtr, ndtri
 
     omega, low, high = variability.omega, variability.low, variability.high
     if variability.distribution == "lognormal":
         return typical * np.exp(omega * score)
     if variability.distribution == "normal":
         return typical + omega * score
+    if variability.distribution == "bernoulli":
+        if outside(np.atleast_1d(typical), 0, 1).any():
+            raise InputError(f"variability of {name}: a share of patients is not between 0 and 1")
+        return np.where(score > -ndtri(typical), 1.0, 0.0)  # above, so that correlations have the sign they seem to
     assert low is not None and high is not None  # _check_variability saw to it
     if variability.distribution == "uniform":
         return low + (high - low) * ndtr(score)

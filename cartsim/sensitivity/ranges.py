@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError, check_kind
-from cartsim.model.model import Model, Parameter, Variability, finite_number
+from cartsim.model.model import OMEGALESS, Model, Parameter, Variability, finite_number
 from cartsim.model.reader import load
 from cartsim.population.patients import allowed, check_name, outside
 from cartsim.population.variability import spread
@@ -20,7 +20,7 @@ from cartsim.sensitivity.endpoint import Function, as_function, check_varied
 # a distribution at its very ends, and single draws from beyond would decide a variance.
 COVERAGE = 0.999
 
-KINDS = ("uniform", "loguniform", "lognormal", "normal", "logitnormal")
+KINDS = ("uniform", "loguniform", "lognormal", "normal", "logitnormal", "bernoulli")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Range:
 
     distribution: "uniform" or "loguniform" between low and high; "lognormal" (omega is the SD of the
     logarithm), "normal" (SD) or "logitnormal" (SD of the logit between low and high) about `typical`, cut to
-    the central 99.9 %. typical: the value of the typical patient, kept while others are varied alone.
+    the central 99.9 %; "bernoulli", 1 with the probability `typical`, else 0. typical: the value of the typical
+    patient, kept while others are varied alone.
     Raises `InputError` for an empty or reversed range or a distribution that is not known.
     """
 
@@ -48,6 +49,9 @@ class Range:
                 raise InputError(f"the range {low} to {high} is empty, reversed or not finite; give low below high")
             if kind == "loguniform" and low <= 0:
                 raise InputError(f"the range {low:g} to {high:g} is even in the logarithm; give low above 0")
+        elif kind == "bernoulli":
+            if not 0 < self.typical < 1:
+                raise InputError(f"the share of patients is {self.typical:g}, so nothing varies; give one from 0 to 1")
         elif not 0 < self.omega < math.inf:
             raise InputError(f"omega is {self.omega:g}, so nothing varies; give a number above 0")
 
@@ -122,7 +126,7 @@ def has_range(model: Model, name: str, by: str) -> bool:
 
 
 def _varies(iiv: Variability | None) -> bool:
-    return iiv is not None and (iiv.distribution == "uniform" or iiv.omega > 0)
+    return iiv is not None and (iiv.distribution in OMEGALESS or iiv.omega > 0)
 
 
 def resolved(
@@ -154,6 +158,8 @@ def _parameter(model: Model, name: str) -> Parameter:
         unit, dose = model.dosing.unit, model.dosing.dose
         return Parameter("dose", dose, None, unit, None, None, 0.0, None, "", "", "covariate")
     check_name(model, name, "parameters", also=("dose",))
+    if model.parameters[name].value is not None:
+        return model.parameters[name]
     typical = model.values({}, 1)[0, list(model.parameters).index(name)]
     return replace(model.parameters[name], value=float(typical))
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "cartsim-trial-1"
 MAX_ROWS = 1000
+MAX_PATIENTS = 1_000_000
 MAX_WORDS = 500  # characters of a title, a source, a note
 
 ROLES = {
@@ -72,6 +73,13 @@ VALUES = {
     "AUC0-28, responders to others": ("ratio of medians",),
 }
 """Other endpoints, and the statistics of each."""
+
+_RANGES = {
+    "KM median": (1e-3, math.inf),
+    "median": (1e-3, math.inf),
+    "ratio of medians": (1e-3, math.inf),
+    "correlation": (-1.0, 1.0),
+}
 
 UNITS = {
     "share": "%",
@@ -346,7 +354,7 @@ class _Reader:
         dose = finite_number(entry["dose"], f"{where}.dose")
         if dose <= 0:
             raise InputError(f"{where}: a dose of {dose:g} cells; give more than 0")
-        return Arm(dose, check_count(entry["n"], f"{where}: n is {shown(entry['n'])}"), name)
+        return Arm(dose, _patients(entry["n"], where), name)
 
     def protocol(self, raw: dict[str, Any]) -> Protocol:
         visits = dict(self.table(raw.get("visits", {}), "visits"))
@@ -496,8 +504,14 @@ class _Reader:
             _, low, high = _exact(round(value * n / 100), n)
         if "limits" in entry:
             low, high = _limits(entry["limits"], value, statistic, where)
-        if entry["role"] != "context" and math.isnan(value):
-            raise InputError(f"{where}: no value; give value, or n and events")
+        if entry["role"] != "context":
+            if math.isnan(value):
+                raise InputError(f"{where}: no value; give value, or n and events")
+            least, most = _RANGES.get(statistic, (0.0, 100.0))
+            if not least <= value <= most or low < least:
+                what = f"a {statistic} of {value:g}" + ("" if math.isnan(low) else f" with a lower limit of {low:g}")
+                give = f"{least:g} or more" if math.isinf(most) else f"{least:g} to {most:g}"
+                raise InputError(f"{where}: {what}; give {give}")
         return value, low, high
 
     def refuse_doubles(self, rows: list[Row]) -> None:
@@ -520,13 +534,20 @@ def _known(value: Any, known: Any, where: str) -> None:
 
 
 def _counts(entry: Mapping[str, Any], where: str) -> tuple[int | None, int | None]:
-    n = check_count(entry["n"], f"{where}: n is {shown(entry['n'])}") if "n" in entry else None
+    n = _patients(entry["n"], where) if "n" in entry else None
     if "events" not in entry:
         return n, None
     events = entry["events"]
     if n is None or type(events) is not int or not 0 <= events <= n:
         raise InputError(f"{where}: {shown(events)} of {n or 'an unknown number'}; give whole numbers, events of n")
     return n, events
+
+
+def _patients(given: Any, where: str) -> int:
+    n = check_count(given, f"{where}: n is {shown(given)}")
+    if n > MAX_PATIENTS:
+        raise InputError(f"{where}: n is {shown(given)}; give at most {MAX_PATIENTS:,} patients")
+    return n
 
 
 def _above_zero(entry: Mapping[str, Any], key: str, where: str) -> float | None:

@@ -22,6 +22,7 @@ from cartsim.fitting.likelihood import PatientLikelihood, _lowest_before, judged
 from cartsim.fitting.population import Saem, fit_population
 from cartsim.fitting.posterior import find_modes, log_normal, sample_posteriors
 from cartsim.fitting.synthetic import CRB401_DOSES, Sampled, synthetic_patients
+from cartsim.model.model import Variability
 from cartsim.observations import example
 from cartsim.schedule import MONTH
 from cartsim.solver import Solver
@@ -65,6 +66,19 @@ def fits() -> IndividualFits:
 def test_a_variant_of_variability_is_none_of_a_patient() -> None:
     with pytest.raises(InputError, match=r"row 1 .*'Rm_absolute_SD' changes variability, which is the same"):
         likelihood(one_patient("PR PR").assign(variant="Rm_absolute_SD"))
+
+
+def test_a_variant_with_other_equations_is_none_of_a_patient() -> None:
+    with pytest.raises(InputError, match=r"row 1 .*'window' changes equations, .*; fit the model .*:VARIANT instead"):
+        likelihood(one_patient("PR PR").assign(variant="window"))
+
+
+def test_what_is_0_or_1_in_a_patient_is_not_estimated() -> None:
+    kg = replace(MODEL.parameters["Kg"], value=0.5, iiv=Variability("bernoulli"))
+    model = replace(MODEL, parameters=MODEL.parameters | {"Kg": kg})
+    for fit in (fit_individuals, fit_population):
+        with pytest.raises(InputError, match=r"Kg is 0 or 1 in each patient, .*; give it as a column of the data"):
+            fit(model, "crb401_synthetic", ["Kg"])
 
 
 # --- likelihood terms -----------------------------------------------------------------------------------

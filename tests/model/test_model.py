@@ -405,6 +405,16 @@ def test_values_are_those_given(burden, k):
         ('"lognormal", omega = 0.3', '"uniform", low = 0.5, high = 1', "k = 0.5 must lie between the limits 0.5 and 1"),
         ('"lognormal", omega = 0.3', '"uniform", omega = 0.3', "a uniform distribution has low and high, no omega"),
         ('{ distribution = "lognormal", omega = 0.3 }', "0.3", "parameters.k.iiv: must be a table"),
+        (
+            '"lognormal", omega = 0.3',
+            '"bernoulli", omega = 0.3',
+            "k.iiv: a bernoulli distribution has no omega, low or high",
+        ),
+        (
+            '0.5\nunit = "1/day"\nrse = 0.1\niiv = { distribution = "lognormal", omega = 0.3',
+            '1.5\nunit = "1/day"\niiv = { distribution = "bernoulli"',
+            "k = 1.5 is the share of patients of a bernoulli",
+        ),
         # names
         ("[parameters.V]", "[parameters.N]", "states.N: the name 'N' is taken by parameters.N"),
         ("[outputs.double]", "[outputs.A]", "outputs.A: the name 'A' is taken by states.A"),

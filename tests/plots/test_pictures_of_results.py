@@ -50,6 +50,7 @@ def results(trial) -> dict[str, cs.results.Result]:
             model, {"dose": [150e6, 450e6], "burden": [20, 50, 80]}, replicates=8, uncertainty=True
         ),
         "rates": cs.sweep_trials(cs.Trial(population, [450e6], n=20), {"dose": [150e6, 450e6], "burden": [20, 80]}),
+        "exposure": cs.exposure_response(trial, "CRR", covariates=["burden"], validate=trial, n_jobs=1),
         "doses": cs.dose_response(population, [50e6, 150e6, 450e6], n=20),
         "replicates": cs.replicate(cs.Trial(population, [50e6, 450e6], 10, independent=True), 8, uncertainty=True),
         "ranks": cs.prcc(cmax, box, n=20),
@@ -63,6 +64,8 @@ def results(trial) -> dict[str, cs.results.Result]:
         "local of a curve": cs.local(curve, NAMES),
         "tornado": cs.tornado(cmax, box),
         "responders": filtered(cmax, box, 35_000.0, n=60),
+        "published": cs.published("crb401"),
+        "prediction": cs.predict("crb401", population, replicates=8),
     }
 
 
@@ -91,6 +94,15 @@ ALL = {
     "sweep": {"contours": {"names": "Tmax"}, "limits": None},
     "uncertain sweep": {"contours": {"names": "Tmax"}, "limits": {"names": "Cmax"}},
     "rates": {"contours": {"names": "CR"}, "limits": None},
+    "exposure": {
+        "response": {},
+        "exposures": {},
+        "survival": {"endpoint": "PFS"},
+        "dose_response": {},
+        "dose_exposure": {},
+        "validation": {},
+        "roc": {},
+    },
     "doses": {"response": {"landmark": 6}, "exposure": {"measure": "Tmax_day"}},
     "replicates": {"distributions": {"endpoints": ("CR",)}, "by_dose": {"endpoints": ("CR",)}},
     "ranks": {"bars": {}},
@@ -104,6 +116,8 @@ ALL = {
     "local of a curve": {"bars": None, "map": {}},
     "tornado": {"tornado": {}},
     "responders": {"parameters": {}},
+    "published": {"forest": {"kind": "times"}},
+    "prediction": {"forest": {"kind": "times"}},
 }
 DRAWN = [(of, name) for of, names in ALL.items() for name, options in names.items() if options is not None]
 
@@ -140,7 +154,7 @@ def test_every_picture_has_a_title_units_and_a_word_of_help(results, of, name):
 def test_a_picture_of_one_panel_is_drawn_in_the_axes_given(results, of, name):
     method = getattr(results[of].plot, name)
     if "ax" not in inspect.signature(method).parameters:
-        assert name in ("overview", "by_response", "convergence", "over_time", "parameters", "limits")
+        assert name in ("overview", "by_response", "convergence", "over_time", "parameters", "limits", "exposures")
         return
     sheet = Figure(figsize=(9, 4), layout="constrained")
     own, other = sheet.subplots(1, 2)
@@ -339,3 +353,22 @@ def test_what_a_trial_did_not_keep_is_not_drawn():
 def test_other_things_have_no_pictures():
     with pytest.raises(cs.InputError, match="no pictures of a dict"):
         pictures_of({})
+
+
+def test_a_forest_shows_what_is_published_and_predicted(results):
+    found = results["prediction"]
+    known = cs.baseline("crb401", "karmma")
+    axis = found.plot.forest(known, kind="shares").axes[0]
+    table = found.rows(known)
+    table = table[(table["unit"] == "%") & (table["role"] == "fit")]
+    columns = ["value", f"{found.name} predicted", f"{known.name} predicted"]
+    drawn = [np.sort(np.concatenate([line.get_xdata()])) for line in axis.get_lines()[:3]]
+    for values, column in zip(drawn, columns, strict=True):
+        np.testing.assert_allclose(values[np.isfinite(values)], np.sort(table[column].dropna()))
+    assert axis.get_xlabel() == "Patients (%)"
+    published = results["published"]
+    axis = published.plot.forest(kind="times").axes[0]
+    arrows = [line for line in axis.get_lines() if line.get_marker() == ">"]
+    assert len(arrows) == 1  # the upper limit of DOR is not reached
+    with pytest.raises(cs.InputError, match="no rows of kind 'doses'"):
+        published.plot.forest(kind="doses")

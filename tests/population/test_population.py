@@ -18,10 +18,10 @@ from scipy import stats
 import cartsim.model.reader
 from cartsim.errors import InputError
 from cartsim.model.model import Variability
-from cartsim.population.draws import uniforms
+from cartsim.population.draws import FEW, uniforms
 from cartsim.population.population import Population
 from cartsim.population.uncertainty import UncertainPopulation, with_uncertainty
-from cartsim.population.variability import fixed, logitnormal, lognormal, normal, uniform
+from cartsim.population.variability import bernoulli, fixed, logitnormal, lognormal, normal, uniform
 
 MODEL = cartsim.load("bb2121_clinical")
 N = 20_000
@@ -297,6 +297,12 @@ def test_bad_correlations(correlation, message):
         ({"burden": lognormal(0.5)}, "from 0.01 to 100"),
         ({"burden": uniform(5, 150)}, "from 0.01 to 100"),
         ({"burden": logitnormal(1.0, 60, 100)}, "is not between"),
+        (
+            {"Kg": replace(lognormal(0.1), distribution="poisson")},
+            "one of lognormal, normal, logitnormal, uniform, bern",
+        ),
+        ({"Ag_tumor": bernoulli()}, "a share of patients is not between 0 and 1"),
+        ({"burden": bernoulli()}, "a share of patients is not between 0 and 1"),
     ],
 )
 def test_bad_variability(variability, message):
@@ -368,6 +374,42 @@ def test_an_estimate_is_normal_on_the_scale_of_its_parameter():
     assert stats.kstest((kg - 0.008) / (0.4 * 0.008), "norm").pvalue > 0.001
 
 
+def test_a_bernoulli_quantity_is_1_in_its_share_of_the_patients():
+    model = MODEL.override({"Ag_tumor": 0.3})
+    for sampler, within in (("random", 0.01), ("sobol", 0.001)):
+        who = Population(model, 5, {"Ag_tumor": bernoulli(), "burden": logitnormal(1)}, sampler=sampler)
+        table = who.table(0, 2**14)
+        assert set(table["Ag_tumor"]) == {0, 1}
+        assert table["Ag_tumor"].mean() == pytest.approx(0.3, abs=within)
+        assert str(who.varied["Ag_tumor"]) == "bernoulli"
+    again = Population(model, 5, {"burden": logitnormal(1)}).table(0, 500)
+    assert again.equals(Population(model, 5, who.variability).table(0, 500).drop(columns="Ag_tumor"))
+    for share in (0, 1):
+        assert (who.at({"Ag_tumor": share}).table(0, 100)["Ag_tumor"] == share).all()
+    shares = who.table(0, 500, typical={"Ag_tumor": np.array([0.0, 0.2, 0.7])})["Ag_tumor"].to_numpy().reshape(3, 500)
+    assert (np.diff(shares, axis=0) >= 0).all()  # who has it at a share has it at a larger one
+    assert shares.mean(axis=1) == pytest.approx([0, 0.2, 0.7], abs=0.01)
+
+
+def test_a_correlation_with_a_bernoulli_quantity_is_that_of_the_normal_one_behind_it():
+    model = MODEL.override({"Ag_tumor": 0.3})
+    correlation = {("Ag_tumor", "burden"): 0.6}
+    table = Population(model, 5, {"Ag_tumor": bernoulli(), "burden": logitnormal(1)}, correlation).table(0, N)
+    own = np.log(table["burden"] / (100 - table["burden"]))
+    share, cut = 0.3, stats.norm.ppf(0.3)  # the mean of a normal variable above the cut, times the correlation
+    assert own[table["Ag_tumor"] == 1].mean() == pytest.approx(0.6 * stats.norm.pdf(cut) / share, abs=0.02)
+
+
+def test_the_share_of_a_bernoulli_quantity_is_drawn_on_the_logit():
+    share = replace(MODEL.parameters["Ag_tumor"], value=0.3, rse=0.1, iiv=Variability("bernoulli"))
+    model = replace(MODEL, parameters=MODEL.parameters | {"Ag_tumor": share})
+    drawn = np.array([with_uncertainty(model, 3, k).parameters["Ag_tumor"].value for k in range(2000)])
+    odds = np.log(drawn / (1 - drawn)) - np.log(0.3 / 0.7)
+    assert stats.kstest(odds / (0.1 / 0.7), "norm").pvalue > 0.001
+    everybody = model.override({"Ag_tumor": 1})
+    assert with_uncertainty(everybody, 3, 0).parameters["Ag_tumor"].value == 1
+
+
 def test_each_block_of_uncertain_patients_is_the_population_of_its_drawn_model():
     patients = UncertainPopulation(MODEL, 7, {"burden": uniform(10, 90)}, size=5)
     whole = patients.table(0, 20, complete=True)
@@ -402,3 +444,11 @@ def test_bad_covariances():
     ]:
         with pytest.raises(InputError, match=message):
             with_uncertainty(MODEL, 1, 0, covariance=covariance)
+
+
+def test_numbers_that_are_kept_are_those_that_are_drawn_and_nobody_writes_on_them():
+    few = uniforms(3, "a stream", 5, 5 + FEW)
+    assert uniforms(3, "a stream", 5, 5 + FEW) is few
+    assert (uniforms(3, "a stream", 0, 6 + FEW)[5:-1] == few).all()
+    with pytest.raises(ValueError, match="read-only"):
+        few[0] = 0.5

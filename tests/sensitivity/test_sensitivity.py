@@ -394,6 +394,15 @@ def test_bad_ranges_are_refused(clinical, arguments, message):
         ranges(clinical, **arguments)
 
 
+def test_a_bernoulli_input_has_the_variance_of_its_share():
+    box = {"a": Range("bernoulli", 0.3), "b": Range("uniform", 0.5, 0.0, 1.0)}
+    assert set(box["a"].at([0, 0.69, 0.71, 1])) == {0, 1}
+    assert box["a"].at([0.69, 0.71]).tolist() == [0, 1]
+    found = sobol(lambda table: (table["a"] + table["b"]).to_numpy(), box, 4096)
+    share = 0.3 * 0.7 / (0.3 * 0.7 + 1 / 12)
+    assert dict(zip("ab", found.table["first"], strict=True))["a"] == pytest.approx(share, abs=0.02)
+
+
 @pytest.mark.parametrize(
     "arguments", [("gamma", 1.0), ("lognormal", 1.0), ("loguniform", 1.0, 0.0, 2.0), ("uniform", 1.0, 0.0, np.inf)]
 )

@@ -82,6 +82,25 @@ def test_one_followup_for_all_is_a_point():
     assert (course.evaluable == (DAYS <= 6 * MONTH)).all()  # a visit on the last day takes place
 
 
+def test_the_early_hazard_of_death_ends_with_its_months():
+    """Two exponentials, one after the other; and nobody else dies later than without it."""
+    conduct = Conduct(death=0.05, early_death=0.1, early_months=1.5)
+    months = draw(conduct, 1, 0, N, DAYS).death_day / MONTH
+    for month, expected in ((0.5, 0.15 * 0.5), (1.5, 0.15 * 1.5), (6.0, 0.15 * 1.5 + 0.05 * 4.5)):
+        assert (months < month).mean() == pytest.approx(1 - np.exp(-expected), abs=4 * 0.5 / np.sqrt(N))
+    late = draw(replace(conduct, early_death=0.0), 1, 0, N, DAYS).death_day / MONTH
+    assert (months[months >= 1.5] == late[months >= 1.5]).all()
+    assert np.isnan(draw(replace(conduct, death=0.0), 1, 0, N, DAYS).death_day).any()
+
+
+def test_samples_are_cut_off_so_many_months_before_the_data():
+    conduct = replace(EVERYTHING, kinetics_cutoff=8.9)
+    course, without = draw(conduct, 1, 0, N, DAYS), draw(EVERYTHING, 1, 0, N, DAYS)
+    np.testing.assert_array_equal(course.last_day, without.last_day)
+    np.testing.assert_array_equal(without.sampled_day, without.last_day)
+    np.testing.assert_array_equal(course.sampled_day, np.fmin(course.last_day, course.followup_day - 8.9 * MONTH))
+
+
 def test_visits_are_missed_independently_and_baselines_never():
     seen = draw(Conduct(missed=0.2), 1, 0, N, [-7, *DAYS]).evaluable
     assert seen[:, :2].all()

@@ -122,6 +122,10 @@ def test_rows_without_n_and_limits_are_skipped_by_name(tmp_path):
             '{ id = "a", endpoint = "MRD-negative", n = 10, events = 1, role = "fit" },',
             "needs the share of cells below which it is",
         ),
+        (
+            '{ id = "a", endpoint = "PFS", statistic = "KM median", n = 10, value = -3, role = "fit" },',
+            "a KM median of -3; give 0.001 or more",
+        ),
         ('{ id = "a", endpoint = "CR", n = 10, events = 1, role = "fit", colour = 1 },', "unknown entry 'colour'"),
     ],
 )

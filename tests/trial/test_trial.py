@@ -150,3 +150,29 @@ def test_checkpoints_know_the_covariates_of_arms(tmp_path):
     assert run(None) == run({}) == run(None)
     assert run({"burden": cs.uniform(60, 95)}) != run(None)
     assert run({"burden": cs.uniform(60, 95)}) != run({"burden": cs.uniform(80, 95)})
+
+
+def test_who_is_never_assessed_counts_and_does_not_respond():
+    conduct = cs.Conduct(early_death=0.4, missed=0.2)
+    result = cs.Trial(POPULATION, [450e6], 300, cs.Protocol(conduct=conduct)).run()
+    unseen = result.patients["visits"] == 0
+    assert 0.1 < (result.patients["death_day"] < 28).mean() < 0.6
+    assert unseen.sum() >= (result.patients["death_day"] < 28).sum()
+    assert (result.patients.loc[unseen, "best"] == "NE").all()
+    rates = result.responses().query("endpoint == 'best response'").set_index("category")
+    assert rates["n"].tolist() == [300] * len(rates)
+    assert rates.loc["NE", "count"] >= unseen.sum()
+    assert result.summary["ORR"].item() == pytest.approx(100 * (result.patients["best"] >= "PR").sum() / 300)
+
+
+def test_a_share_of_patients_may_be_of_another_kind():
+    """In some the support of expansion is lost within days, in the others never."""
+    mixed = cs.Population("bb2121_clinical:window", 1, {"Ksup": cs.bernoulli()})
+    trial = cs.Trial(mixed, [cs.Arm(450e6), cs.Arm(450e6, name="more", covariates={"Ksup": 0.6})], 200)
+    patients = trial.run(keep_visits=False).patients
+    share = patients.groupby("arm", observed=True)["Ksup"].mean()
+    assert share["450e6"] == pytest.approx(0.144, abs=0.09)
+    assert share["more"] == pytest.approx(0.6, abs=0.11)
+    kinds = patients.groupby("Ksup")["AUC0-28"].median()
+    assert list(kinds.index) == [0.0, 1.0]
+    assert kinds[0.0] > 10 * kinds[1.0]

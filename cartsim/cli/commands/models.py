@@ -9,6 +9,7 @@ import cartsim as cs
 from cartsim.cli.options import MODEL, OtherName, Stored
 from cartsim.cli.output import new_table, show_tables
 from cartsim.errors import InputError
+from cartsim.model.model import OMEGALESS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -183,7 +184,7 @@ def _range(p: Parameter) -> str:
 def _variability(iiv: cs.Variability | None) -> str:
     if iiv is None:
         return ""
-    return "uniform" if iiv.distribution == "uniform" else f"{iiv.distribution} {iiv.omega:.4g}"
+    return iiv.distribution if iiv.distribution in OMEGALESS else f"{iiv.distribution} {iiv.omega:.4g}"
 
 
 def _otherwise(own: Variant) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, chdtri
 
-from cartsim.exposure_response.likelihood import Objective, maximum
+from cartsim.exposure.likelihood import Objective, maximum
 
 Floats = NDArray[np.float64]
 

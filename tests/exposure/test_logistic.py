@@ -8,7 +8,7 @@ import pytest
 import statsmodels.api as sm
 
 from cartsim.errors import InputError
-from cartsim.exposure_response.logistic import fit_linear
+from cartsim.exposure.logistic import fit_linear
 
 
 @pytest.fixture(scope="module")

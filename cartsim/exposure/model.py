@@ -13,8 +13,8 @@ from scipy.special import expit, ndtr, ndtri
 
 from cartsim.endpoints.survival import Estimate
 from cartsim.errors import InputError, brief, check_level, choices
-from cartsim.exposure_response.curves import Curve, EmaxCurve, LinearCurve
-from cartsim.exposure_response.design import Design
+from cartsim.exposure.curves import Curve, EmaxCurve, LinearCurve
+from cartsim.exposure.design import Design
 from cartsim.results import Result
 
 if TYPE_CHECKING:
@@ -79,6 +79,11 @@ class ExposureModel(Result):
         if isinstance(self.curve, LinearCurve):
             return "linear"
         return "Emax" if self.curve.hill is not None else "sigmoid Emax"
+
+    @property
+    def shape(self) -> int:
+        """How many parameters there are without covariates, they come first."""
+        return self.curve.shape
 
     @property
     def log(self) -> bool:
@@ -214,12 +219,17 @@ class ExposureModel(Result):
             raise InputError(f"covariate {brief(name)} is not in the model{choices(name, known)}")
         return self.curve.inputs(x, np.column_stack(parts))
 
-    def _title(self) -> str:
+    @property
+    def title(self) -> str:
+        """One line: outcome, model, patients, criterion."""
         event = int(self.design.y.sum())
         form = f"{'ln ' if self.log and self.kind == 'linear' else ''}{self.design.exposure}"
         fitted = f"{self.kind} in {form}, {self.method}"
         criterion = "" if np.isnan(self.aic) else f", AIC {self.aic:.1f}"
         return f"{self.design.outcome} by {fitted}: {event} of {self.n} patients{criterion}"
+
+    def _title(self) -> str:
+        return self.title
 
 
 def wald_limits(curve: Curve, theta: Floats, spread: Floats, level: float) -> tuple[Floats, Floats]:

@@ -11,10 +11,10 @@ from scipy.optimize import approx_fprime
 from scipy.special import expit, xlogy
 
 from cartsim.errors import InputError
-from cartsim.exposure_response.curves import EmaxCurve, Scaling
-from cartsim.exposure_response.emax import fit_emax
-from cartsim.exposure_response.likelihood import likelihood
-from cartsim.exposure_response.logistic import fit_linear
+from cartsim.exposure.curves import EmaxCurve, Scaling
+from cartsim.exposure.emax import fit_emax
+from cartsim.exposure.likelihood import likelihood
+from cartsim.exposure.logistic import fit_linear
 
 
 def _simulated(n=2000, *, e0=-2.0, emax=4.0, ec50=3e6, h=1.0, spread=2.0, effect=0.8, seed=1):

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.errors import InputError, brief, check_level
-from cartsim.exposure_response.covariates import Covariate
-from cartsim.exposure_response.curves import LinearCurve, Scaling
-from cartsim.exposure_response.design import Design, read_design, transformed
-from cartsim.exposure_response.likelihood import maximum, penalized
-from cartsim.exposure_response.model import ExposureModel, wald_limits
-from cartsim.exposure_response.profile import profile_limits
-from cartsim.exposure_response.separation import Separation, separation
+from cartsim.exposure.covariates import Covariate
+from cartsim.exposure.curves import LinearCurve, Scaling
+from cartsim.exposure.design import Design, read_design, transformed
+from cartsim.exposure.likelihood import maximum, penalized
+from cartsim.exposure.model import ExposureModel, wald_limits
+from cartsim.exposure.profile import profile_limits
+from cartsim.exposure.separation import Separation, separation
 from cartsim.version import __version__
 
 if TYPE_CHECKING:
@@ -128,6 +128,18 @@ def firth(columns: Floats, y: Floats) -> tuple[Floats, Floats, float]:
     eta = columns @ theta
     spread = np.asarray(np.linalg.inv(objective(theta)[2]), dtype=np.float64)
     return theta, spread, float(y @ eta - np.logaddexp(0, eta).sum())
+
+
+def penalized_ratio(columns: Floats, y: Floats, tested: slice) -> tuple[float, float]:
+    """Minus twice the penalized log-likelihood with the tested columns and without them.
+
+    Without them means coefficients of 0 under the penalty of all columns, as in R's logistf.
+    """
+    objective = penalized(columns, y)
+    start = np.zeros(columns.shape[1])
+    others = np.delete(np.eye(columns.shape[1]), tested, axis=1)
+    found = [objective(maximum(objective, start, basis)[0])[0] for basis in (None, others)]
+    return 2 * found[0], 2 * found[1]
 
 
 def separated_words(found: Separation, names: Sequence[str]) -> str:

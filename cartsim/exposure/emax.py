@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from cartsim.errors import InputError, brief, check_level
-from cartsim.exposure_response.covariates import Covariate
-from cartsim.exposure_response.curves import EmaxCurve, Scaling
-from cartsim.exposure_response.design import Design, read_design
-from cartsim.exposure_response.likelihood import Objective, likelihood, maximum
-from cartsim.exposure_response.logistic import check_independent, maximum_likelihood, separated_words
-from cartsim.exposure_response.model import ExposureModel, reported, wald_limits
-from cartsim.exposure_response.profile import profile_limits
-from cartsim.exposure_response.separation import Separation
+from cartsim.exposure.covariates import Covariate
+from cartsim.exposure.curves import EmaxCurve, Scaling
+from cartsim.exposure.design import Design, read_design
+from cartsim.exposure.likelihood import Objective, likelihood, maximum
+from cartsim.exposure.logistic import check_independent, maximum_likelihood, separated_words
+from cartsim.exposure.model import ExposureModel, reported, wald_limits
+from cartsim.exposure.profile import profile_limits
+from cartsim.exposure.separation import Separation
 from cartsim.version import __version__
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def fit_emax(
     covariates: Sequence[str | Covariate] = (),
     *,
     hill: float | None = 1.0,
-    limits: str = "wald",
+    limits: str = "profile",
     level: float = 0.95,
 ) -> ExposureModel:
     """Fit logit p = E0 + Emax x^H/(EC50^H + x^H) + covariates, x the exposure, by maximum likelihood.
@@ -59,14 +59,14 @@ def fit_emax(
     Parameters
     ----------
     data, outcome, covariates
-        As in `cartsim.exposure_response.logistic.fit_linear`.
+        As in `cartsim.exposure.logistic.fit_linear`.
     exposure
         Column of numbers, 0 or more.
     hill
         H, or None to estimate it. Emax may be negative: exposure then lowers the probability.
     limits
-        "wald" (from the observed information; of EC50 and H on their logarithms), or "profile": limits of the profile
-        likelihood, which hold their level better in small data and are infinite where data set no bound.
+        "profile" likelihood, infinite where the data set no bound; or "wald" (from the observed information, of EC50
+        and H on their logarithms), which is quicker but does not hold its level in small data.
     level
         Of the limits.
 

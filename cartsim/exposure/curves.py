@@ -45,6 +45,8 @@ class LinearCurve:
     log: bool
     scaling: Scaling
 
+    shape = 2
+
     def inputs(self, x: Floats, z: Floats) -> Floats:
         """(n, p) Columns, the intercept first, of exposures (n,) and covariates (n, q)."""
         own = self.scaling(np.column_stack([np.log(x) if self.log else x, z]))
@@ -101,7 +103,7 @@ class EmaxCurve:
 
     def steepness(self, theta: Floats) -> float:
         """H."""
-        return float(np.exp(theta[3])) if self.hill is None else self.hill
+        return float(np.exp(np.clip(theta[3], -50, 50))) if self.hill is None else self.hill  # beyond: a step
 
     def logit(self, theta: Floats, inputs: Floats) -> tuple[Floats, Floats]:
         """Logits (n,) and their derivatives by the parameters (n, p)."""

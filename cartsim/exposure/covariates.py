@@ -6,7 +6,7 @@ A covariate remembers how it was coded, so that other patients are coded in the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -118,6 +118,65 @@ def code_covariate(data: pd.DataFrame, name: str) -> Covariate:
     if isinstance(series.dtype, pd.CategoricalDtype):
         order = [each for each in map(spelled, series.cat.categories) if each in counts]
     return Covariate(name, tuple((each,) for each in order), order[0])
+
+
+def screen_covariate(data: pd.DataFrame, name: str, *, rare: float, missing: float) -> tuple[Covariate | None, str]:
+    """How a covariate is coded before it is screened, None if it is excluded; and in words, which or why.
+
+    Parameters
+    ----------
+    data, name
+        As in `code_covariate`.
+    rare
+        Categories with a smaller share of the patients are merged with each other, then (if still fewer) with the
+        smallest of the others. Of two values the rarer must have this share.
+    missing
+        A covariate that a larger share of the patients lack is excluded.
+
+    Raises
+    ------
+    InputError
+        For a column that is not there.
+    """
+    series = column(data, name, "covariate")
+    lacking = float(series.isna().mean())
+    if lacking > missing:
+        return None, f"excluded: missing in {100 * lacking:.0f} % of the patients, more than {100 * missing:.0f} %"
+    try:
+        coded = code_covariate(data, name)
+    except InputError as error:
+        return None, f"excluded: {error}"
+    known = series.dropna()
+    if not coded.levels:
+        counts = known.astype(float).value_counts(normalize=True)
+        if len(counts) == 2 and counts.min() < rare:
+            return None, f"excluded: {counts.idxmin():g} in fewer than {100 * rare:.0f} % of the patients"
+        return coded, coded.words()
+    groups = _merged(coded.levels, known.map(spelled).value_counts(normalize=True).to_dict(), rare)
+    if len(groups) == 1:
+        return None, f"excluded: all categories but one in fewer than {100 * rare:.0f} % of the patients"
+    merged = replace(coded, levels=groups, reference=groups[0][0])
+    joined = [label(each) for each in groups if len(each) > 1]
+    return merged, merged.words() + (f"; merged: {', '.join(joined)}" if joined else "")
+
+
+def _merged(levels: tuple[tuple[str, ...], ...], shares: dict[str, float], rare: float) -> tuple[tuple[str, ...], ...]:
+    """Groups of categories with at least this share each, the order kept."""
+
+    def share(group: tuple[str, ...]) -> float:
+        return sum(shares[each] for each in group)
+
+    small = [each for each in levels if share(each) < rare]
+    if not small:
+        return levels
+    large = [each for each in levels if share(each) >= rare]
+    together = tuple(each for group in small for each in group)
+    if share(together) < rare and large:
+        least = min(large, key=share)
+        large.remove(least)
+        together = (*least, *together)
+    place = {each: k for k, group in enumerate(levels) for each in group}
+    return tuple(sorted([*large, together], key=lambda group: min(place[each] for each in group)))
 
 
 def column(data: pd.DataFrame, name: str, what: str) -> pd.Series[Any]:

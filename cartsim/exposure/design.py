@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cartsim.errors import InputError, brief, check_kind
-from cartsim.exposure_response.covariates import Covariate, code_covariate, column
+from cartsim.exposure.covariates import Covariate, code_covariate, column
 
 if TYPE_CHECKING:
     import pandas as pd
