@@ -152,7 +152,9 @@ def report(found: list[dict[str, Any]]) -> None:
         known = [each["width"] <= IDENTIFIED for each in own]
         both = sum(a and b for a, b in zip(held, known, strict=True))
         width = np.median([each["width"] for each in own])
-        print(f"{name:18s}{sum(held):5d}/{len(own):<2d}{sum(known):9d}/{len(own):<2d}{both:12d}/{sum(known):<2d}{width:8.2f}")
+        print(
+            f"{name:18s}{sum(held):5d}/{len(own):<2d}{sum(known):9d}/{len(own):<2d}{both:12d}/{sum(known):<2d}{width:8.2f}"
+        )
     whole = share = several = 0
     for each in found:
         known = [e for e in each["estimates"].values() if e["width"] <= IDENTIFIED]
