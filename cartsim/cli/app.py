@@ -25,6 +25,7 @@ from cartsim.cli.commands.fit import fit
 from cartsim.cli.commands.fit_responses import fit_responses
 from cartsim.cli.commands.judge import judge
 from cartsim.cli.commands.models import models, show
+from cartsim.cli.commands.plausible import plausible
 from cartsim.cli.commands.population import population
 from cartsim.cli.commands.predict import predict, published
 from cartsim.cli.commands.regimens import regimens
@@ -167,6 +168,7 @@ for each in (
     population,
     calibrate,
     predict,
+    plausible,
     published,
     warm,
 ):

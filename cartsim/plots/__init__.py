@@ -36,7 +36,7 @@ from cartsim.plots.kinetics import by_response, marker_change, transgene, visual
 from cartsim.plots.patients import spider, swimmer, waterfall
 from cartsim.plots.pictures import Pictures
 from cartsim.plots.population import PopulationFitPictures
-from cartsim.plots.prediction import PredictionPictures, PublishedPictures
+from cartsim.plots.prediction import PredictionPictures, PublishedPictures, WeightedPictures
 from cartsim.plots.regimens import ComparisonPictures, RetreatedPictures
 from cartsim.plots.replicates import ReplicatesPictures, replicates_by_dose
 from cartsim.plots.response import response_bars, response_over_time
@@ -98,6 +98,7 @@ _PICTURES: dict[str, type[Pictures]] = {
     "Sweep": SweepPictures,
     "Tornado": TornadoPictures,
     "TrialResult": TrialPictures,
+    "Weighted": WeightedPictures,
 }
 
 
