@@ -234,7 +234,7 @@ class PublishedTrial(Result):
         population
             Who is treated.
         n
-            Patients in every arm; by default as many as the trial had in each. Shares of patients at baseline that are a
+            Patients in every arm; by default as many as the trial had. Shares of patients at baseline that are a
             covariate of the model (of extramedullary disease) are those of the arm, or else of all.
         **options
             Others of `Trial`. Each arm has its own patients where there are patients without end.
