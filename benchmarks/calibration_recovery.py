@@ -109,7 +109,7 @@ def recovered(job: tuple[Path, int, int]) -> str:
 
 
 def synthetic(published: cs.PublishedTrial, population: cs.Population) -> cs.PublishedTrial:
-    """The trial as it would have been published of these patients: its rows that count, as many patients in each arm."""
+    """The trial as it would have been published of these patients: rows that count, as many patients in each arm."""
     made = published.trial(population)
     readout = Readout(made.protocol, keep_visits=False)
     judged = {}
