@@ -18,6 +18,9 @@ from cartsim.version import __version__
 
 if TYPE_CHECKING:
     from cartsim.calibration.baselines import baseline as baseline
+    from cartsim.calibration.calibration import calibrate as calibrate
+    from cartsim.calibration.calibration import read_calibration as read_calibration
+    from cartsim.calibration.plausible import weigh as weigh
     from cartsim.calibration.prediction import predict as predict
     from cartsim.endpoints.kinetics import nca as nca
     from cartsim.endpoints.respond import respond as respond
@@ -82,6 +85,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "calibration.baselines": ("baseline",),
+    "calibration.plausible": ("weigh",),
+    "calibration.calibration": ("calibrate", "read_calibration"),
     "calibration.prediction": ("predict",),
     "endpoints.kinetics": ("nca",),
     "endpoints.respond": ("respond",),

@@ -341,15 +341,7 @@ class _Parts:
 
 def _open(kept: Kept, chunk: int, total: int) -> _Parts:
     check_kind("the checkpoint", kept.folder, (str, Path), "a folder")
-    run = {
-        "format": FORMAT,
-        "kind": kept.kind,
-        "versions": _versions(),
-        "chunk": chunk,
-        "total": total,
-        "inputs": describe(kept.inputs),
-    }
-    key = hashlib.sha256(json.dumps(run, allow_nan=False).encode()).hexdigest()
+    run, key = _identity(kept, chunk, total)
     folder = Path(kept.folder) / f"{kept.kind}-{key[:16]}"
     text = json.dumps({"key": key, **run}, indent=1) + "\n"
     try:
@@ -360,6 +352,40 @@ def _open(kept: Kept, chunk: int, total: int) -> _Parts:
         raise InputError(f"checkpoint folder {kept.folder}: {why}; choose one that is writable") from None
     tidy(folder)
     return _Parts(folder, key)
+
+
+def _identity(kept: Kept, chunk: int, total: int) -> tuple[dict[str, Any], str]:
+    """All that the results of a run depend on, and its key."""
+    run = {
+        "format": FORMAT,
+        "kind": kept.kind,
+        "versions": _versions(),
+        "chunk": chunk,
+        "total": total,
+        "inputs": describe(kept.inputs),
+    }
+    return run, hashlib.sha256(json.dumps(run, allow_nan=False).encode()).hexdigest()
+
+
+def refuse_other(kept: Kept) -> None:
+    """Raise `InputError` where the folder has another `Trail` of this kind and not this one, naming what differs.
+
+    For a folder that is of one piece of work, which another would otherwise begin beside it.
+    """
+    check_kind("the checkpoint", kept.folder, (str, Path), "a folder")
+    run, key = _identity(kept, 1, 0)
+    others = sorted(Path(kept.folder).glob(f"{kept.kind}-*/manifest.json"))
+    if not others or any(path.parent.name == f"{kept.kind}-{key[:16]}" for path in others):
+        return
+    try:
+        other = json.loads(others[0].read_text("utf-8"))
+        inputs = {**run["inputs"], "version of cartsim or its code": run["versions"]}
+        known = {**other["inputs"], "version of cartsim or its code": other["versions"]}
+        names = [name for name in inputs if json.loads(json.dumps(inputs[name])) != known.get(name)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        names = []
+    differ = f"other {', '.join(names)}" if names else "other inputs"
+    raise InputError(f"{kept.folder} holds a {kept.kind} with {differ}; choose another folder, or remove it")
 
 
 def _checksum(key: str, start: int, stop: int, arrays: Arrays) -> str:

@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from cartsim.cli import process
+from cartsim.cli.commands.calibrate import calibrate
 from cartsim.cli.commands.dose_response import dose_response
 from cartsim.cli.commands.er import er
 from cartsim.cli.commands.figure import figure
@@ -24,6 +25,7 @@ from cartsim.cli.commands.fit import fit
 from cartsim.cli.commands.fit_responses import fit_responses
 from cartsim.cli.commands.judge import judge
 from cartsim.cli.commands.models import models, show
+from cartsim.cli.commands.plausible import plausible
 from cartsim.cli.commands.population import population
 from cartsim.cli.commands.predict import predict, published
 from cartsim.cli.commands.regimens import regimens
@@ -164,7 +166,9 @@ for each in (
     fit,
     fit_responses,
     population,
+    calibrate,
     predict,
+    plausible,
     published,
     warm,
 ):

@@ -25,6 +25,7 @@ from __future__ import annotations
 from typing import Any
 
 from cartsim.errors import InputError
+from cartsim.plots.calibration import CalibrationPictures
 from cartsim.plots.dose_response import DoseResponsePictures, exposure_by_dose, response_by_dose
 from cartsim.plots.estimation import FitPictures, profiles
 from cartsim.plots.exposure import exposure_quartiles
@@ -35,7 +36,7 @@ from cartsim.plots.kinetics import by_response, marker_change, transgene, visual
 from cartsim.plots.patients import spider, swimmer, waterfall
 from cartsim.plots.pictures import Pictures
 from cartsim.plots.population import PopulationFitPictures
-from cartsim.plots.prediction import PredictionPictures, PublishedPictures
+from cartsim.plots.prediction import PredictionPictures, PublishedPictures, WeightedPictures
 from cartsim.plots.regimens import ComparisonPictures, RetreatedPictures
 from cartsim.plots.replicates import ReplicatesPictures, replicates_by_dose
 from cartsim.plots.response import response_bars, response_over_time
@@ -76,6 +77,7 @@ __all__ = [
 
 # By the result's class name, so that to draw one result does not import what makes all others.
 _PICTURES: dict[str, type[Pictures]] = {
+    "Calibration": CalibrationPictures,
     "Comparison": ComparisonPictures,
     "DoseResponse": DoseResponsePictures,
     "Elasticities": ElasticitiesPictures,
@@ -96,6 +98,7 @@ _PICTURES: dict[str, type[Pictures]] = {
     "Sweep": SweepPictures,
     "Tornado": TornadoPictures,
     "TrialResult": TrialPictures,
+    "Weighted": WeightedPictures,
 }
 
 

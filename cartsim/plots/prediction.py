@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cartsim.calibration.plausible import Weighted
     from cartsim.calibration.prediction import Prediction
     from cartsim.trial.published import PublishedTrial
 
@@ -93,6 +94,51 @@ class PublishedPictures(Pictures):
         found = self._result.results
         table = found[found["role"].isin(list(roles)) & found["value"].notna()].reset_index(drop=True)
         return _forest(table, self._result, [], f"{self._result.name}: published, 95 % limits", kind, ax)
+
+
+class WeightedPictures(Pictures):
+    """Pictures of plausible patients with weights."""
+
+    usual = "rows"
+    _result: Weighted
+
+    def rows(
+        self,
+        *,
+        trial: str | None = None,
+        kind: str | None = None,
+        roles: Sequence[str] = ("fit",),
+        ax: Axes | None = None,
+    ) -> Figure:
+        """Published results with 95 % limits beside those of the patients without and with weights, a row a result.
+
+        Parameters
+        ----------
+        trial
+            Name of one of the trials that they were weighted to; by default the first.
+        kind
+            "shares", "times" or "other"; by default all.
+        roles
+            Which rows: "fit" (those that count once), "repeat".
+
+        Raises
+        ------
+        InputError
+            For a trial that is none of these, another kind, and where no row is left.
+        """
+        found = self._result
+        told = found.trials[0] if trial is None else {each.name: each for each in found.trials}.get(trial)
+        if told is None:
+            raise InputError(f"no trial {trial!r}; choose one of {', '.join(each.name for each in found.trials)}")
+        table = found.frame[(found.frame["trial"] == told.name) & found.frame["role"].isin(list(roles))]
+        names = ["plausible", "weighted"]
+        for name in names:
+            table = table.rename(columns={name: f"{name} predicted"})
+            table = table.assign(**{f"{name} predicted_{end}": np.nan for end in ("low", "high")})
+        title = (
+            f"{told.name} and {len(found):,} plausible patients, effective sample size {found.size:.0f} with weights"
+        )
+        return _forest(table.reset_index(drop=True), told, names, title, kind, ax)
 
 
 def _forest(

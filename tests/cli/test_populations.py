@@ -82,3 +82,15 @@ def test_populations_are_shown_and_completed(mine) -> None:
     for said in ("Mine", "a test", "no more", "cartsim calibrate", "0.011 to 0.029", "lognormal 0.22 (0.11 to 0.29)"):
         assert said in shown
     assert complete.populations("publ") == ["published"]
+
+
+def test_plausible_patients_are_weighted_and_predict(tmp_path) -> None:
+    words = ("plausible", "bb2121_clinical:window", "--trial=crb401", "--n=40", "--out", tmp_path / "out")
+    found = done(*words, "--predict=karmma", "--against=published", "--no-pictures")
+    assert "effective sample size" in found.stdout and "published patients" in found.stdout
+    assert "few patients carry the rows" in found.stderr
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"weighted_rows.csv", "weighted_patients.csv", "prediction_scores.csv", "weighted_patients.json"} <= names
+    assert "no trial; give --trial" in refused("plausible")
+    assert "give --predict TRIAL too" in refused("plausible", "--trial=crb401", "--against=published")
+    assert "it draws virtual ones" in refused("plausible", "--trial=crb401", "--patients=a.csv")

@@ -84,6 +84,7 @@ TINY: dict[str, tuple[list[str], dict[str, str | None]]] = {
                                           "--out": "out"}),
     "population": (["responses.csv"], {"--explore": "3", "--smooth": "2", "--estimate": "Kkill_max",
                                        "--no-pictures": None, "--out": "out"}),
+    "plausible": ([], {"--trial": "crb401", "--n": "20", "--no-pictures": None, "--out": "out"}),
 }  # fmt: skip
 
 

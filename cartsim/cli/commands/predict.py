@@ -87,7 +87,7 @@ def predict(
         others += [cs.baseline(trial, name, seed=who.seed) for name in counts or ()]
         if pictures:
             drawing.add({stage / "forest.png": partial(plotted, found, "forest", *others)}, len(found.frame))
-        show_result(found, *(_rows(each) for each in (found, *others)), _scores(found.compare(*others)))
+        show_result(found, *(row_table(each) for each in (found, *others)), score_table(found.compare(*others)))
         _say_skipped(found.skipped)
         found.save(stage)
         found.rows(*others).to_csv(stage / "prediction_rows.csv", index=False)
@@ -125,7 +125,8 @@ def published(
             told.save(stage)
 
 
-def _rows(found: Prediction) -> Table:
+def row_table(found: Prediction) -> Table:
+    """A row a published row."""
     columns: dict[str, Any] = {
         "result": lambda row: row["id"],
         "unit": "{unit}",
@@ -141,7 +142,8 @@ def _rows(found: Prediction) -> Table:
     return table_of(title, found.frame, columns, text=text)
 
 
-def _scores(table: pd.DataFrame) -> Table:
+def score_table(table: pd.DataFrame) -> Table:
+    """A row a prediction and kind of rows."""
     columns: dict[str, Any] = {
         "prediction": "{prediction}",
         "rows": lambda row: f"{row['kind']} ({row['rows']})",
