@@ -217,7 +217,7 @@ class PublishedTrial(Result):
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know."""
         left_out = self.skipped["id"].tolist()
-        return (f"{len(left_out)} rows cannot be compared; see skipped",) if left_out else ()
+        return (f"{len(left_out)} rows cannot be compared with simulated patients; see skipped",) if left_out else ()
 
     def row(self, name: str) -> Row:
         """The row of an id. Raises `InputError` for another."""
@@ -234,8 +234,8 @@ class PublishedTrial(Result):
         population
             Who is treated.
         n
-            Patients in every arm; by default as many as the trial had in each. Shares of patients at baseline that are a
-            covariate of the model (of extramedullary disease) are those of the arm, or else of all.
+            Patients in every arm; by default as many as the trial had in each. Shares of patients at baseline that are
+            a covariate of the model (of extramedullary disease) are those of the arm, or else of all.
         **options
             Others of `Trial`. Each arm has its own patients where there are patients without end.
 
