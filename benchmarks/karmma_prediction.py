@@ -42,7 +42,7 @@ WHY = {
     "MRD": "residual disease is that of the whole tumor; a sample of marrow sees less, and not everybody has one",
     "TTR": "the month-1 visit makes it: the day within the window decides",
     "TTCR": "fall of M-protein: one half-life for all, and complete response needs immunofixation, not M-protein alone",
-    "DOR": "relapse is regrowth; what lets it come (lost antigen, sites out of reach, tired cells) is at best a variant",
+    "DOR": "relapse is regrowth; what brings it (lost antigen, sites out of reach, tired cells) is a variant at best",
     "PFS": "as DOR, and of those who never respond the model has too few",
     "relapse": "as DOR",
     "Tmax": "the days of samples make it: it can be 9, 11, 14 and nothing between",
