@@ -262,7 +262,7 @@ def versions() -> list[str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = []
-    for name in ("cartsim", "numba", "scipy", "numbalsoda", "libroadrunner"):
+    for name in ("cartsim", "numba", "scipy", "numbalsoda", "libroadrunner", "pydiffsol", "diffrax"):
         try:
             found.append(f"{name} {version(name) if name != 'cartsim' else cartsim.__version__}")
         except PackageNotFoundError:
@@ -289,8 +289,9 @@ def plot(rows: pd.DataFrame, path: Path) -> None:
     rows = rows[rows["ms per patient"].notna()]
     figure, axes = plt.subplots(1, 2, figsize=(12.5, 4.5), sharey=True, layout="constrained")
     names = ["cartsim", *ENGINES]
-    colors = dict(zip(names, ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"), strict=False))
-    markers = dict(zip(names, "osD^vP", strict=False))
+    colors = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999933", "#000000")
+    colors = dict(zip(names, colors, strict=True))
+    markers = dict(zip(names, "osD^vPX*", strict=True))
     for axis, error in zip(axes, ("blood p99", "worst dM"), strict=True):
         for (engine, form), line in rows.groupby(["engine", "form"], sort=False):
             style = "-" if form == "conditioned" else ":"

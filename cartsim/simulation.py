@@ -320,7 +320,8 @@ def _whom(who: Any, n: Any) -> tuple[Model, Any, NDArray[np.float64] | None, dic
     if n is not None:
         raise InputError("n goes with a Population: a model has one typical patient, Patients as many as their rows")
     if isinstance(who, Patients):
-        return who.model, who.rows.drop(columns="dose", errors="ignore"), who.dose, who.about()
+        rows = who.rows.drop(columns="dose") if "dose" in who.rows else who.rows
+        return who.model, rows, who.dose, who.about()
     if isinstance(who, Mapping) or hasattr(who, "columns"):
         raise InputError("a table of patients needs its model; give Patients(model, table)")
     return load(who), {}, None, {}

@@ -33,6 +33,8 @@ MISSING = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N
 _TEXT = 24  # bytes of memory that a byte of a file takes as a table: 16 with cells of ten digits, 24 of one
 WHOLE = r"0|[1-9][0-9]{0,17}"
 """What an id says that is a whole number (of 64 bits); any other id is text."""
+LARGEST_WHOLE = 10**18 - 1
+"""The largest of them."""
 
 _PADDING = re.compile(r'[ \t\v\f\x1c-\x1f"]')
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)

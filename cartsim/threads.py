@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import TypeVar
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -39,15 +44,44 @@ def at_once(patients: int, n_jobs: int) -> int:
 
 
 def in_threads(tasks: Iterable[Callable[[], T]], many: int) -> Iterator[T]:
-    """What the tasks return, in order. Each is begun when a thread is soon free for it: there may be any number."""
+    """What the tasks return, in order. Each is begun when a thread is soon free for it: there may be any number.
+
+    A task that raises ends the work: what it raised is raised here, and of the others none is begun any more.
+    """
     tasks = iter(tasks)
     if many == 1:
         yield from (task() for task in tasks)
         return
-    from multiprocessing.pool import ThreadPool  # its threads do not keep the program from ending
+    from concurrent.futures import Future
 
-    with ThreadPool(many) as pool:
-        begun = deque(pool.apply_async(task) for task in islice(tasks, 2 * many))
+    waiting: SimpleQueue[tuple[Callable[[], T], Future[T]] | None] = SimpleQueue()
+    for _ in range(many):  # a pool of threads takes a millisecond; these do not keep the program from ending
+        Thread(target=_do, args=(waiting,), daemon=True).start()
+
+    def begin(task: Callable[[], T]) -> Future[T]:
+        promised: Future[T] = Future()
+        waiting.put((task, promised))
+        return promised
+
+    begun: deque[Future[T]] = deque()
+    try:
+        begun.extend(begin(task) for task in islice(tasks, 2 * many))
         while begun:
-            yield begun.popleft().get()
-            begun.extend(pool.apply_async(task) for task in islice(tasks, 1))
+            yield begun.popleft().result()
+            begun.extend(begin(task) for task in islice(tasks, 1))
+    finally:
+        for promised in begun:
+            promised.cancel()
+        for _ in range(many):
+            waiting.put(None)
+
+
+def _do(waiting: SimpleQueue[tuple[Callable[[], T], Future[T]] | None]) -> None:
+    """Do what is waiting, until there is word that nothing comes."""
+    while (each := waiting.get()) is not None:
+        task, promised = each
+        if promised.set_running_or_notify_cancel():
+            try:
+                promised.set_result(task())
+            except BaseException as problem:  # raised again where it is waited for
+                promised.set_exception(problem)

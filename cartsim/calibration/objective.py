@@ -8,7 +8,7 @@ alone, the same in any batch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,16 @@ from cartsim.calibration.likelihood import log_likelihood
 from cartsim.calibration.priors import Prior, estimates, possible
 from cartsim.calibration.rows import COLUMNS, Reading, Sample, Term, terms
 from cartsim.errors import InputError
+from cartsim.model.model import Variability
 from cartsim.population.population import Population
 from cartsim.population.uncertainty import ensemble
 from cartsim.solver import Solver
 from cartsim.trial.outcome import Readout
 from cartsim.trial.published import PublishedTrial
-from cartsim.trial.trial import Trial
+from cartsim.trial.trial import Arm, Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 
@@ -100,20 +104,33 @@ class Objective:
 
         k = len(z)
         draws = pd.DataFrame(estimates(self.priors, z))
-        table = ensemble(self.population, draws, self.all_patients, same=True).table(0, k * self.all_patients)
         rows = np.arange(k * self.all_patients).reshape(k, -1)
+        tables: dict[tuple[tuple[str, Any], ...], Any] = {}  # arms without covariates of their own share one
         found, first = [], 0
         for published, trial, sizes in zip(self.trials, self.simulated, self.sizes, strict=True):
             judged = {}
             for arm, n in zip(trial.arms, sizes, strict=True):
-                own = table.iloc[rows[:, first : first + n].reshape(-1)]
+                key = tuple((arm.covariates or {}).items())
+                if key not in tables:
+                    tables[key] = self._table(arm, draws)
+                own = tables[key].iloc[rows[:, first : first + n].reshape(-1)]
                 judged[arm.name] = _judged(trial, own, arm, first, first + n)
                 first += n
             found.append(Sample.of(published, judged, k))
         return found
 
+    def _table(self, arm: Arm, draws: pd.DataFrame) -> pd.DataFrame:
+        """All patients under each draw, as they are in an arm."""
+        known = [name for name in draws if name not in (arm.covariates or {})]
+        people = ensemble(arm.of(self.population), draws[known], self.all_patients, same=True)
+        table = people.table(0, len(draws) * self.all_patients)
+        for name, value in (arm.covariates or {}).items():
+            if name in self.population.model.parameters and not isinstance(value, Variability):
+                table[name] = table.get(name, float(value))  # also where it does not vary
+        return table
 
-def _judged(trial: Trial, table: Any, arm: Any, start: int, stop: int) -> dict[str, Any]:
+
+def _judged(trial: Trial, table: Any, arm: Arm, start: int, stop: int) -> dict[str, Any]:
     """The columns that rows are read off, of the rows of a table."""
     columns = Readout(trial.protocol, keep_visits=False)(trial.measure_rows(table, arm, start, stop)).patients
     return {name: columns[name] for name in COLUMNS}

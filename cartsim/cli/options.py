@@ -213,6 +213,23 @@ Estimate = Annotated[
         "Kexp_max,Kkill_max,gamma_m, and gamma_b with sBCMA."
     ),
 ]
+Endpoint = Annotated[
+    str,
+    typer.Option(
+        help="Of a model Cmax, Tmax, AUC0-28, mprotein_fall, OUTPUT@DAY, KIND:OUTPUT, or OUTPUT for its curve; with er "
+        "an outcome: ORR, CRR, VGPR, MRD_CR, or a column of 0 and 1.",
+        autocompletion=complete.endpoints,
+    ),
+]
+Covariates = Annotated[
+    Texts,
+    typer.Option(
+        metavar="[ARM:]NAME[=VALUE],...",
+        help="With er columns that are screened, such as sex,mprotein_high; in a trial what the patients of one arm "
+        "differ in: other typical values, or LOW:HIGH for evenly between, such as 450e6:burden=50:95,Kg=0.01. Repeat "
+        "for more.",
+    ),
+]
 Errors = Annotated[
     Texts,
     typer.Option(

@@ -53,7 +53,7 @@ class Ensemble:
             times=np.array(times, float),  # compiled code takes no views and nothing read-only
             dose_times=np.array([infusion.time for infusion in regimen.doses], float),
             columns=np.array([names.index(n) if n in names else -1 for n in (*model.outputs, *states)], np.int64),
-            needed=np.array(sorted(states.index(s) for s in model.states_behind(names)), np.int64),
+            needed=np.array(sorted(states.index(s) for s in model.states_behind(names)), np.uint64),
             log_scaled=log_scaled,
             negligible=np.array([s.negligible for s in of], float),
             ceilings=np.where(log_scaled, np.log(ceilings), ceilings),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cartsim.engine.layout import LANES
 from cartsim.engine.scale import carried, compiled, inlined
 from cartsim.engine.task import Trigger
 from cartsim.engine.work import Work
@@ -16,10 +17,33 @@ from cartsim.engine.work import Work
 @inlined
 def inside(work: Work, lane: Any, i: int, theta: float) -> float:
     """State i of a lane, as carried, at 0 <= theta <= 1 of the step."""
-    k, rest, dense = lane.place, 1.0 - theta, work.dense
-    bend = dense[0, i, k] + theta * (dense[1, i, k] + theta * dense[2, i, k])
-    value: float = rest * work.y[i, k] + theta * (work.new[i, k] + rest * bend)
-    return value
+    k, dense = lane.place, work.dense
+    return _between(theta, work.y[i, k], work.new[i, k], dense[0, i, k], dense[1, i, k], dense[2, i, k])
+
+
+@inlined
+def read_inside(work: Work, lane: Any, i: int, times: NDArray[np.float64], first: int, last: int) -> None:
+    """See state i of a lane at the times from number ``first`` to before ``last``, which lie in the step."""
+    k, dense = lane.place, work.dense
+    t, h, start, end = work.time[k], work.step[k], work.y[i, k], work.new[i, k]
+    a, b, c = dense[0, i, k], dense[1, i, k], dense[2, i, k]
+    for j in range(np.uint64(first), np.uint64(last)):
+        work.seen[k, i, j] = _between((times[j] - t) / h, start, end, a, b, c)
+
+
+@inlined
+def read_due(work: Work, i: int) -> None:
+    """Read state i at the time of the next output, in all lanes."""
+    for k in range(LANES):
+        theta = (work.due[k] - work.time[k]) / work.step[k]
+        a, b, c = work.dense[0, i, k], work.dense[1, i, k], work.dense[2, i, k]
+        work.at_due[i, k] = _between(theta, work.y[i, k], work.new[i, k], a, b, c)
+
+
+@inlined
+def _between(theta: float, start: float, end: float, a: float, b: float, c: float) -> float:
+    rest = 1.0 - theta
+    return rest * start + theta * (end + rest * (a + theta * (b + theta * c)))
 
 
 @compiled

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numba import typeof, types
 
+from cartsim.engine.advance import MOST_REFUSED, advance, factor, limited
 from cartsim.engine.arithmetic import fast_exp
-from cartsim.engine.events import crossing, first_emptied, inside, triggered
+from cartsim.engine.events import crossing, first_emptied, inside, read_inside, triggered
 from cartsim.engine.kernel import Kernel
 from cartsim.engine.layout import LANES
 from cartsim.engine.machine_code import MachineCode
@@ -25,15 +26,9 @@ from cartsim.engine.task import Patients, Task, Trigger
 from cartsim.engine.trajectories import Status, Trajectories
 from cartsim.engine.work import GOES_ON, NOBODY, Work
 
-SAFETY = 0.9
-GROWTH = 6.0
-SHRINK = 0.2
-MOST_REFUSED = 100
-
 
 def integrate(kernel: Kernel, task: Task, patients: Patients, found: Trajectories) -> None:
     """Integrate all patients and write what comes of it into ``found``."""
-    found.outputs[...] = np.nan  # here and not when room is made, so that threads share the work
     work = Work.empty(kernel.n_states, kernel.n_constants, kernel.n_factors, len(task.times))
     k = kernel
     driver()(k.attempt, k.constants, k.initial, k.infuse, k.rates, k.outputs, task, patients, work, tuple(found))
@@ -47,7 +42,7 @@ def _admit(constants: Any, initial: Any, task: Task, patients: Patients, work: W
     for i in range(work.c.size):
         work.constants[i, k] = work.c[i]
     initial(p, work.x)
-    work.time[k] = 0.0
+    work.time[k] = work.tried[k] = work.rejected[k] = 0.0
     work.alive[:, k] = 1.0
     _carry(work.x, task, work, lane)
     lane.patient, lane.next_time, lane.next_dose, lane.triggered = who, 0, 0, 0
@@ -80,7 +75,7 @@ def _arrive(infuse: Any, rates: Any, task: Task, patients: Patients, work: Work,
         return
     _carry(x, task, work, lane)
     work.step[lane.place] = h if h > 0.0 else _cautious_step(rates, p, task, work, lane)
-    lane.refused = 0
+    work.refused[lane.place] = 0.0
 
 
 @inlined
@@ -178,26 +173,23 @@ def _next_stop(task: Task, lane: Any) -> float:
 
 
 @inlined
-def _limit(task: Task, work: Work, lane: Any) -> None:
-    """No step goes past the next dose, and none leaves a sliver before it."""
+def _limit(task: Task, patients: Patients, work: Work, lane: Any) -> None:
+    """No step goes past the next dose, and none leaves a sliver before it; when the lane is to be looked at next."""
     k = lane.place
-    left = _next_stop(task, lane) - work.time[k]
-    if work.step[k] >= left:
-        work.step[k] = left
-    elif work.step[k] > 0.5 * left:
-        work.step[k] = 0.5 * left
+    work.stop[k] = _next_stop(task, lane)
+    work.step[k] = limited(work.step[k], work.stop[k] - work.time[k])
+    watched = patients.extinction.shape[0] > 0 or task.trigger.maximum > 0
+    work.due[k] = -np.inf if watched else task.times[lane.next_time]
 
 
 @inlined
 def _settle(task: Task, patients: Patients, work: Work, lane: Any, found: Trajectories) -> None:
     """Take the step just tried, or refuse it."""
-    found.steps[lane.patient] += 1
     if work.error[lane.place] <= 1.0:
         _accept(task, patients, work, lane, found)
     else:
-        found.rejected[lane.patient] += 1
         _refuse(work, lane)
-    if lane.next_time < task.times.size and found.steps[lane.patient] >= task.max_steps:
+    if lane.next_time < task.times.size and work.tried[lane.place] >= task.max_steps:
         lane.ending = Status.too_many_steps
     lane.halted |= lane.ending != GOES_ON
 
@@ -206,11 +198,11 @@ def _settle(task: Task, patients: Patients, work: Work, lane: Any, found: Trajec
 def _refuse(work: Work, lane: Any) -> None:
     """Try a shorter step next."""
     k = lane.place
-    h = work.step[k]
-    lane.refused += 1
+    work.step[k] *= factor(work.error[k], work.growth[k], work.refused[k])
     work.taken[k] = 0.0
-    work.step[k] = h * max(SHRINK, SAFETY * work.growth[k]) if work.error[k] < np.inf else 0.1 * h
-    if work.time[k] + work.step[k] == work.time[k] or lane.refused > MOST_REFUSED:
+    work.rejected[k] += 1.0
+    work.refused[k] += 1.0
+    if work.time[k] + work.step[k] == work.time[k] or work.refused[k] > MOST_REFUSED:
         lane.ending = Status.step_too_small
 
 
@@ -218,16 +210,14 @@ def _refuse(work: Work, lane: Any) -> None:
 def _accept(task: Task, patients: Patients, work: Work, lane: Any, found: Trajectories) -> None:
     """Take the step as far as it goes, read the outputs in it, and choose the next."""
     k = lane.place
-    h = work.step[k]
     fraction, reached, emptied = _kept(task, patients, work, lane, found)
     _read(reached, task, work, lane)
     work.taken[k] = 1.0
     if fraction < 1.0 or lane.halted:
         _end(fraction, emptied, task, work, lane)
     work.time[k] = reached
-    grown = GROWTH if lane.refused == 0 else 1.0
-    work.step[k] = h * min(grown, max(SHRINK, SAFETY * work.growth[k]))
-    lane.refused = 0
+    work.step[k] *= factor(work.error[k], work.growth[k], work.refused[k])
+    work.refused[k] = 0.0
 
 
 @inlined
@@ -279,13 +269,16 @@ def _read(reached: float, task: Task, work: Work, lane: Any) -> None:
     for i in task.bounded:
         if work.new[i, lane.place] > task.ceilings[i]:
             readable = min(readable, t + crossing(work, lane, i, task.ceilings[i]) * h)
-    while lane.next_time < task.times.size:
-        time = task.times[lane.next_time]
+    first = last = lane.next_time
+    while last < task.times.size:
+        time = task.times[last]
         if time > readable or (time == readable and lane.halted):
             break
+        last += 1
+    if last > first:
         for i in task.needed:
-            work.seen[lane.place, i, lane.next_time] = inside(work, lane, i, (time - t) / h)
-        lane.next_time += 1
+            read_inside(work, lane, i, task.times, first, last)
+        lane.next_time = last
     if lane.next_time == task.times.size:
         lane.ending = Status.ok
     elif readable < reached:
@@ -298,12 +291,19 @@ def _discharge(outputs: Any, task: Task, patients: Patients, work: Work, lane: A
     who = lane.patient
     found.ended[who] = work.time[lane.place]
     found.status[who] = lane.ending
+    found.steps[who], found.rejected[who] = int(work.tried[lane.place]), int(work.rejected[lane.place])
+    work.due[lane.place] = -np.inf  # an empty lane takes no step
+    done = 0
     if lane.ending == Status.ok or lane.ending == Status.ceiling:
-        seen = work.seen[lane.place]
-        _to_natural(seen, lane.next_time, task)
-        outputs(task.times, patients.parameters[who], seen, task.columns, who, lane.next_time, found.outputs)
-        if not _finite(found.outputs, who, lane.next_time, task):
+        seen, done = work.seen[lane.place], lane.next_time
+        _to_natural(seen, done, task)
+        outputs(task.times, patients.parameters[who], seen, task.columns, who, done, found.outputs)
+        if not _finite(found.outputs, who, done, task):
             found.status[who] = Status.not_finite
+    for column in task.columns:
+        if column >= 0:
+            for j in range(done, task.times.size):
+                found.outputs[column, who, j] = np.nan
     lane.patient = NOBODY
 
 
@@ -325,18 +325,19 @@ def _to_natural(seen: Any, done: int, task: Task) -> None:
 @inlined
 def _finite(out: Any, who: int, done: int, task: Task) -> bool:
     """Whether all outputs of a patient are."""
-    total = 0.0
+    found = False
     for column in task.columns:
         if column >= 0:
             for j in range(done):
-                total += out[column, who, j] - out[column, who, j]  # 0, or NaN for NaN and the infinities
-    return total == 0.0
+                found |= not abs(out[column, who, j]) < np.inf
+    return not found
 
 
 _void, _real, _int = types.void, types.float64, types.int64
 _vector, _matrix, _cube, _counts = _real[::1], _real[:, ::1], _real[:, :, :], _int[::1]
 _reals, _whole, _table = np.zeros(1), np.zeros(1, np.int64), np.zeros((1, 1))
-_example = Task(_reals, _reals, _whole, _whole, _reals > 0, _reals, _reals, _whole, False, 0.0, 0, Trigger())
+_places = np.zeros(1, np.uint64)
+_example = Task(_reals, _reals, _whole, _places, _reals > 0, _reals, _reals, _whole, False, 0.0, 0, Trigger())
 _SIGNATURE = _void(
     types.FunctionType(_void(_vector, _real)),
     types.FunctionType(_void(_vector, _vector)),
@@ -355,11 +356,11 @@ def _run(attempt, constants, initial, infuse, rates, outputs, task, patients, wo
     """Take all patients through: each lane, on its own, from start to end, then the next patient."""
     found = Trajectories(*found)
     n = patients.parameters.shape[0]
-    waiting = 0
+    waiting = under_way = 0
+    calling = LANES
     while True:
-        busy = False
-        for k in range(LANES):
-            lane = work.lanes[k]
+        for each in range(calling):
+            lane = work.lanes[work.calling[each]]
             if lane.patient != NOBODY:
                 _settle(task, patients, work, lane, found)
             while lane.halted:
@@ -368,17 +369,19 @@ def _run(attempt, constants, initial, infuse, rates, outputs, task, patients, wo
                         break
                     _admit(constants, initial, task, patients, work, lane, waiting)
                     waiting += 1
+                    under_way += 1
                 if lane.ending == GOES_ON:
                     _arrive(infuse, rates, task, patients, work, lane)
                 lane.halted = lane.ending != GOES_ON
                 if lane.halted:
                     _discharge(outputs, task, patients, work, lane, found)
+                    under_way -= 1
             if lane.patient != NOBODY:
-                _limit(task, work, lane)
-                busy = True
-        if not busy:
+                _limit(task, patients, work, lane)
+        if under_way == 0:
             return
         attempt(work.flat, task.rtol)
+        calling = advance(task, work)
 
 
 _one_at_a_time = threading.Lock()

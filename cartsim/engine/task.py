@@ -25,7 +25,7 @@ class Task(NamedTuple):
     times: NDArray[np.float64]  # (m,) sorted, from 0: where outputs are read
     dose_times: NDArray[np.float64]  # (d,) sorted, from 0
     columns: NDArray[np.int64]  # (outputs + states,) the column of each in the result, or -1
-    needed: NDArray[np.int64]  # the states that those are computed from
+    needed: NDArray[np.uint64]  # the states that those are computed from
     log_scaled: NDArray[np.bool_]  # (s,)
     negligible: NDArray[np.float64]  # (s,) amounts that count as nothing
     ceilings: NDArray[np.float64]  # (s,) as carried

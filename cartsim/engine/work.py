@@ -13,7 +13,7 @@ NOBODY = -1
 GOES_ON = -1
 _LANE = np.dtype(
     [
-        ("place", np.uint64),  # of the lane among the others
+        ("place", np.uint64),  # of the lane among the others: as an index it needs no look at its sign
         ("patient", np.int64),  # or NOBODY
         ("halted", np.bool_),  # at a start, a dose or an end, or empty
         ("ending", np.int64),  # Status of the patient, or GOES_ON
@@ -22,8 +22,8 @@ _LANE = np.dtype(
         ("pending", np.float64),  # time of the infusion that was triggered
         ("triggered", np.int64),  # how often
         ("nadir", np.float64),  # of the state that the trigger watches
-        ("refused", np.int64),  # attempts since the last step
-    ]
+    ],
+    align=True,
 )
 
 
@@ -36,11 +36,20 @@ class Work(NamedTuple):
     error: NDArray[np.float64]  # (lanes,)
     growth: NDArray[np.float64]  # (lanes,)
     taken: NDArray[np.float64]  # (lanes,)
+    stop: NDArray[np.float64]  # (lanes,)
+    due: NDArray[np.float64]  # (lanes,)
+    then: NDArray[np.float64]  # (lanes,)
+    tried: NDArray[np.float64]  # (lanes,)
+    rejected: NDArray[np.float64]  # (lanes,)
+    refused: NDArray[np.float64]  # (lanes,)
     y: NDArray[np.float64]  # (states, lanes)
     new: NDArray[np.float64]  # (states, lanes)
     dense: NDArray[np.float64]  # (3, states, lanes)
     alive: NDArray[np.float64]  # (states, lanes)
     constants: NDArray[np.float64]  # (constants, lanes)
+    at_due: NDArray[np.float64]  # (states, lanes) as carried, at the time of the next output
+    reading: NDArray[np.int64]  # (lanes,) places of the lanes whose step passes that time
+    calling: NDArray[np.int64]  # (lanes,) places of the lanes in which more happens
     lanes: np.ndarray  # (lanes,) of _LANE
     seen: NDArray[np.float64]  # (lanes, states, times) as carried
     x: NDArray[np.float64]  # (states,) of one patient, in natural units; so are these:
@@ -68,12 +77,21 @@ class Work(NamedTuple):
             step=flat[at.step : at.error],
             error=flat[at.error : at.growth],
             growth=flat[at.growth : at.taken],
-            taken=flat[at.taken : at.y],
+            taken=flat[at.taken : at.stop],
+            stop=flat[at.stop : at.due],
+            due=flat[at.due : at.then],
+            then=flat[at.then : at.tried],
+            tried=flat[at.tried : at.rejected],
+            rejected=flat[at.rejected : at.refused],
+            refused=flat[at.refused : at.y],
             y=rows(at.y, at.new),
             new=rows(at.new, at.dense),
             dense=rows(at.dense, at.alive).reshape(3, n_states, LANES),
             alive=rows(at.alive, at.constants),
             constants=rows(at.constants, at.inverse),
+            at_due=np.zeros((n_states, LANES)),
+            reading=np.zeros(LANES, np.int64),
+            calling=np.arange(LANES),  # all, to begin with
             lanes=lanes,
             seen=np.empty((LANES, n_states, n_times)),
             x=np.empty(n_states),

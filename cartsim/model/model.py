@@ -256,9 +256,12 @@ class Model:
         Returns float64 of shape (n, len(parameters)), columns in the order of `parameters`.
         Raises InputError for an unknown column, wrong length, a value that is not finite or outside limits.
         """
-        given = [name for name in table if name not in TABLE_COLUMNS]
-        for name in given:
-            self._known(name)
+        given = {name for name in table if name not in TABLE_COLUMNS}
+        for name in table:
+            if name in given:
+                self._known(name)
+        if hasattr(table, "to_numpy") and (whole := table.to_numpy()).dtype == np.float64:
+            table = dict(zip(table, whole.T, strict=True))  # taking the columns one by one takes longer
         values: dict[str, np.ndarray] = {}
         for name in self._order():
             parameter = self.parameters[name]
@@ -270,7 +273,10 @@ class Model:
                 column = np.full(n, _usual(parameter))
             values[name] = column
             _check_column(column, parameter)
-        return np.column_stack([values[name] for name in self.parameters]).astype(np.float64, copy=False)
+        found = np.empty((n, len(self.parameters)))
+        for k, name in enumerate(self.parameters):
+            found[:, k] = values[name]
+        return found
 
     def check_start(self, dose: float = 0.0) -> None:
         """Raise InputError where a state of the typical patient starts at what it cannot be.
@@ -418,7 +424,17 @@ def _column(column: Any, name: str, n: int) -> np.ndarray:
     return np.broadcast_to(values, n)
 
 
+def is_within(values: np.ndarray, low: float | None, high: float | None) -> bool:
+    """Whether all values are finite and within the limits, of which None is none."""
+    if not values.size:
+        return True
+    least, most = float(values.min()), float(values.max())  # NaN if there is one, which is within nothing
+    return (-math.inf < least if low is None else low <= least) and (most < math.inf if high is None else most <= high)
+
+
 def _check_column(values: np.ndarray, parameter: Parameter) -> None:
+    if is_within(values, parameter.low, parameter.high):
+        return
     low = -math.inf if parameter.low is None else parameter.low
     high = math.inf if parameter.high is None else parameter.high
     wrong = ~(np.isfinite(values) & (values >= low) & (values <= high))

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.errors import InputError, brief, check_kind, choices, elsewhere
-from cartsim.model.model import Model
+from cartsim.model.model import Model, is_within
 from cartsim.model.reader import load
-from cartsim.tables import WHOLE, read_table
+from cartsim.tables import LARGEST_WHOLE, WHOLE, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,17 +107,21 @@ def patients_from_table(model: Model, source: pd.DataFrame | str | Path) -> pd.D
     where, table = _read(source)
     if table.empty:
         raise InputError(f"{where}: no patients; give a header line and a row for each patient")
-    repeated = table.columns[table.columns.duplicated()]
-    if len(repeated):
+    if not table.columns.is_unique:
+        repeated = table.columns[table.columns.duplicated()]
         raise InputError(f"{where}: the column {repeated[0]} is there twice; give it once")
     ids = _ids(where, table.pop("id")) if "id" in table else pd.RangeIndex(len(table), name="id")
-    columns = {}
+    limits: dict[str, tuple[float | None, float | None]] = {}
     for name in table.columns:
-        low: float | None = 0.0
-        high: float | None = None
         if name != "dose":
             check_name(model, name, where, also=("id", "dose"))
-            low, high = model.parameters[name].low, model.parameters[name].high
+        limits[name] = (0.0, None) if name == "dose" else (model.parameters[name].low, model.parameters[name].high)
+    if limits and all(isinstance(kind, np.dtype) and kind.kind in "iuf" for kind in table.dtypes):
+        whole = np.array(table.to_numpy(float), order="F")  # all at once, which is ten times as fast
+        if all(is_within(own, *limits[name]) for name, own in zip(limits, whole.T, strict=True)):
+            return pd.DataFrame(whole, index=ids, columns=table.columns, copy=False)
+    columns = {}
+    for name, (low, high) in limits.items():
         values = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype="float64")
         wrong = outside(values, low, high)
         if wrong.any():
@@ -190,6 +194,10 @@ def _ids(where: str, given: pd.Series[Any]) -> pd.Index[Any]:
     """The patients' ids: whole numbers if all of them are, else text."""
     import pandas as pd
 
+    if isinstance(given.dtype, np.dtype) and given.dtype.kind in "iu" and given.is_unique:
+        numbers = given.to_numpy()
+        if is_within(numbers, 0, LARGEST_WHOLE):
+            return pd.Index(numbers.astype("int64"), name="id")
     text = given.astype(str).str.strip()
     missing = given.isna() | (text == "")
     if missing.any():

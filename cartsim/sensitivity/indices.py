@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -132,15 +133,24 @@ class Indices(Result):
         No run is repeated, since a Sobol sequence grows by appending. For a curve, of the reading at
         ``time``. Raises `InputError` for eFAST, whose curves have no beginning, and a time that was not read.
         """
-        import pandas as pd
-
         if self.method != "sobol":
             raise InputError("eFAST indices cannot be had from part of the runs; repeat the analysis with other n")
         values, times = self.values, self.function.times
-        if times is not None:
-            if time is None or time not in times:
-                raise InputError(f"time {time} was not read; choose one of {', '.join(f'{t:g}' for t in times)}")
-            values = values[:, np.flatnonzero(times == time)[0]]
+        if times is not None and (time is None or time not in times):
+            raise InputError(f"time {time} was not read; choose one of {', '.join(f'{t:g}' for t in times)}")
+        if time not in self._converging:
+            own = values if times is None else values[:, np.flatnonzero(times == time)[0]]
+            self._converging[time] = self._growing(own)
+        return self._converging[time].copy()
+
+    @cached_property
+    def _converging(self) -> dict[float | None, pd.DataFrame]:
+        """What `convergence` has found, by time: a table and its picture ask for the same."""
+        return {}
+
+    def _growing(self, values: NDArray[np.float64]) -> pd.DataFrame:
+        import pandas as pd
+
         names, block = list(self.samples.columns), self.samples.shape[1] + 2
         blocks = len(self.samples) // block
         sizes = [size for size in 2 ** np.arange(4, 31) if size < blocks] + [blocks]

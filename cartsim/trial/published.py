@@ -166,7 +166,7 @@ class PublishedTrial(Result):
         Its results, each a `Row`; ``results`` has them as a table, which is also ``frame``.
     baseline
         Facts about the patients before treatment, shares in percent: ``fact``, ``arms``, ``n``, ``events``, ``value``,
-        ``low``, ``high``, ``note``.
+        ``low``, ``high``, ``covariate`` (of a model, whose patients have it as often), ``note``.
     skipped
         Rows that cannot be compared: ``id``, ``endpoint``, ``why``.
     path, digest
@@ -217,7 +217,7 @@ class PublishedTrial(Result):
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know."""
         left_out = self.skipped["id"].tolist()
-        return (f"{len(left_out)} rows cannot be compared; see skipped",) if left_out else ()
+        return (f"{len(left_out)} rows cannot be compared with simulated patients; see skipped",) if left_out else ()
 
     def row(self, name: str) -> Row:
         """The row of an id. Raises `InputError` for another."""
@@ -234,7 +234,8 @@ class PublishedTrial(Result):
         population
             Who is treated.
         n
-            Patients in every arm; by default as many as the trial had in each.
+            Patients in every arm; by default as many as the trial had in each. Shares of patients at baseline that are
+            a covariate of the model (of extramedullary disease) are those of the arm, or else of all.
         **options
             Others of `Trial`. Each arm has its own patients where there are patients without end.
 
@@ -243,9 +244,23 @@ class PublishedTrial(Result):
         InputError
             As `Trial`.
         """
-        arms = [Arm(arm.dose, arm.n if n is None else n, arm.name) for arm in self.arms]
+        arms = [
+            Arm(arm.dose, arm.n if n is None else n, arm.name, covariates=self._shares(arm.name, population))
+            for arm in self.arms
+        ]
         known = {"protocol": self.protocol, "independent": endless(population), "curves": 0}
         return Trial(population, arms, **known | options)  # type: ignore[arg-type]
+
+    def _shares(self, arm: str, population: Population | Patients) -> dict[str, float] | None:
+        """Covariates of a virtual population of which the trial tells how many of an arm had them."""
+        if not isinstance(population, Population):
+            return None
+        found: dict[str, float] = {}
+        for fact in sorted(self.baseline.to_dict("records"), key=lambda fact: -str(fact["arms"]).count(",")):
+            known = population.varied.get(str(fact["covariate"]))
+            if known is not None and known.distribution == "bernoulli" and arm in str(fact["arms"]).split(", "):
+                found[str(fact["covariate"])] = float(fact["events"] / fact["n"])
+        return found or None
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Results, baseline and what is skipped, by the name of the file."""
@@ -399,13 +414,14 @@ class _Reader:
         rows = []
         for k, entry in enumerate(self.several(given, "baseline") if given else [], 1):
             where = f"{self.file}: baseline, entry {k}"
-            entries(entry, where, ("fact", "events", "n"), ("arms", "note"))
+            entries(entry, where, ("fact", "events", "n"), ("arms", "covariate", "note"))
             n, events = _counts(entry, where)
             value, low, high = _exact(events or 0, n or 1)
             own = self.names_of(entry, where, arms)
             fact, note = text(entry["fact"], f"{where}.fact", 100), text(entry.get("note", ""), where, 500, empty=True)
-            rows.append((fact, ", ".join(own), n, events, value, low, high, note))
-        return _frame(rows, ["fact", "arms", "n", "events", "value", "low", "high", "note"])
+            covariate = text(entry.get("covariate", ""), f"{where}.covariate", 64, empty=True)
+            rows.append((fact, ", ".join(own), n, events, value, low, high, covariate, note))
+        return _frame(rows, ["fact", "arms", "n", "events", "value", "low", "high", "covariate", "note"])
 
     def names_of(self, entry: dict[str, Any], where: str, arms: list[str]) -> tuple[str, ...]:
         own = entry.get("arms", arms)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import numpy as np
 import pandas as pd
@@ -28,11 +27,10 @@ def stored(tmp_path_factory):
 
 
 def test_of_a_stored_trial_in_one_command(stored, tmp_path):
-    out, began = tmp_path / "er", time.monotonic()
+    out = tmp_path / "er"
     words = ("--endpoint", "CRR", "--covariates", "burden", "--validate", stored, "--jobs", 1)
     found = call("er", stored, *words, "--out", out)
     assert found.exit_code == 0, found.stderr
-    assert time.monotonic() - began < 30  # under 10 s where nothing else runs
     assert max(map(len, found.stdout.splitlines())) <= 100
     for said in (
         "CRR by quartile of AUC0–28",

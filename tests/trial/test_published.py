@@ -166,3 +166,12 @@ def test_published_results_stand_beside_arms_of_the_same_single_dose() -> None:
     assert (karmma["n"], karmma["PFS_months"], round(karmma["ORR"], 1)) == (54, 12.1, 81.5)  # Munshi 2021
     assert np.isnan(beside.loc[("300e6", "KarMMa"), "PFS_months"])
     assert published_beside(trial, []).empty
+
+
+def test_arms_have_the_shares_of_a_covariate_that_the_trial_had():
+    people = cs.Population("bb2121_clinical:window_second_site", seed=1)
+    given = [arm.covariates for arm in cs.published("karmma").trial(people).arms]
+    assert given == [{"extramedullary": 0.0}, {"extramedullary": 34 / 70}, {"extramedullary": 16 / 54}]
+    assert [arm.covariates for arm in cs.published("crb401").trial(people).arms] == [{"extramedullary": 9 / 33}] * 4
+    without = cs.published("karmma").trial(cs.Population("bb2121_clinical:window", seed=1))
+    assert [arm.covariates for arm in without.arms] == [None] * 3

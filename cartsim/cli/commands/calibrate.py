@@ -76,12 +76,13 @@ def calibrate(
     the same command goes on from there, bit for bit. The population it writes is read by --population
     OUT/population.toml.
     """
+    from cartsim.calibration.priors import read_priors
+
     if who.patients is not None:
         raise InputError("calibrate takes no --patients: it simulates virtual ones; --n says how many")
     if not trial:
         raise InputError("no trial; give --trial, such as --trial crb401")
-    stated = _stated(prior_of or [])
-    known = cs.calibration.priors.read_priors(priors) if priors else {}
+    stated, known = _stated(prior_of or []), read_priors(priors) if priors else {}
     names = parse_names(free) if free is not None else [*known, *(name for name in stated if name not in known)]
     for name in stated:
         if name not in names:

@@ -13,15 +13,17 @@ import cartsim as cs
 from cartsim.cli.design import doses
 from cartsim.cli.drawing import Drawing, plotted
 from cartsim.cli.grammar import parse_names
-from cartsim.cli.options import Dose, Jobs, Out, Pictures
+from cartsim.cli.options import Covariates, Dose, Endpoint, Jobs, Out, Pictures
 from cartsim.cli.output import interruptible, number, ranged, show_result, table_of
 from cartsim.cli.run import filled
+from cartsim.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cartsim.exposure.analysis import ExposureResponse
 
+SCALES = ("log", "linear")
 _FILES = ("patients.csv", "estimates.csv", "quartiles.csv", "models.csv", "covariates.csv", "selection.csv",
           "diagnostics.csv", "evaluation.csv", "survival_by_quartile.csv", "cox.csv", "published_models.csv",
           "dose_exposure.csv", "dose_exposure_curve.csv", "dose_response.csv", "validation.csv",
@@ -36,15 +38,11 @@ def er(
             metavar="DATA", help="The folder that cartsim trial wrote, or a CSV file with a row for each patient."
         ),
     ],
-    endpoint: Annotated[
-        str, typer.Option(help="ORR, CRR, VGPR, MRD_CR, or a column of 0 and 1, such as an adverse event.")
-    ] = "ORR",
+    endpoint: Endpoint = "ORR",
     exposure: Annotated[
         str, typer.Option(help="auc028, cmax, expansion_rate (Cmax/Tmax), clast, or another column of numbers.")
     ] = "auc028",
-    covariates: Annotated[
-        str, typer.Option(help="Columns that are screened, with commas between, such as sex,mprotein_high,burden.")
-    ] = "",
+    covariates: Covariates = None,
     dose: Dose = "150e6,300e6,450e6",
     validate: Annotated[
         Path | None, typer.Option(help="A second trial or CSV file, which the model is tried on.")
@@ -52,10 +50,10 @@ def er(
     simulate: Annotated[
         bool, typer.Option("--simulate/--no-simulate", help="Simulate the patients of a trial at each dose too.")
     ] = True,
-    log: Annotated[
-        bool, typer.Option("--log/--no-log", help="The linear model is in the logarithm of exposure.")
-    ] = True,
-    limits: Annotated[str, typer.Option(help="Of rates by quartile: wilson, wald or exact.")] = "wilson",
+    exposure_scale: Annotated[
+        str, typer.Option(help="log or linear: whether the linear model is in the logarithm of exposure.")
+    ] = "log",
+    interval: Annotated[str, typer.Option(help="Limits of rates by quartile: wilson, wald or exact.")] = "wilson",
     jobs: Jobs = -1,
     pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     out: Out = Path("er"),
@@ -66,17 +64,19 @@ def er(
     and the rate predicted at each dose: with exposure in proportion to dose, as the KarMMa analysis assumes, and, of a
     trial, as the model simulates the same patients. CRS requiring tocilizumab is told by a surrogate.
     """
+    if exposure_scale not in SCALES:
+        raise InputError(f"--exposure-scale {exposure_scale}: choose from {', '.join(SCALES)}")
     analyse = partial(
         cs.exposure_response,
         source,
         endpoint,
         exposure,
-        parse_names(covariates),
+        [name for text in covariates or () for name in parse_names(text)],
         doses=doses(dose),
         validate=validate,
         simulate=simulate,
-        log=log,
-        limits=limits,
+        log=exposure_scale == "log",
+        limits=interval,
         n_jobs=jobs,
     )
     with filled(out, _FILES) as stage, Drawing(pictures) as drawing:

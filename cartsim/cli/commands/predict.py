@@ -83,7 +83,7 @@ def predict(
     with filled(out, _FILES) as stage, Drawing(pictures) as drawing:
         named = who.population or patients.model.name
         found = interruptible(lambda: cs.predict(trial, patients, name=named, **how))
-        others = [interruptible(partial(cs.predict, trial, name, **how)) for name in against or ()]
+        others = [interruptible(partial(cs.predict, trial, name, seed=who.seed, **how)) for name in against or ()]
         others += [cs.baseline(trial, name, seed=who.seed) for name in counts or ()]
         if pictures:
             drawing.add({stage / "forest.png": partial(plotted, found, "forest", *others)}, len(found.frame))

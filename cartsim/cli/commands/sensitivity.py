@@ -12,10 +12,9 @@ import typer
 
 import cartsim as cs
 from cartsim import memory
-from cartsim.cli import complete
 from cartsim.cli.design import one_dose
 from cartsim.cli.grammar import parse_pair, parse_times
-from cartsim.cli.options import Dose, Horizon, Jobs, OtherName, Out, Pictures, Steps, Times, Who, given
+from cartsim.cli.options import Dose, Endpoint, Horizon, Jobs, OtherName, Out, Pictures, Steps, Times, Who, given
 from cartsim.cli.output import interruptible, ranged, show_tables, table_of, write_table
 from cartsim.cli.process import note
 from cartsim.cli.run import filled
@@ -52,13 +51,7 @@ def sensitivity(
     who: Who,
     steps: Steps,
     model: OtherName = None,
-    endpoint: Annotated[
-        str,
-        typer.Option(
-            help="Cmax, Tmax, AUC0-28, mprotein_fall, OUTPUT@DAY, KIND:OUTPUT, or OUTPUT for its curve.",
-            autocompletion=complete.endpoints,
-        ),
-    ] = "Cmax",
+    endpoint: Endpoint = "Cmax",
     method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "sobol",
     samples: Annotated[
         int | None,

@@ -13,7 +13,7 @@ from cartsim.cli import replicated
 from cartsim.cli.commands.survival import comparisons
 from cartsim.cli.design import arms
 from cartsim.cli.drawing import Drawing, plotted
-from cartsim.cli.options import Dose, OtherName, Out, Pictures, Study, Texts
+from cartsim.cli.options import Covariates, Dose, OtherName, Out, Pictures, Study
 from cartsim.cli.output import interruptible, note_failures, ranged, show_tables, table_of
 from cartsim.cli.run import filled
 
@@ -42,14 +42,7 @@ def trial(
     independent: Annotated[
         bool, typer.Option("--independent", help="Other patients in each arm, as where patients are randomised.")
     ] = False,
-    covariates: Annotated[
-        Texts,
-        typer.Option(
-            metavar="ARM:NAME=VALUE,...",
-            help="In what the patients of one arm differ: other typical values, or LOW:HIGH for evenly between, such "
-            "as 450e6:burden=50:95,Kg=0.01; repeat for more arms.",
-        ),
-    ] = None,
+    covariates: Covariates = None,
     pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     visits: Annotated[
         bool, typer.Option("--visits/--no-visits", help="Write visits.parquet, which cartsim judge reads.")
