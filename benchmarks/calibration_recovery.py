@@ -4,12 +4,12 @@
     python benchmarks/calibration_recovery.py --only 3                # the fourth of them alone
     python benchmarks/calibration_recovery.py --trials 100 --jobs 8   # simulation-based calibration proper
 
-Each trial is of 33 virtual patients of the window of expansion. Its estimates are drawn about those of the model file,
-with 0.7 of the SDs of ``models/priors/window.toml`` (about the medians there hardly anybody responds), of those that are
-free here; the others are the model's. It publishes the rows of CRB-401 that count, all responders being evaluated for
-residual disease. Then it is calibrated, the distribution of the truth being the prior. An estimate is identified in a trial if its
-posterior is at most 0.7 of the prior wide. In the long run nine of ten 90 % posteriors hold the truth, identified or not
-(simulation-based calibration, Talts et al. 2018, arXiv:1804.06788): ranks of the truth among the draws are then uniform.
+Each trial is of 33 virtual patients of the window of expansion. Its free estimates are drawn about those of the model
+file, with 0.7 of the SDs of ``models/priors/window.toml`` (about the medians there hardly anybody responds); the others
+are the model's. It publishes the rows of CRB-401 that count, all responders being evaluated for residual disease. Then
+it is calibrated, the distribution of the truth being the prior. An estimate is identified in a trial if its posterior
+is at most 0.7 of the prior wide. In the long run nine of ten 90 % posteriors hold the truth, identified or not
+(simulation-based calibration, Talts et al. 2018, arXiv:1804.06788): ranks of the truth among draws are then uniform.
 
 Finished trials are kept in ``benchmarks/results/calibration_recovery`` and not done again. With the settings here one
 takes about four minutes on one core.
@@ -109,7 +109,7 @@ def recovered(job: tuple[Path, int, int]) -> str:
 
 
 def synthetic(published: cs.PublishedTrial, population: cs.Population) -> cs.PublishedTrial:
-    """The trial as it would have been published of these patients: its rows that count, as many patients in each arm."""
+    """The trial as it would have been published of these patients: rows that count, as many patients in each arm."""
     made = published.trial(population)
     readout = Readout(made.protocol, keep_visits=False)
     judged = {}

@@ -34,8 +34,7 @@ SCORES = {"interval_score": "interval score", "log_score": "log score"}
 
 # Why a row may be missed: the links between the trials, or within the model, that are not there.
 WHY = {
-    "ORR": "the patients of the two trials differ (extramedullary disease 27 and 39 %), and no covariate of the model "
-    "makes a tumor resistant",
+    "ORR": "the patients of the two trials differ (extramedullary disease 27 and 39 %) in more than the model is told",
     "CR": "as ORR: nothing of the patient but burden and M-protein bears on depth",
     "VGPR or better": "as ORR",
     "below PR": "as ORR: hardly any simulated tumor resists",
@@ -43,7 +42,7 @@ WHY = {
     "MRD": "residual disease is that of the whole tumor; a sample of marrow sees less, and not everybody has one",
     "TTR": "the month-1 visit makes it: the day within the window decides",
     "TTCR": "fall of M-protein: one half-life for all, and complete response needs immunofixation, not M-protein alone",
-    "DOR": "relapse is regrowth at one rate for all tumors; none loses the antigen or hides outside the marrow",
+    "DOR": "relapse is regrowth; what brings it (lost antigen, sites out of reach, tired cells) is a variant at best",
     "PFS": "as DOR, and of those who never respond the model has too few",
     "relapse": "as DOR",
     "Tmax": "the days of samples make it: it can be 9, 11, 14 and nothing between",

@@ -317,8 +317,12 @@ def _mode(
 
     best = np.argsort(0.5 * (points**2).sum(axis=1) - height, kind="stable")[:POPULATION]
 
+    evaluated = 0
+
     def cost(z: Floats) -> Floats:
+        nonlocal evaluated
         z = z.T if z.ndim == 2 else z[None]
+        evaluated += len(z)
         return 0.5 * (z**2).sum(axis=1) - posterior.shared(z, advance)
 
     found = differential_evolution(
@@ -335,7 +339,7 @@ def _mode(
         updating="deferred",
         vectorized=True,
     )
-    return found.x, -float(found.fun), int(found.nfev)
+    return found.x, -float(found.fun), evaluated
 
 
 def _wide(height: Floats, many: int, generator: np.random.Generator) -> NDArray[np.intp]:

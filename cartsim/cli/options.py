@@ -427,7 +427,10 @@ class Often:
     ] = None
     uncertainty: Annotated[
         bool,
-        typer.Option("--uncertainty", help="Each replicate under other estimates too, drawn by their standard errors."),
+        typer.Option(
+            "--uncertainty",
+            help="Each replicate under other estimates too: draws of --population, or by standard errors.",
+        ),
     ] = False
 
     def anew(self) -> dict[str, Any]:

@@ -195,8 +195,10 @@ def replicate(
     times
         Replicates.
     uncertainty
-        True: each replicate is of other typical values and omegas, drawn by their relative standard errors in the model
-        file; or a covariance matrix of the typical values, see `cartsim.with_uncertainty`.
+        True: each replicate is of other typical values and omegas: one of the draws of the population, in an order that
+        the seed says and again from the beginning where there are more replicates; where it has none, drawn by their
+        relative standard errors in the model file. Or a covariance matrix of the typical values, see
+        `cartsim.with_uncertainty`.
     n_jobs, progress, checkpoint
         As for `cartsim.Trial.run`.
 
@@ -257,7 +259,7 @@ def replicate(
         made_by(
             trial.model,
             replicates=int(times),
-            uncertainty=drawn(uncertainty),
+            uncertainty=drawn(uncertainty, patients),
             independent=trial.independent,
             arms=str({arm.name: arm.n for arm in trial.arms}),
             **patients.about(),
@@ -430,6 +432,10 @@ def _first_dose(trial: Trial, regimen: Regimen | None) -> float:
     return float(amount) if amount is not None else dosing.dose if dosing is not None else np.nan
 
 
-def drawn(uncertainty: bool | pd.DataFrame) -> str | bool:
+def drawn(uncertainty: bool | pd.DataFrame, population: Population | Patients) -> str | bool:
     """What is recorded of the uncertainty."""
-    return uncertainty if isinstance(uncertainty, bool) else f"covariance of {', '.join(map(str, uncertainty.columns))}"
+    if not isinstance(uncertainty, bool):
+        return f"covariance of {', '.join(map(str, uncertainty.columns))}"
+    if not uncertainty or not isinstance(population, Population) or population.draws is None:
+        return uncertainty
+    return f"{len(population.draws)} draws of {', '.join(population.draws)}, in an order by the seed, then again"

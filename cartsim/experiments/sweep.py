@@ -217,7 +217,7 @@ def sweep(
     pieces = _pieces(work, len(cells), at_once, "sweep", inputs, how)
     made = made_by(model, axes=_shown(values), dose=dose, measures=repr(measures), horizon=horizon, rtol=solver.rtol)
     if often is not None:
-        made |= {"replicates": often, "uncertainty": drawn(uncertainty), "seed": who.seed}
+        made |= {"replicates": often, "uncertainty": drawn(uncertainty, who), "seed": who.seed}
     return Sweep(values, pd.concat([cells, pd.DataFrame(pieces)], axis=1), made)
 
 
@@ -309,7 +309,7 @@ def sweep_trials(
         rules=repr(trial.protocol.rules),
     )
     if often is not None:
-        made |= {"replicates": often, "uncertainty": drawn(uncertainty)}
+        made |= {"replicates": often, "uncertainty": drawn(uncertainty, population)}
     return Sweep(values, pd.concat([cells, pd.DataFrame(pieces)], axis=1), made)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from cartsim.errors import InputError
 
 MAX_OPERATIONS = 5000
-"""Of one formula, and of all the equations of a model together: 40 times those of the shipped models."""
+"""Of one formula, and of all the equations of a model together: 17 times those of the largest shipped model."""
 MAX_NESTING = 30
 MAX_FACTORS = 1000
 

@@ -144,25 +144,28 @@ def _build(raw: Sections, path: Path) -> Model:
     for name in raw["variants"] if isinstance(raw.get("variants"), dict) else ():
         _check_label(name, f"{file}: variants.{name if LABEL.fullmatch(name) else shown(name)}")
     model = _built(raw, path, file, known)
-    variants = {}
+    variants, before = {}, dict[int, dict[str, Any]]()
     for name, sections in merging.variants(raw, file).items():
-        variants[name] = _otherwise(model, _built(sections, path, f"{file}: variants.{name}", known))
+        variants[name] = _otherwise(model, _built(sections, path, f"{file}: variants.{name}", known), before)
     return replace(model, variants=variants)
 
 
-def _otherwise(base: Model, other: Model) -> Variant:
-    """What another model has otherwise than the base."""
+def _otherwise(base: Model, other: Model, before: dict[int, dict[str, Any]]) -> Variant:
+    """What another model has otherwise than the base; ``before``: of parameters that other variants have as well."""
 
     def differing(name: str, new: Parameter) -> dict[str, Any]:
         old = base.parameters.get(name)
         if new is old:
             return {}
+        if id(new) in before:
+            return before[id(new)]
         found = {f.name: getattr(new, f.name) for f in fields(new)}
         if old is not None:
             found = {key: value for key, value in found.items() if value != getattr(old, key)}
             if new.expression is None and old.expression is not None:
                 found["replaced"] = old.expression
-        return found or {"value": new.value}  # one that is said again
+        before[id(new)] = found or {"value": new.value}  # one that is said again
+        return before[id(new)]
 
     def added(kind: str) -> dict[str, Any]:
         before = getattr(base, kind)

@@ -131,7 +131,9 @@ def test_what_is_given_is_not_drawn() -> None:
 
 def test_replicates_and_sweeps_take_the_draws() -> None:
     population = cs.Population(MODEL, 2, BURDEN, draws=DRAWS)
-    found = cs.replicate(cs.Trial(population, [450e6], n=6), 3, uncertainty=True).frame
+    result = cs.replicate(cs.Trial(population, [450e6], n=6), 3, uncertainty=True)
+    assert result.made_by["uncertainty"].startswith("3 draws of Kexp_max, burden")
+    found = result.frame
     order = uncertain(population, 6, True).estimates(3)["Kexp_max"]
     own = population.at(DRAWS[DRAWS["Kexp_max"] == order[2]].iloc[0].to_dict())
     alone = cs.replicate(cs.Trial(own, [450e6], n=6), 3).frame
