@@ -15,7 +15,7 @@ All tests are likelihood-ratio tests of two models of the same patients; a categ
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -193,6 +193,7 @@ def select(
     final = read_design(data, outcome, exposure, kept, log=log)
     if kept:
         search.compare(models, final, structure)
+    final = replace(final, rows=base.rows[final.rows])  # places in the data that were given
     model = _fit(structure, final, log, level, "profile")
     made_by = {
         "model": structure, "outcome": outcome, "exposure": exposure, "level": level, "log": log,

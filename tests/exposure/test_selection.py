@@ -107,6 +107,13 @@ def test_a_separating_covariate_is_tested_and_fitted_with_a_penalty(data):
     assert found.path["note"].str.contains("Firth").sum() == 3
 
 
+def test_patients_of_the_chosen_model_are_found_in_the_data(data):
+    holes = data.assign(auc=data["auc"].where(data.index != 3))
+    model = select(holes, "CR", "auc", ["sex"], models=["linear"]).model
+    np.testing.assert_array_equal(model.design.x, holes["auc"].iloc[model.design.rows])
+    assert len(model.design.x) == len(data) - 1
+
+
 def test_a_selection_is_a_result(data, tmp_path):
     found = select(data, "CR", "auc", ["sex"])
     names = {path.name for path in found.save(tmp_path)}
