@@ -71,7 +71,7 @@ def calibrate(
 
     Simulates the trials under many estimates at once, --n patients in each arm (128), and asks how probable what was
     published is. Prints prior and posterior of each estimate and whether the data identify it, then every published row
-    against the calibrated patients. Sampling ends when R-hat is below 1.05 and effective sizes above 400 (and 4 a
+    against the calibrated patients. Sampling ends when R-hat is below 1.05 and effective sizes above 400 (and 3 a
     walker), or at a limit, with exit code 1. What is done so far stays in --checkpoint, by default OUT/checkpoint:
     the same command goes on from there, bit for bit. The population it writes is read by --population
     OUT/population.toml.
