@@ -105,7 +105,8 @@ def fit_design(design: Design, hill: float | None = 1.0, *, limits: str = "wald"
     wald, p = wald_limits(curve, theta, spread, level)
     p[1] = np.nan
     if reached and limits == "profile":
-        wald, _ = profile_limits(objective, theta, spread, curve.transform, level)
+        ends = np.where(curve.positive[:, None], _box(curve, inputs), np.nan)
+        wald = profile_limits(objective, theta, spread, curve.transform, level, ends)
         wald = reported(curve, wald + curve.offset[:, None])
     found = _weak(curve, theta, spread, logs) if reached else (_no_maximum(curve, far, logs),)
     identified = reached and logs.min() <= theta[2] + curve.middle <= logs.max()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,12 +55,17 @@ def penalized(columns: Floats, y: Floats) -> Objective:
 
 
 def maximum(
-    objective: Objective, start: Floats, within: Floats | None = None, *, still: float = 1e-10
+    objective: Objective,
+    start: Floats,
+    within: Floats | None = None,
+    *,
+    still: float = 1e-10,
+    enough: float = -np.inf,
 ) -> tuple[Floats, bool]:
     """The parameters (p,) where the objective is least, and whether it has a minimum there.
 
     within: (p, k) basis of the directions that are free; all of them by default. still: the gradient, as a share of the
-    information, at which the search ends.
+    information, at which the search ends; it also ends where the objective is below ``enough``.
     """
     from scipy.optimize import minimize
 
@@ -76,10 +82,14 @@ def maximum(
             seen[key] = value / size, basis.T @ gradient / size, basis.T @ hessian @ basis / size
         return seen[key]
 
+    def halt(intermediate_result: Any) -> None:
+        if intermediate_result.fun * size < enough:
+            raise StopIteration
+
     try:
         found = minimize(
             lambda step: at(step)[0], np.zeros(basis.shape[1]), method="trust-exact", jac=lambda step: at(step)[1],
-            hess=lambda step: at(step)[2], options={"gtol": still, "maxiter": 100},
+            hess=lambda step: at(step)[2], options={"gtol": still, "maxiter": 100}, callback=halt,
         ).x  # fmt: skip
     except np.linalg.LinAlgError:  # it ran to where nothing has a number
         return start, False

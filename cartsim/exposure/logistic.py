@@ -15,7 +15,7 @@ from cartsim.exposure.curves import LinearCurve, Scaling
 from cartsim.exposure.design import Design, read_design, transformed
 from cartsim.exposure.likelihood import maximum, penalized
 from cartsim.exposure.model import ExposureModel, wald_limits
-from cartsim.exposure.profile import profile_limits
+from cartsim.exposure.profile import profile_limits, profile_pvalues
 from cartsim.exposure.separation import Separation, separation
 from cartsim.version import __version__
 
@@ -85,7 +85,9 @@ def fit_design(design: Design, *, log: bool = True, method: str = "auto", level:
         notes = (f"{said}; this is a fit by Firth's penalized likelihood", *notes)
     if found is None or isinstance(found, Separation):
         theta, spread, loglik = firth(inputs, design.y)
-        limits, p = profile_limits(penalized(inputs, design.y), theta, spread, curve.transform, level)
+        objective = penalized(inputs, design.y)
+        limits = profile_limits(objective, theta, spread, curve.transform, level)
+        p = profile_pvalues(objective, theta, spread, curve.transform)
         fitted, by = "Firth's penalized likelihood", "profile"
     else:
         theta, spread, loglik = found

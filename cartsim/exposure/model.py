@@ -129,6 +129,30 @@ class ExposureModel(Result):
         )
 
     @property
+    def odds_ratios(self) -> pd.DataFrame:
+        """A row for each effect on the logit: term, per (what it is for), odds_ratio, low, high.
+
+        Of the linear model's exposure it is per doubling where its logarithm is taken; an Emax model has none of
+        exposure, whose effect depends on where one starts.
+        """
+        first = 1 if self.kind == "linear" else self.shape
+        table = self.estimates.iloc[first:]
+        categories = {term for each in self.design.covariates if each.levels for term in each.terms}
+        per = ["category" if term in categories else "unit" for term in table["parameter"]]
+        by = np.ones(len(table))
+        if self.kind == "linear" and self.log:
+            per[0], by[0] = "doubling", np.log(2)
+        found = table[["parameter"]].rename(columns={"parameter": "term"}).assign(per=per)
+        for column, source in (("odds_ratio", "estimate"), ("low", "low"), ("high", "high")):
+            found[column] = np.exp(by * table[source])
+        return found.reset_index(drop=True)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Estimates, their covariance and odds ratios by file name."""
+        covariance = self.covariance.rename_axis("parameter").reset_index()
+        return {"estimates.csv": self.estimates, "covariance.csv": covariance, "odds_ratios.csv": self.odds_ratios}
+
+    @property
     def frame(self) -> pd.DataFrame:
         """The estimates."""
         return self.estimates

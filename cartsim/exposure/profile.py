@@ -14,51 +14,58 @@ FAR = 16.0  # standard errors from the estimate, beyond which a limit counts as 
 
 
 def profile_limits(
-    objective: Objective, theta: Floats, spread: Floats, directions: Floats, level: float
-) -> tuple[Floats, Floats]:
-    """Limits (k, 2) of linear combinations of the parameters, infinite where the likelihood never refuses; and the
-    p-value (k,) of each being 0.
+    objective: Objective, theta: Floats, spread: Floats, directions: Floats, level: float, ends: Floats | None = None
+) -> Floats:
+    """Limits (k, 2) of linear combinations of the parameters, infinite where the likelihood never refuses.
 
     objective: minus the log-likelihood; theta (p,): where it is least; spread (p, p): about its covariance there;
-    directions (k, p): the combinations.
+    directions (k, p): the combinations; ends (k, 2): a limit beyond them is infinite; where NaN (or not given), beyond
+    `FAR` standard errors from the estimate.
     """
-    least, target = objective(theta)[0], float(chdtri(1, 1 - level)) / 2
-    limits, p = np.full((len(directions), 2), np.nan), np.full(len(directions), np.nan)
-    for k, each in enumerate(directions):
-        along = _Along(objective, theta, spread, each, least)
-        limits[k] = along.limit(-1, target), along.limit(1, target)
-        p[k] = chdtrc(1, max(0.0, 2 * along.drop(-along.value)))
-    return limits, p
+    target = float(chdtri(1, 1 - level)) / 2
+    profiles = [_Profile(objective, theta, spread, each) for each in directions]
+    far = np.array([[each.value - FAR * each.se, each.value + FAR * each.se] for each in profiles])
+    ends = far if ends is None else np.where(np.isnan(ends), far, ends)
+    return np.array([[own.limit(end, target) for end in pair] for own, pair in zip(profiles, ends, strict=True)])
 
 
-class _Along:
-    """The profile along one combination of the parameters."""
+def profile_pvalues(objective: Objective, theta: Floats, spread: Floats, directions: Floats) -> Floats:
+    """p-values (k,) of the same combinations being 0, by the likelihood ratio."""
+    profiles = [_Profile(objective, theta, spread, each) for each in directions]
+    return np.array([chdtrc(1, max(0.0, 2 * each.drop(-each.value))) for each in profiles])
 
-    def __init__(self, objective: Objective, theta: Floats, spread: Floats, direction: Floats, least: float) -> None:
+
+class _Profile:
+    """The likelihood along one combination of the parameters, the others at their best."""
+
+    def __init__(self, objective: Objective, theta: Floats, spread: Floats, direction: Floats) -> None:
         from scipy.linalg import null_space
 
-        self.objective, self.theta, self.least = objective, theta, least
+        self.objective, self.least = objective, objective(theta)[0]
         self.value = float(direction @ theta)
-        self.seen = {0.0: theta}  # maxima found so far, to begin from
+        self.seen = {0.0: theta}  # where it was the highest so far, to begin from
         self.basis = null_space(direction[None, :])
         variance = float(direction @ spread @ direction)
         self.se = np.sqrt(variance)
         self.way = spread @ direction / variance  # where the others go as the combination grows by 1
 
-    def drop(self, by: float) -> float:
-        """By how much the log-likelihood falls where the combination is moved by so much."""
+    def drop(self, by: float, enough: float = -np.inf) -> float:
+        """By how much the log-likelihood falls where the combination is moved by so much, or that it is ``enough``."""
         if by not in self.seen:
             near = min(self.seen, key=lambda each: abs(each - by))
-            self.seen[by], _ = maximum(self.objective, self.seen[near] + (by - near) * self.way, self.basis, still=1e-7)
+            start = self.seen[near] + (by - near) * self.way
+            found, _ = maximum(self.objective, start, self.basis, still=1e-7, enough=self.least + enough)
+            self.seen[by] = found
         return self.objective(self.seen[by])[0] - self.least
 
-    def limit(self, sign: int, target: float) -> float:
+    def limit(self, end: float, target: float) -> float:
         from scipy.optimize import brentq
 
-        inner, outer = 0.0, 2 * self.se
-        while self.drop(sign * outer) < target:
-            if outer >= FAR * self.se:
-                return sign * np.inf
-            inner, outer = outer, 2 * outer
-        root = brentq(lambda by: self.drop(sign * by) - target, inner, outer, xtol=1e-7 * self.se)
-        return self.value + sign * float(root)
+        last = end - self.value
+        inner, outer = 0.0, float(np.copysign(min(2 * self.se, abs(last)), last))
+        while self.drop(outer, 0.9 * target) < target:
+            if abs(outer) >= abs(last):
+                return float(np.copysign(np.inf, last))
+            inner, outer = outer, float(np.copysign(min(2 * abs(outer), abs(last)), last))
+        root = brentq(lambda by: self.drop(by) - target, *sorted((inner, outer)), xtol=1e-7 * self.se)
+        return self.value + float(root)

@@ -130,14 +130,9 @@ class Selection(Result):
         return self.notes + self.model.warnings
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Estimates, path, candidates and coding by file name."""
-        return {
-            "estimates.csv": self.model.estimates,
-            "covariance.csv": self.model.covariance.rename_axis("parameter").reset_index(),
-            "path.csv": self.path,
-            "candidates.csv": self.candidates,
-            "coding.csv": self.coding,
-        }
+        """The model's tables, path, candidates and coding by file name."""
+        own = {"path.csv": self.path, "candidates.csv": self.candidates, "coding.csv": self.coding}
+        return self.model.tables() | own
 
     def _title(self) -> str:
         chosen = ", ".join(self.kept) or "no covariate"

@@ -45,3 +45,15 @@ def test_means_over_the_patients_of_a_fit_are_the_observed_rate(spector):
     mean = model.mean_probability(spector["GPA"], spector)
     assert mean.value == pytest.approx(spector["GRADE"].mean()) == pytest.approx(model.probabilities().mean())
     assert mean.low < mean.value < mean.high
+
+
+def test_odds_ratios_are_per_doubling_of_exposure(spector, tmp_path):
+    data = spector.assign(high=np.where(spector["TUCE"] > 22, "yes", "no"))
+    model = fit_linear(data, "GRADE", "GPA", ["PSI", "high"])
+    found = model.odds_ratios
+    assert found["per"].tolist() == ["doubling", "unit", "category"]
+    np.testing.assert_allclose(found["odds_ratio"], [2 ** model.values[1], *np.exp(model.values[2:])])
+    p = model.predict([1.5, 3.0])["probability"]
+    odds = p / (1 - p)
+    assert odds[1] / odds[0] == pytest.approx(found["odds_ratio"][0])
+    assert {path.name for path in model.save(tmp_path)} >= {"estimates.csv", "covariance.csv", "odds_ratios.csv"}
