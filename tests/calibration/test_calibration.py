@@ -200,3 +200,7 @@ def test_pictures_show_every_estimate(found):
     assert len([a for a in found.plot.chains("Kg").axes if a.get_title()]) == 1
     with pytest.raises(cs.InputError, match="no estimate 'Kgg' was free; did you mean Kg"):
         found.plot.marginals(["Kgg"])
+    rows = found.plot.rows().axes[0]
+    assert len(rows.get_yticks()) == 18 and "Patients" in rows.get_xlabel()
+    with pytest.raises(cs.InputError, match="of no such trial"):
+        found.plot.rows("karmma")
