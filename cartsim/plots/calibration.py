@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from cartsim.errors import InputError, choices
 from cartsim.plots import style
 from cartsim.plots.pictures import Pictures
+from cartsim.plots.prediction import forest_of
+from cartsim.trial.published import PublishedTrial, published
+from cartsim.trial.published import names as shipped_trials
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,6 +110,48 @@ class CalibrationPictures(Pictures):
         handles = [style.line(f"ensemble {k + 1}", color=style.COLORS[int(k) % len(style.COLORS)]) for k in several]
         said = f"Median and 5th to 95th percentile of the walkers. {found.said[:1].upper()}{found.said[1:]}."
         return style.finish(figure, "How the ensembles went", handles, note=said if note is None else note)
+
+    def rows(
+        self,
+        trial: str | Path | PublishedTrial | None = None,
+        *,
+        kind: str | None = None,
+        roles: Sequence[str] = ("fit",),
+        ax: Axes | None = None,
+    ) -> Figure:
+        """Published results with 95 % limits beside fitted medians with 90 % limits, a row a result.
+
+        Parameters
+        ----------
+        trial
+            One of those that it was calibrated to; by default the first that comes with cartsim.
+        kind
+            "shares", "times" or "other"; by default all.
+        roles
+            Which rows: "fit" (those that count once), "repeat".
+
+        Raises
+        ------
+        InputError
+            For another trial or kind, and where no row is left.
+        """
+        told = self._trial(trial)
+        rows = self._result.rows
+        rows = rows[(rows["trial"] == told.name) & rows["role"].isin(list(roles))].reset_index(drop=True)
+        fitted = {"median": "predicted", "fitted_low": "predicted_low", "fitted_high": "predicted_high"}
+        table = rows.rename(columns={own: f"calibrated {as_}" for own, as_ in fitted.items()})
+        title = f"{told.name}: published (95 % limits) and calibrated (90 % limits)"
+        return forest_of(table, told, ["calibrated"], title, kind, ax)
+
+    def _trial(self, trial: str | Path | PublishedTrial | None) -> PublishedTrial:
+        """The trial, as it was when the calibration was made."""
+        known = self._result.made_by["trials"]
+        for each in shipped_trials() if trial is None else [trial]:
+            told = published(each)
+            if told.digest in known.values():
+                return told
+        which = "give the path of its file" if trial is None else f"it is of {', '.join(known)}"
+        raise InputError(f"rows: the calibration is of no such trial as it is now; {which}")
 
     def _chosen(self, estimates: Sequence[str] | None) -> list[str]:
         known = list(self._result.priors)

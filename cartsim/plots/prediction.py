@@ -65,7 +65,7 @@ class PredictionPictures(Pictures):
         table = found[found["role"].isin(list(roles))].reset_index(drop=True)
         names = [each.name for each in (self._result, *others)]
         title = f"{self._result.trial.name}: published (95 % limits) and predicted (90 % limits)"
-        return _forest(table, self._result.trial, names, title, kind, ax)
+        return forest_of(table, self._result.trial, names, title, kind, ax)
 
 
 class PublishedPictures(Pictures):
@@ -93,7 +93,7 @@ class PublishedPictures(Pictures):
         """
         found = self._result.results
         table = found[found["role"].isin(list(roles)) & found["value"].notna()].reset_index(drop=True)
-        return _forest(table, self._result, [], f"{self._result.name}: published, 95 % limits", kind, ax)
+        return forest_of(table, self._result, [], f"{self._result.name}: published, 95 % limits", kind, ax)
 
 
 class WeightedPictures(Pictures):
@@ -138,10 +138,10 @@ class WeightedPictures(Pictures):
         title = (
             f"{told.name} and {len(found):,} plausible patients, effective sample size {found.size:.0f} with weights"
         )
-        return _forest(table.reset_index(drop=True), told, names, title, kind, ax)
+        return forest_of(table.reset_index(drop=True), told, names, title, kind, ax)
 
 
-def _forest(
+def forest_of(
     table: pd.DataFrame,
     trial: PublishedTrial,
     names: Sequence[str],
@@ -149,6 +149,7 @@ def _forest(
     kind: str | None,
     ax: Axes | None,
 ) -> Figure:
+    """Published rows of a trial beside those of names, of which the table has NAME predicted, and its two limits."""
     if table.empty:
         raise InputError("no published row is left to draw; give other roles")
     table = chosen(table.assign(kind=table["unit"].map(_KIND).fillna("other")), "kind", kind, "rows of kind")

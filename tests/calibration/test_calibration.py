@@ -32,7 +32,7 @@ rows = [%s]
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    for name, value in {"PRIOR_POINTS": 128, "GENERATIONS": 2, "POPULATION": 16}.items():
+    for name, value in {"PRIOR_POINTS": 128, "GENERATIONS": 2, "POPULATION": 16, "BLOCK": 6}.items():
         monkeypatch.setattr(sampling, name, value)
 
 
@@ -45,7 +45,7 @@ def small(tmp_path, *rows):
 @pytest.fixture(scope="module")
 def found():
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"PRIOR_POINTS": 128, "GENERATIONS": 2, "POPULATION": 16}.items():
+        for name, value in {"PRIOR_POINTS": 128, "GENERATIONS": 2, "POPULATION": 16, "BLOCK": 6}.items():
             patch.setattr(sampling, name, value)
         return cs.calibrate(WINDOW, "crb401", FREE, seed=1, evaluations=1, **SMALL)
 
@@ -200,3 +200,7 @@ def test_pictures_show_every_estimate(found):
     assert len([a for a in found.plot.chains("Kg").axes if a.get_title()]) == 1
     with pytest.raises(cs.InputError, match="no estimate 'Kgg' was free; did you mean Kg"):
         found.plot.marginals(["Kgg"])
+    rows = found.plot.rows().axes[0]
+    assert len(rows.get_yticks()) == 18 and "Patients" in rows.get_xlabel()
+    with pytest.raises(cs.InputError, match="of no such trial"):
+        found.plot.rows("karmma")

@@ -27,7 +27,7 @@ def call(*words):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    for name, value in {"PRIOR_POINTS": 128, "GENERATIONS": 2, "POPULATION": 16}.items():
+    for name, value in {"PRIOR_POINTS": 128, "GENERATIONS": 2, "POPULATION": 16, "BLOCK": 6}.items():
         monkeypatch.setattr(sampling, name, value)
 
 

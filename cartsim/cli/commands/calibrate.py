@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from cartsim.calibration.calibration import Calibration
 
 _FILES = ("calibration.csv", "calibration_rows.csv", "calibration_trace.csv", "calibration.json", "draws.parquet",
-          "population.toml", "population.csv", "marginals.png", "chains.png")  # fmt: skip
+          "population.toml", "population.csv", "marginals.png", "chains.png",
+          "rows_1.png", "rows_2.png", "rows_3.png")  # fmt: skip
 _WRITE = "NAME=MEDIAN,SD, such as Kg=0.05,1"
 
 
@@ -71,7 +72,7 @@ def calibrate(
 
     Simulates the trials under many estimates at once, --n patients in each arm (128), and asks how probable what was
     published is. Prints prior and posterior of each estimate and whether the data identify it, then every published row
-    against the calibrated patients. Sampling ends when R-hat is below 1.05 and effective sizes above 400 (and 4 a
+    against the calibrated patients. Sampling ends when R-hat is below 1.05 and effective sizes above 400 (and 3 a
     walker), or at a limit, with exit code 1. What is done so far stays in --checkpoint, by default OUT/checkpoint:
     the same command goes on from there, bit for bit. The population it writes is read by --population
     OUT/population.toml.
@@ -102,15 +103,13 @@ def calibrate(
     with filled(out, _FILES) as stage, Drawing(pictures) as drawing:
         found = interruptible(calibrated)
         kinds = ("marginals",) if found.trace.empty else ("marginals", "chains")
-        drawing.add({stage / f"{kind}.png": _picture(found, kind) for kind in kinds})
+        drawing.add({stage / f"{kind}.png": partial(plotted, found, kind) for kind in kinds})
+        forests = enumerate(map(cs.published, trial), 1)
+        drawing.add({stage / f"rows_{k}.png": partial(plotted, found, "rows", told) for k, told in forests})
         show_result(found, _estimates(found), *(_rows(found.rows, name) for name in found.trials), _ended(found))
         found.save(stage)
     if not found.converged:
         raise typer.Exit(1)
-
-
-def _picture(found: Calibration, kind: str) -> Any:
-    return partial(plotted, found, kind)
 
 
 def _stated(texts: list[str]) -> dict[str, tuple[float, float]]:
