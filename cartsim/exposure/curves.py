@@ -129,6 +129,26 @@ class EmaxCurve:
             found[3, 3] = theta[1] * (first @ u + second @ u**2)
         return found
 
+    def effects(self, theta: Floats, inputs: Floats) -> tuple[Floats, Floats]:
+        """Derivatives of the logits (n, p), those by ln EC50 and ln H for an Emax of 1, and how these change (k, n, p)
+        with ln EC50 and, if it is estimated, ln H.
+        """
+        u, s = self._share(theta, inputs)
+        h = self.steepness(theta)
+        bent = s * (1 - s)
+        turned = bent * (1 - 2 * s)
+        own, none = [-h * bent], np.zeros(len(s))
+        changes = [[h**2 * turned]]
+        if self.hill is None:
+            own.append(u * bent)
+            both = -h * (bent + u * turned)
+            changes = [[h**2 * turned, both], [both, u * bent + u**2 * turned]]
+        z = inputs[:, 1:]
+        columns = np.column_stack([np.ones(len(s)), s, *own, z])
+        return columns, np.array(
+            [np.column_stack([none, by, *each, np.zeros_like(z)]) for by, each in zip(own, changes, strict=True)]
+        )
+
     def _share(self, theta: Floats, inputs: Floats) -> tuple[Floats, Floats]:
         """H ln(x/EC50), 0 where there is no exposure, and the share of Emax."""
         u = self.steepness(theta) * (inputs[:, 0] - theta[2])

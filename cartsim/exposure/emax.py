@@ -19,7 +19,7 @@ from cartsim.errors import InputError, brief, check_level
 from cartsim.exposure.covariates import Covariate
 from cartsim.exposure.curves import EmaxCurve, Scaling
 from cartsim.exposure.design import Design, read_design
-from cartsim.exposure.likelihood import Objective, likelihood, maximum
+from cartsim.exposure.likelihood import Objective, likelihood, maximum, penalized_emax
 from cartsim.exposure.logistic import check_independent, maximum_likelihood, separated_words
 from cartsim.exposure.model import ExposureModel, reported, wald_limits
 from cartsim.exposure.profile import profile_limits
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 LIMITS = ("wald", "profile")
+METHODS = ("ml", "firth")
 LARGEST_RSE = 100.0
 """Percent; estimates of EC50, H and Emax that are less sure are said to be poorly determined."""
 
@@ -51,10 +52,11 @@ def fit_emax(
     covariates: Sequence[str | Covariate] = (),
     *,
     hill: float | None = 1.0,
+    method: str = "ml",
     limits: str = "profile",
     level: float = 0.95,
 ) -> ExposureModel:
-    """Fit logit p = E0 + Emax x^H/(EC50^H + x^H) + covariates, x the exposure, by maximum likelihood.
+    """Fit logit p = E0 + Emax x^H/(EC50^H + x^H) + covariates, x the exposure.
 
     Parameters
     ----------
@@ -64,9 +66,13 @@ def fit_emax(
         Column of numbers, 0 or more.
     hill
         H, or None to estimate it. Emax may be negative: exposure then lowers the probability.
+    method
+        "ml" for maximum likelihood, which has an AIC and in small data too large an Emax; "firth" for a likelihood with
+        a penalty of Firth's kind, nearer to the truth in small data.
     limits
-        "profile" likelihood, infinite where the data set no bound; or "wald" (from the observed information, of EC50
-        and H on their logarithms), which is quicker but does not hold its level in small data.
+        "profile" of the likelihood (or penalized likelihood), infinite where it sets no bound; or "wald" (from the
+        observed information, under "firth" Fisher's, of EC50 and H on their logarithms), which is quicker but does not
+        hold its level in small data.
     level
         Of the limits.
 
@@ -75,7 +81,8 @@ def fit_emax(
     ExposureModel
         Its ``identified`` is False, and its warnings say why, where the data do not tell Emax, EC50 and H: no
         maximum of the likelihood, or EC50 outside the exposures. Standard errors are then NaN where there is no
-        maximum; take the linear model.
+        maximum; take the linear model. A penalty changes nothing of that: where "firth" gives estimates and limits
+        although the likelihood alone has no such maximum, they owe to the penalty and ``identified`` is False.
 
     Raises
     ------
@@ -84,41 +91,65 @@ def fit_emax(
     """
     if hill is not None and (not isinstance(hill, Real) or isinstance(hill, bool) or not 0 < float(hill) < np.inf):
         raise InputError(f"hill is {brief(hill)}; give a number above 0, or None to estimate it")
+    if method not in METHODS:
+        raise InputError(f"method is {brief(method)}; choose from {', '.join(METHODS)}")
     if limits not in LIMITS:
         raise InputError(f"limits are {brief(limits)}; choose from {', '.join(LIMITS)}")
     check_level(level)
-    return fit_design(read_design(data, outcome, exposure, covariates, log=False), hill, limits=limits, level=level)
+    design = read_design(data, outcome, exposure, covariates, log=False)
+    return fit_design(design, hill, method=method, limits=limits, level=level)
 
 
-def fit_design(design: Design, hill: float | None = 1.0, *, limits: str = "wald", level: float = 0.95) -> ExposureModel:
+def fit_design(
+    design: Design, hill: float | None = 1.0, *, method: str = "ml", limits: str = "wald", level: float = 0.95
+) -> ExposureModel:
     """`fit_emax` of patients that were read before."""
     logs = np.log(design.x[design.x > 0])
     shape = ("E0", "Emax", "EC50") + (() if hill is not None else ("H",))
     curve = EmaxCurve((*shape, *design.terms), hill, float(logs.mean()), Scaling.of(design.z))
     inputs = curve.inputs(design.x, design.z)
     _check_covariates(inputs[:, 1:], design)
-    objective = likelihood(curve, design.y, inputs)
-    theta, reached, far = _search(objective, curve, design, inputs)
+    plain = objective = likelihood(curve, design.y, inputs)
+    theta, reached, far = _search(plain, curve, design, inputs)
+    unseen: tuple[str, ...] = () if reached else (_no_maximum(curve, far, logs),)
+    if reached and not _inside(curve, theta, logs):
+        unseen = (_outside(curve, theta, logs),)
+    fitted = "maximum likelihood"
+    if method == "firth":
+        fitted = "Firth's penalized likelihood"
+        # A penalized likelihood nearly always has a maximum: what the data tell is judged without the penalty.
+        unseen = tuple(f"without the penalty {each}" for each in unseen)
+        objective = penalized_emax(curve, design.y, inputs)
+        theta, reached, _ = _search(objective, curve, design, inputs)
+        if not reached:
+            unseen = (*unseen, f"Firth's penalized likelihood has no maximum within reason; {LINEAR}")
+        elif not unseen and not _inside(curve, theta, logs):
+            unseen = (_outside(curve, theta, logs),)
     spread = np.full((len(theta), len(theta)), np.nan)
     if reached:
-        spread = np.asarray(np.linalg.inv(objective(theta)[2]), dtype=np.float64)
+        information = _fisher(curve, theta, inputs) if method == "firth" else plain(theta)[2]
+        spread = np.asarray(np.linalg.inv(information), dtype=np.float64)
     wald, p = wald_limits(curve, theta, spread, level)
     p[1] = np.nan
     if reached and limits == "profile":
         ends = np.where(curve.positive[:, None], _box(curve, inputs), np.nan)
         wald = profile_limits(objective, theta, spread, curve.transform, level, ends)
         wald = reported(curve, wald + curve.offset[:, None])
-    found = _weak(curve, theta, spread, logs) if reached else (_no_maximum(curve, far, logs),)
-    identified = reached and logs.min() <= theta[2] + curve.middle <= logs.max()
     made_by: dict[str, Any] = {
-        "model": "Emax logit", "hill": hill, "limits": limits, "level": level, "cartsim": __version__
+        "model": "Emax logit", "hill": hill, "method": method, "limits": limits, "level": level, "cartsim": __version__
     }  # fmt: skip
-    notes = (*found, *design.notes, *design.events_warning(len(theta) - 1))
+    notes = (*(unseen or _weak(curve, theta, spread)), *design.notes, *design.events_warning(len(theta) - 1))
     by = "profile" if limits == "profile" else "Wald"
     return ExposureModel(
-        design, curve, theta, spread, -objective(theta)[0], "maximum likelihood", wald, by, p, level, notes, identified,
-        made_by,
-    )  # fmt: skip
+        design, curve, theta, spread, -plain(theta)[0], fitted, wald, by, p, level, notes, not unseen, made_by
+    )
+
+
+def _fisher(curve: EmaxCurve, theta: Floats, inputs: Floats) -> Floats:
+    """(p, p) Fisher's information."""
+    eta, jacobian = curve.logit(theta, inputs)
+    found: Floats = jacobian.T @ (jacobian * (expit(eta) * expit(-eta))[:, None])
+    return found
 
 
 def _check_covariates(z: Floats, design: Design) -> None:
@@ -187,7 +218,7 @@ def _no_maximum(curve: EmaxCurve, far: Floats, logs: Floats) -> str:
     """What a reader is told where the likelihood rises toward the parameters ``far``."""
     if curve.hill is None and far[3] > np.log(10):
         why, remedy = "it rises as H grows without end, to a step between two exposures", "fix H, or "
-    elif not logs.min() <= far[2] + curve.middle <= logs.max():
+    elif not _inside(curve, far, logs):
         why, remedy = "it rises as EC50 leaves the exposures", ""
     else:
         why, remedy = "it rises as E0 or Emax grow without end", ""
@@ -196,16 +227,24 @@ def _no_maximum(curve: EmaxCurve, far: Floats, logs: Floats) -> str:
     )
 
 
-def _weak(curve: EmaxCurve, theta: Floats, spread: Floats, logs: Floats) -> tuple[str, ...]:
-    """What a reader is told of a maximum at EC50 outside the exposures or with large standard errors."""
+def _inside(curve: EmaxCurve, theta: Floats, logs: Floats) -> bool:
+    """Whether EC50 lies within the exposures."""
+    return bool(logs.min() <= theta[2] + curve.middle <= logs.max())
+
+
+def _outside(curve: EmaxCurve, theta: Floats, logs: Floats) -> str:
+    """What a reader is told of a maximum at EC50 outside the exposures."""
     middle = theta[2] + curve.middle
-    if not logs.min() <= middle <= logs.max():
-        where, unseen = ("above", "plateau") if middle > logs.max() else ("below", "rise")
-        given = f"{np.exp(logs.min()):.3g} to {np.exp(logs.max()):.3g}"
-        return (
-            f"the data do not tell Emax: EC50 ({np.exp(middle):.3g}) is {where} all exposures ({given}), so that no "
-            f"{unseen} is seen; {LINEAR}",
-        )
+    where, unseen = ("above", "plateau") if middle > logs.max() else ("below", "rise")
+    given = f"{np.exp(logs.min()):.3g} to {np.exp(logs.max()):.3g}"
+    return (
+        f"the data do not tell Emax: EC50 ({np.exp(middle):.3g}) is {where} all exposures ({given}), so that no "
+        f"{unseen} is seen; {LINEAR}"
+    )
+
+
+def _weak(curve: EmaxCurve, theta: Floats, spread: Floats) -> tuple[str, ...]:
+    """What a reader is told of a maximum with large standard errors."""
     se = np.sqrt(np.diag(spread))
     rse = {"Emax": 100 * se[1] / abs(theta[1]), "EC50": 100 * se[2]}
     if curve.hill is None:

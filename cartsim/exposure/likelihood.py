@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from cartsim.exposure.curves import Curve
+from cartsim.exposure.curves import Curve, EmaxCurve
 
 Floats = NDArray[np.float64]
 Objective = Callable[[Floats], tuple[float, Floats, Floats]]
 """Minus a log-likelihood of parameters (p,), with its gradient (p,) and Hessian (p, p)."""
 
 FLAT = 1e-9  # a share of the information below this tells nothing of a direction
+STEP = 1e-5  # in a parameter, to differentiate the gradient of a penalty
 STILL = 1e-7  # a share of the information; a gradient below it is 0
 
 
@@ -50,6 +51,38 @@ def penalized(columns: Floats, y: Floats) -> Objective:
         leverage = w * np.einsum("ij,ji->i", columns, np.linalg.solve(information, columns.T))
         value = float(np.logaddexp(0, eta).sum() - y @ eta) - logdet / 2
         return value, columns.T @ (p - y - leverage * (0.5 - p)), information
+
+    return at
+
+
+def penalized_emax(curve: EmaxCurve, y: Floats, inputs: Floats) -> Objective:
+    """Minus the log-likelihood of an Emax model with a penalty of Firth's kind: half the log determinant of Fisher's
+    information, EC50 and H taken for an Emax of 1.
+
+    Jeffreys' prior itself grows with Emax (who has a large effect learns more of EC50), and would lead away from 0.
+    """
+    plain = likelihood(curve, y, inputs)
+
+    def penalty(theta: Floats) -> tuple[float, Floats]:
+        eta, jacobian = curve.logit(theta, inputs)
+        columns, changes = curve.effects(theta, inputs)
+        p = expit(eta)
+        weighted = columns * (p * (1 - p))[:, None]
+        information = columns.T @ weighted
+        sign, logdet = np.linalg.slogdet(information)
+        if sign <= 0 or not np.isfinite(logdet):
+            return -np.inf, np.zeros_like(theta)
+        solved = np.linalg.solve(information, weighted.T).T
+        gradient = jacobian.T @ ((solved * columns).sum(axis=1) * (0.5 - p))
+        gradient[2 : 2 + len(changes)] += (changes * solved).sum(axis=(1, 2))
+        return logdet / 2, gradient
+
+    def at(theta: Floats) -> tuple[float, Floats, Floats]:
+        value, gradient, hessian = plain(theta)
+        more, slope = penalty(theta)
+        steps = STEP * np.eye(len(theta))
+        curvature = np.array([penalty(theta + each)[1] - penalty(theta - each)[1] for each in steps]) / (2 * STEP)
+        return value - more, gradient - slope, hessian - (curvature + curvature.T) / 2
 
     return at
 
