@@ -99,7 +99,9 @@ better; 73 % did in KarMMa), which leaves few from whom to learn who does not: t
 ![Response by exposure](exposure_response/response.png)
 
 Linear and Emax models on the logit are compared by AIC; one whose exposure parameters are not told by the data, or with
-a relative standard error above 100 %, is not taken.
+a relative standard error above 100 %, is not taken. All are fitted by maximum likelihood, which AIC needs and which
+puts Emax too far from 0 in trials of this size; `cartsim.exposure.emax.fit_emax(..., method="firth")`, a penalized
+likelihood, takes about half of that away.
 
 {models}
 
@@ -112,6 +114,10 @@ Every test of the choice of covariates (likelihood ratios; univariate and forwar
 {selection}
 
 ![Exposure by response and dose](exposure_response/exposures.png)
+
+These curves are not causal: exposure of CAR-T cells is in part a result of response (both depend on the burden that
+drives expansion, and the 28 days must be lived through), so that a dose that raised exposure need not move a patient
+along the curve.
 
 ## Survival by quartile
 
