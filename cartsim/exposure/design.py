@@ -185,7 +185,8 @@ def _exposure(series: pd.Series[Any], name: str, log: bool) -> Floats:
     wrong = np.isinf(values) | (values < 0) | (log & (values == 0))
     if wrong.any():
         first = int(wrong.argmax())
-        allowed = "above 0, or take exposure without its logarithm (log=False)" if log else "of 0 or more"
+        linear = "take exposure without its logarithm (log=False, --exposure-scale linear)"
+        allowed = f"above 0, or {linear}" if log else "of 0 or more"
         raise InputError(
             f"exposure {name} is {values[first]:g} in row {first + 1} ({int(wrong.sum())} such); give finite exposures "
             f"{allowed}"

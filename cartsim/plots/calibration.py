@@ -63,7 +63,9 @@ class CalibrationPictures(Pictures):
             axis.set_yticks([])
             axis.spines["left"].set_visible(False)
             _few_ticks(axis, *prior.values(np.array([edges[0], edges[-1]])), log=prior.scale == "log")
-            said = f"{name}\n{row['median']:.3g} ({row['low']:.2g} to {row['high']:.2g})"
+            parameter = found.population.model.parameters.get(name)  # none of an omega, which has no unit
+            label = name if parameter is None else style.label_with_unit(name, parameter.unit)
+            said = f"{label}\n{row['median']:.3g} ({row['low']:.2g} to {row['high']:.2g})"
             axis.set_title(said, fontsize=9, color=style.INK if row["informed"] == "identified" else style.FAINT)
         handles = [style.area("prior", color=PRIOR, alpha=0.4), style.line("posterior", color=POSTERIOR)]
         said = f"Median (90 % limits); black: identified. {found.said[:1].upper()}{found.said[1:]}."
