@@ -12,7 +12,7 @@ is at most 0.7 of the prior wide. In the long run nine of ten 90 % posteriors ho
 (simulation-based calibration, Talts et al. 2018, arXiv:1804.06788): ranks of the truth among draws are then uniform.
 
 Finished trials are kept in ``benchmarks/results/calibration_recovery`` and not done again. With the settings here one
-takes about three minutes on one core.
+takes about two minutes on one core.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from cartsim.trial.outcome import Readout
 
 MODEL = "bb2121_clinical:window"
 FREE = ("Kexp_max", "Ksup", "Kkill_max", "gamma_m", "Kg", "omega(Kkill_max)", "omega(gamma_m)", "omega(F)")
-HOW = {"patients": 48, "ensembles": 2, "effective": 150, "evaluations": 25_000, "n_jobs": 1}
+HOW = {"patients": 40, "ensembles": 2, "effective": 150, "evaluations": 18_000, "n_jobs": 1}
 RESULTS = Path(__file__).parent / "results" / "calibration_recovery"
 RANKED = 99  # draws among which the truth is ranked
 LEVEL = 0.9

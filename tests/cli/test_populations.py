@@ -94,3 +94,17 @@ def test_plausible_patients_are_weighted_and_predict(tmp_path) -> None:
     assert "no trial; give --trial" in refused("plausible")
     assert "give --predict TRIAL too" in refused("plausible", "--trial=crb401", "--against=published")
     assert "it draws virtual ones" in refused("plausible", "--trial=crb401", "--patients=a.csv")
+
+
+def test_a_trial_of_nobody_in_particular_is_of_the_calibrated_population(tmp_path) -> None:
+    done("trial", "--n=4", "--no-pictures", "--out", tmp_path / "calibrated")
+    done("trial", "--n=4", "--no-pictures", "--population=published", "--out", tmp_path / "paper")
+    done("trial", "bb2121_clinical", "--n=4", "--no-pictures", "--out", tmp_path / "model")
+    made = {
+        each: json.loads((tmp_path / each / "summary.json").read_text())["made_by"]
+        for each in ("calibrated", "paper", "model")
+    }
+    assert made["calibrated"]["population"]["name"] == "ide-cel"
+    assert made["paper"]["population"]["name"] == "published"
+    assert "population" not in made["model"]
+    assert made["calibrated"]["arms"] == str({"150e6": 4, "300e6": 4, "450e6": 4})

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-POPULATION, DOSES = "published", "50e6,150e6,450e6,800e6"
+POPULATION, DOSES = "ide-cel", "150e6,300e6,450e6"
 """Who is treated where no model, population or patients are named, and with which doses where none are."""
 
 PICTURES = {f"{file}.png": kind for file, kind in (
