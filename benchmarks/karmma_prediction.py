@@ -82,9 +82,9 @@ def main() -> None:
     tables = [each[0].rows(*each[1:]).assign(trial=each[0].trial.name) for each in (fitted, predicted)]
     pd.concat(tables).to_csv(results / "karmma_prediction.csv", index=False)
     for name, each in (("crb401", fitted), ("karmma", predicted)):
-        save(each[0].plot.forest(*each[1:]), PAGE.parent / "gallery" / f"forest_{name}.png", dpi=90)
+        save(each[0].plot.forest(*each[1:]), PAGE.parent / "credibility" / f"forest_{name}.png", dpi=90)
     pictures = "".join(
-        f"\n![{title}](gallery/forest_{name}.png)\n"
+        f"\n![{title}](credibility/forest_{name}.png)\n"
         for name, title in (("karmma", "KarMMa, predicted"), ("crb401", "CRB-401, fitted"))
     )
     page = PAGE.read_text()

@@ -354,7 +354,7 @@ def _scored(prediction: str, kind: str, rows: pd.DataFrame) -> dict[str, Any]:
         "prediction": prediction,
         "kind": kind,
         "rows": len(rows),
-        "cover": int(rows["covers"].fillna(False).astype(bool).sum()),
+        "cover": int(rows["covers"].eq(True).sum()),
         "within": int(within.astype(bool).sum()),
         "limited": len(within),
         "interval_score": float(rows["interval_score"].mean()),

@@ -196,7 +196,7 @@ def test_pictures_show_every_estimate(found):
 
     for figure in (found.plot.marginals(), found.plot.chains()):
         shown = [axis.get_title() for axis in figure.axes if axis.get_visible() and axis.get_title()]
-        assert [title.split("\n")[0] for title in shown] == ["Kg", "Kexp_max"]
+        assert [title.split("\n")[0].removesuffix(" (1/day)") for title in shown] == ["Kg", "Kexp_max"]
     assert len([a for a in found.plot.chains("Kg").axes if a.get_title()]) == 1
     with pytest.raises(cs.InputError, match="no estimate 'Kgg' was free; did you mean Kg"):
         found.plot.marginals(["Kgg"])

@@ -22,7 +22,19 @@ def call(*words: object) -> Result:
 
 
 def test_a_trial_is_repeated_with_independent_arms(tmp_path):
-    words = ("trial", "--n", 15, "--dose", "1e6,450e6", "--seed", 4, "--independent", "--out", tmp_path)
+    words = (
+        "trial",
+        "bb2121_clinical",
+        "--n",
+        15,
+        "--dose",
+        "1e6,450e6",
+        "--seed",
+        4,
+        "--independent",
+        "--out",
+        tmp_path,
+    )
     result = call(*words, "--replicates", 4, "--uncertainty")
     assert result.exit_code == 0, result.stderr
     trial = cs.Trial(cs.Population(MODEL, 4), [1e6, 450e6], 15, independent=True)
@@ -119,7 +131,7 @@ def test_a_dose_of_few_cells_is_told_once(tmp_path, fresh, words):
     result = call(*words, "--out", out)
     assert result.exit_code == 0, result.stderr
     assert result.stderr.count("450 million cells are 450e6") == 1
-    assert "cells is less than a thousandth of the usual dose of bb2121_clinical, 4.5e+08" in result.stderr
+    assert "cells is less than a thousandth of the usual dose of bb2121_clinical" in result.stderr
 
 
 @pytest.mark.parametrize(
