@@ -31,12 +31,11 @@ import numpy as np
 import cartsim as cs
 from cartsim.calibration.calibration import IDENTIFIED
 from cartsim.calibration.priors import Prior, priors_of, read_priors
-from cartsim.calibration.rows import COLUMNS, Sample, statistic
+from cartsim.calibration.rows import Sample, statistic
 from cartsim.endpoints.rates import clopper_pearson
 from cartsim.endpoints.survival import median_of
 from cartsim.files import shipped_data, write_whole
 from cartsim.schedule import MONTH
-from cartsim.trial.outcome import Readout
 
 MODEL = "bb2121_clinical:window"
 FREE = ("Kexp_max", "Ksup", "Kkill_max", "gamma_m", "Kg", "omega(Kkill_max)", "omega(gamma_m)", "omega(F)")
@@ -111,12 +110,7 @@ def recovered(job: tuple[Path, int, int]) -> str:
 def synthetic(published: cs.PublishedTrial, population: cs.Population) -> cs.PublishedTrial:
     """The trial as it would have been published of these patients: rows that count, as many patients in each arm."""
     made = published.trial(population)
-    readout = Readout(made.protocol, keep_visits=False)
-    judged = {}
-    for k, arm in enumerate(made.arms):
-        columns = readout(made.measure(k, 0, arm.n or 0)).patients
-        judged[arm.name] = {name: columns[name] for name in COLUMNS}
-    sample = Sample.of(published, judged, 1)
+    sample = Sample.measured(published, (made.measure(k, 0, arm.n or 0) for k, arm in enumerate(made.arms)), 1)
     rows = [_row(row, sample) for row in published.rows if row.role == "fit"]
     told = tuple(row for row in rows if row is not None)
     return replace(published, name="synthetic", rows=told, digest=str(population.seed))

@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cartsim.calibration.prediction import TIMES, Prediction, scored
+from cartsim.calibration.rows import Z, half_width
 from cartsim.errors import InputError, check_count, check_seed
 from cartsim.trial.published import PublishedTrial, Row, published
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-Z = 1.959963984540054
-"""Standard errors from the middle to the end of limits of 95 %."""
 
 
 def baseline(
@@ -93,11 +91,7 @@ def _shares(row: Row, twin: Row, rng: np.random.Generator, draws: int) -> Any:
 
 
 def _times(row: Row, twin: Row, rng: np.random.Generator, draws: int) -> Any:
-    if math.isfinite(twin.low) and math.isfinite(twin.high):
-        error = math.log(twin.high / twin.low) / (2 * Z)
-    elif math.isfinite(twin.low):
-        error = math.log(twin.value / twin.low) / Z
-    else:
-        error = 1 / (math.log(2) * math.sqrt(twin.n or 1))
+    spread = half_width(twin)
+    error = 1 / (math.log(2) * math.sqrt(twin.n or 1)) if math.isnan(spread) else spread / Z
     own = 1 / (math.log(2) * math.sqrt(row.n or 1))
     return twin.value * np.exp(rng.normal(0, math.hypot(error, own), draws))

@@ -87,7 +87,7 @@ class Calibration(Result):
     converged, said
         Whether R-hat and effective sizes are as asked, and how the sampling ended.
     evaluations, seconds
-        Of the likelihood, and what they took.
+        Of the likelihood, and what this call took: where it went on from a checkpoint, the steps since then.
     """
 
     what = "calibration"
@@ -236,20 +236,18 @@ def calibrate(
     n_jobs, progress, checkpoint = how.pop("n_jobs", -1), how.pop("progress", False), how.pop("checkpoint", None)
     settings = settings_of({"seed": seed, **how}).of(len(of_free))
     objective = Objective(population, known, of_free, patients)
-    inputs = _inputs(objective) | {"walkers": settings.inputs()}
+    inputs, trail = _inputs(objective), None
     begun = time.monotonic()
-    if sampler == "dynesty":
-        if checkpoint is not None:
+    if checkpoint is not None:
+        if sampler == "dynesty":
             raise InputError("sampler dynesty keeps no checkpoint; leave it out, or take emcee")
-        kernel.compile_model(population.model, say)
+        kept = Kept(checkpoint, "calibration", inputs | {"walkers": settings.inputs()})
+        refuse_other(kept)
+        trail = Trail(kept)
+    kernel.compile_model(population.model, say)
+    if sampler == "dynesty":
         found = nested(objective, len(of_free), settings, n_jobs=n_jobs, progress=progress)
     else:
-        trail = Trail(None)
-        if checkpoint is not None:
-            kept = Kept(checkpoint, "calibration", inputs)
-            refuse_other(kept)
-            trail = Trail(kept)
-        kernel.compile_model(population.model, say)
         found = sample(objective, len(of_free), settings, n_jobs=n_jobs, progress=progress, trail=trail)
     made = made_by(
         population.model,
@@ -260,7 +258,7 @@ def calibrate(
         patients=patients,
         sampler_of_estimates=sampler,
         rtol=objective.simulated[0].solver.rtol,
-        protocol_digest=hashlib.sha256(json.dumps(describe(_inputs(objective))).encode()).hexdigest(),
+        protocol_digest=hashlib.sha256(json.dumps(describe(inputs)).encode()).hexdigest(),
     )
     return _result(objective, found, time.monotonic() - begun, made, n_jobs)
 
@@ -351,17 +349,16 @@ def _result(objective: Objective, found: Sampled, seconds: float, made: dict[str
     import pandas as pd
 
     priors = objective.priors
-    picked = np.unique(np.linspace(0, len(found.z) - 1, min(DRAWS, len(found.z))).round().astype(int))
+    picked = _evenly(len(found.z), DRAWS)
     z = found.z[picked]
     draws = pd.DataFrame(estimates(priors, z) | {"log_posterior": found.log_posterior[picked]})
     mode = {name: float(own[0]) for name, own in estimates(priors, found.mode[None]).items()}
     people = replace(objective.population, sampler="random").at(mode)
     people = replace(people, draws=draws[list(priors)], origin={"calibration": made["protocol_digest"]})
-    checked = np.unique(np.linspace(0, len(z) - 1, min(CHECKED, len(z))).round().astype(int))
     return Calibration(
         _frame(priors, found, mode),
         draws,
-        _rows(objective, z[checked], n_jobs),
+        _rows(objective, z[_evenly(len(z), CHECKED)], n_jobs),
         _trace(priors, found.chains),
         people,
         priors,
@@ -371,6 +368,11 @@ def _result(objective: Objective, found: Sampled, seconds: float, made: dict[str
         seconds,
         made,
     )
+
+
+def _evenly(n: int, most: int) -> NDArray[np.intp]:
+    """Numbers of at most so many of n, evenly among them."""
+    return np.unique(np.linspace(0, n - 1, min(most, n)).round().astype(int))
 
 
 def _frame(priors: Mapping[str, Prior], found: Sampled, mode: Mapping[str, float]) -> pd.DataFrame:
@@ -463,14 +465,9 @@ def _row(trial: PublishedTrial, row: Row, values: NDArray[np.float64], less: flo
     known = values[~np.isnan(values)]
     low, median, high = np.quantile(known, [0.05, 0.5, 0.95], method="nearest") if known.size else [np.nan] * 3
     unlimited = np.isnan(row.low) and np.isnan(row.high)
-    own = {name: getattr(row, name) for name in ("id", "endpoint", "subset", "statistic", "unit", "role", "n")}
     return {
         "trial": trial.name,
-        **own,
-        "arms": ", ".join(row.arms),
-        "value": row.value,
-        "low": row.low,
-        "high": row.high,
+        **row.cells("id", "endpoint", "subset", "statistic", "unit", "role", "n", "arms", "value", "low", "high"),
         "median": median,
         "fitted_low": low,
         "fitted_high": high,
@@ -490,7 +487,7 @@ def _trace(priors: Mapping[str, Prior], chains: Chains | None) -> pd.DataFrame:
     names = ["step", "ensemble", "estimate", "median", "low", "high"]
     if chains is None:
         return pd.DataFrame({name: [] for name in names})
-    steps = np.unique(np.linspace(0, len(chains.z) - 1, min(TRACED, len(chains.z))).round().astype(int))
+    steps = _evenly(len(chains.z), TRACED)
     parts = []
     for i, (name, prior) in enumerate(priors.items()):
         low, median, high = np.quantile(prior.values(chains.z[steps, :, :, i]), [0.05, 0.5, 0.95], axis=2)

@@ -7,7 +7,7 @@ alone, the same in any batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from cartsim.calibration.likelihood import log_likelihood
 from cartsim.calibration.priors import Prior, estimates, possible
-from cartsim.calibration.rows import COLUMNS, Reading, Sample, Term, terms
+from cartsim.calibration.rows import Sample, Term, terms
 from cartsim.errors import InputError
 from cartsim.model.model import Variability
 from cartsim.population.population import Population
 from cartsim.population.uncertainty import ensemble
 from cartsim.solver import Solver
-from cartsim.trial.outcome import Readout
+from cartsim.trial.measurements import Measurements
 from cartsim.trial.published import PublishedTrial
 from cartsim.trial.trial import Arm, Trial
 
@@ -32,7 +32,6 @@ Floats = NDArray[np.float64]
 
 ACCURACY = Solver(rtol=1e-4)
 """How exactly a calibration integrates: its shares are of some hundred patients."""
-
 
 EACH = 16
 """Simulated at most for each patient of an arm: those of a small arm need not be known better."""
@@ -83,20 +82,12 @@ class Objective:
 
     def _total(self, z: Floats) -> Floats:
         parts = [
-            log_likelihood(term.observed, *reading)
-            for term, reading in zip(self.every_term, self.readings(z), strict=True)
+            log_likelihood(term.observed, *term.read(sample))
+            for own, sample in zip(self.terms, self.samples(z), strict=True)
+            for term in own
         ]
         # Added one by one: the rounding of a sum along an axis may depend on the number of draws.
         return sum(parts, np.zeros(len(z)))
-
-    @property
-    def every_term(self) -> list[Term]:
-        """The pieces of the likelihood of all trials."""
-        return [term for own in self.terms for term in own]
-
-    def readings(self, z: Floats) -> list[Reading]:
-        """What each piece of the likelihood reads off the patients simulated at places z (k, d)."""
-        return [term.read(sample) for own, sample in zip(self.terms, self.samples(z), strict=True) for term in own]
 
     def samples(self, z: Floats) -> list[Sample]:
         """Judged patients of each trial at places z (k, d)."""
@@ -106,17 +97,20 @@ class Objective:
         draws = pd.DataFrame(estimates(self.priors, z))
         rows = np.arange(k * self.all_patients).reshape(k, -1)
         tables: dict[tuple[tuple[str, Any], ...], Any] = {}  # arms without covariates of their own share one
-        found, first = [], 0
-        for published, trial, sizes in zip(self.trials, self.simulated, self.sizes, strict=True):
-            judged = {}
+
+        def measured(trial: Trial, sizes: Sequence[int], first: int) -> Iterator[Measurements]:
             for arm, n in zip(trial.arms, sizes, strict=True):
                 key = tuple((arm.covariates or {}).items())
                 if key not in tables:
                     tables[key] = self._table(arm, draws)
                 own = tables[key].iloc[rows[:, first : first + n].reshape(-1)]
-                judged[arm.name] = _judged(trial, own, arm, first, first + n)
+                yield trial.measure_rows(own, arm, first, first + n)
                 first += n
-            found.append(Sample.of(published, judged, k))
+
+        found, first = [], 0
+        for published, trial, sizes in zip(self.trials, self.simulated, self.sizes, strict=True):
+            found.append(Sample.measured(published, measured(trial, sizes, first), k))
+            first += sum(sizes)
         return found
 
     def _table(self, arm: Arm, draws: pd.DataFrame) -> pd.DataFrame:
@@ -128,9 +122,3 @@ class Objective:
             if name in self.population.model.parameters and not isinstance(value, Variability):
                 table[name] = table.get(name, float(value))  # also where it does not vary
         return table
-
-
-def _judged(trial: Trial, table: Any, arm: Arm, start: int, stop: int) -> dict[str, Any]:
-    """The columns that rows are read off, of the rows of a table."""
-    columns = Readout(trial.protocol, keep_visits=False)(trial.measure_rows(table, arm, start, stop)).patients
-    return {name: columns[name] for name in COLUMNS}

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from cartsim.calibration.likelihood import JEFFREYS, log_likelihood
 from cartsim.calibration.prediction import TIMES, Prediction, scored
-from cartsim.calibration.rows import COLUMNS, Reading, Sample, Term, statistic, terms
+from cartsim.calibration.rows import Reading, Sample, Term, statistic, terms
 from cartsim.errors import InputError, brief, check_count, check_kind, check_seed, elsewhere
 from cartsim.experiments.selection import Plausible, Range, select
 from cartsim.population.patients import Patients
@@ -39,7 +39,6 @@ from cartsim.population.population import Population
 from cartsim.provenance import made_by
 from cartsim.results import Result
 from cartsim.threads import in_threads, threads
-from cartsim.trial.outcome import Readout
 from cartsim.trial.published import PublishedTrial, published
 
 if TYPE_CHECKING:
@@ -306,11 +305,7 @@ def _treated(told: PublishedTrial, patients: Plausible, n_jobs: int) -> Sample:
     """Every patient in every arm, judged as the trial did."""
     n = len(patients)
     trial = told.trial(patients, n=n)
-    judge = Readout(trial.protocol, keep_visits=False, columns=COLUMNS)
-    judged = {
-        arm.name: judge(trial.measure(k, 0, n, n_jobs=threads(n_jobs))).patients for k, arm in enumerate(trial.arms)
-    }
-    return Sample.of(told, judged, 1)
+    return Sample.measured(told, (trial.measure(k, 0, n, n_jobs=threads(n_jobs)) for k in range(len(trial.arms))), 1)
 
 
 class _Piece:
@@ -349,14 +344,8 @@ class _Search:
         best = self._best(np.zeros(k), [term.observed for term in self.terms])
         rng = np.random.default_rng(seed)
         drawn = [[_drawn_anew(term.observed, rng) for term in self.terms] for _ in range(alternatives)]
-        found = np.empty((alternatives, k))
-
-        def search(i: int) -> None:
-            found[i] = self._best(best, drawn[i])
-
-        for _ in in_threads((partial(search, i) for i in range(alternatives)), threads(self.n_jobs)):
-            pass
-        return tilted(self.basis, best[None])[0], tilted(self.basis, found)
+        found = in_threads((partial(self._best, best, own) for own in drawn), threads(self.n_jobs))
+        return tilted(self.basis, best[None])[0], tilted(self.basis, np.stack(list(found)))
 
     def _best(self, start: Floats, observed: Sequence[Floats]) -> Floats:
         from scipy.optimize import minimize
@@ -380,18 +369,15 @@ class _Search:
         at_once = max(1, _ELEMENTS // wide)
         even = np.full((1, self.n), 1 / self.n)
         usual = np.hstack([np.nan_to_num(reading.shares) for reading in self._readings(even)])
-        added = np.zeros((self.n, usual.shape[1]))
 
-        def add(start: int, stop: int) -> None:
+        def added(start: int, stop: int) -> Floats:
             weights = np.repeat(even, stop - start, axis=0)
             weights[np.arange(stop - start), np.arange(start, stop)] *= 2
             shares = [np.nan_to_num(reading.shares) for reading in self._readings(weights)]
-            added[start:stop] = (np.hstack(shares) - usual) * self.n
+            return (np.hstack(shares) - usual) * self.n
 
         edges = [*range(0, self.n, at_once), self.n]
-        for _ in in_threads((partial(add, a, b) for a, b in pairwise(edges)), threads(self.n_jobs)):
-            pass
-        return added
+        return np.vstack(list(in_threads((partial(added, a, b) for a, b in pairwise(edges)), threads(self.n_jobs))))
 
     def _lost(self, x: Floats, observed: Sequence[Floats]) -> Floats:
         """(k,) What is minimised."""
@@ -433,14 +419,8 @@ def _rows(pieces: Sequence[_Piece], weights: Floats) -> pd.DataFrame:
             if row.role == "context":
                 continue
             plain, weighted = statistic(row, sample)
-            told = {
-                name: getattr(row, name)
-                for name in ("id", "endpoint", "subset", "unit", "role", "value", "low", "high")
-            }
+            told = row.cells("id", "endpoint", "arms", "subset", "unit", "role", "value", "low", "high")
             inside = None if np.isnan(row.low) else bool(row.low <= weighted <= row.high)
-            found.append(
-                {"trial": piece.told.name, **told, "arms": ", ".join(row.arms)}
-                | {"plausible": plain, "weighted": weighted, "within": inside}
-            )
-    order = ["trial", "id", "endpoint", "arms", "subset", "unit", "role", "value", "low", "high"]
-    return pd.DataFrame(found)[[*order, "plausible", "weighted", "within"]]
+            ours = {"plausible": plain, "weighted": weighted, "within": inside}
+            found.append({"trial": piece.told.name} | told | ours)
+    return pd.DataFrame(found)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.calibration import scores
-from cartsim.calibration.rows import COLUMNS, Sample, statistic
+from cartsim.calibration.rows import Sample, statistic
 from cartsim.errors import InputError, check_kind, check_seed, elsewhere, say
 from cartsim.experiments.replicates import replicable
 from cartsim.model.model import Model
@@ -25,7 +25,6 @@ from cartsim.results import Result
 from cartsim.runs import ArrayWork, Kept, Running, check_size, describe, joined, run_pieces
 from cartsim.schedule import MONTH
 from cartsim.solver import Solver
-from cartsim.trial.outcome import Readout
 from cartsim.trial.published import PublishedTrial, Row, published
 from cartsim.trial.trial import Trial
 
@@ -142,8 +141,7 @@ class Prediction(Result):
 
         every = self._with(others)
         published_ = ["id", "endpoint", "arms", "subset", "unit", "role", "value", "low", "high"]
-        found = {name: [getattr(row, name) for row in self._rows(every)] for name in published_}
-        table = pd.DataFrame(found).assign(arms=[", ".join(arms) for arms in found["arms"]]).set_index("id")
+        table = pd.DataFrame([row.cells(*published_) for row in self._rows(every)], columns=published_).set_index("id")
         own = ["predicted", "predicted_low", "predicted_high", "covers", "interval_score", "log_score"]
         for each in every:
             columns = each.frame.set_index("id")[own].reindex(table.index)
@@ -277,16 +275,11 @@ def predict(
     )
 
 
-def scored(
-    name: str, trial: PublishedTrial, statistics: pd.DataFrame, made: dict[str, Any], *, last: float | None = None
-) -> Prediction:
-    """A prediction from what simulated trials would have published, a column a row.
-
-    ``last``: month of the last visit, by default that of the trial's protocol.
-    """
+def scored(name: str, trial: PublishedTrial, statistics: pd.DataFrame, made: dict[str, Any]) -> Prediction:
+    """A prediction from what simulated trials would have published, a column a row."""
     import pandas as pd
 
-    last = trial.protocol.visits.response[-1] / MONTH if last is None else last
+    last = trial.protocol.visits.response[-1] / MONTH
     rows = [row for row in trial.rows if row.id in statistics]
     table = [_row(row, statistics[row.id].to_numpy(float), last) for row in rows]
     return Prediction(name, trial, statistics, pd.DataFrame(table), made)
@@ -306,7 +299,6 @@ class _Predictions(ArrayWork):
     def __init__(self, told: PublishedTrial, again: Trial, uncertainty: bool) -> None:
         self.told = told
         self.rows = [row for row in told.rows if row.role != "context"]
-        self.judge = Readout(again.protocol, keep_visits=False, columns=COLUMNS)
         self.trials = []
         for arm in again.arms:
             # Blocks of as many patients as the arm has: block k is under draw k in every arm.
@@ -314,20 +306,16 @@ class _Predictions(ArrayWork):
             self.trials.append(replace(again, population=own))
 
     def __call__(self, start: int, stop: int) -> Arrays:
-        judged = {}
-        for k, trial in enumerate(self.trials):
-            arm = trial.arms[k]
-            n = arm.n or 0
-            judged[arm.name] = self.judge(trial.measure(k, start * n, stop * n)).patients
-        sample = Sample.of(self.told, judged, stop - start)
+        sizes = [arm.n or 0 for arm in self.told.arms]
+        seen = (trial.measure(k, start * sizes[k], stop * sizes[k]) for k, trial in enumerate(self.trials))
+        sample = Sample.measured(self.told, seen, stop - start)
         return {row.id: statistic(row, sample) for row in self.rows}
 
 
 def _row(row: Row, drawn: NDArray[np.float64], last: float) -> dict[str, Any]:
     """One row of the table."""
-    told = {name: getattr(row, name) for name in ("id", "endpoint", "subset", "statistic", "unit", "role")}
-    told |= {"arms": ", ".join(row.arms), "class": row.kind, "n": row.n, "source": row.source, "note": row.note}
-    told |= {"value": row.value, "low": row.low, "high": row.high}
+    told = row.cells("id", "endpoint", "subset", "statistic", "unit", "role", "arms", "class", "n", "source", "note")
+    told |= row.cells("value", "low", "high")
     known = drawn[~np.isnan(drawn)]
     nothing = dict.fromkeys(("predicted", "predicted_low", "predicted_high", "interval_score", "log_score"), np.nan)
     if not known.size:

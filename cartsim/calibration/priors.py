@@ -11,7 +11,6 @@ Samplers work in ``z``, SDs from the prior's median, so that every prior is stan
 from __future__ import annotations
 
 import math
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -23,15 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.errors import InputError, brief, check_kind, choices
-from cartsim.model.model import Model, Variability
+from cartsim.model.model import OMEGALESS, Model, Variability
+from cartsim.population.estimates import varies_by
 from cartsim.population.patients import allowed, check_name, outside
 from cartsim.population.population import Population
+from cartsim.population.variability import spread
 
 WIDE, WIDE_OMEGA = 1.0, 0.5
 """SD of the prior of a typical value (of its logarithm or logit) and of an omega without a standard error."""
 
-_OMEGA = re.compile(r"omega\((.*)\)")
 _ON = {"log": "the logarithm", "logit": "the logit", "linear": "the value"}
+_AS = {"log": "lognormal", "logit": "logitnormal", "linear": "normal"}  # the distribution that is normal on a scale
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,7 @@ class Prior:
 
     def values(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """The estimates that are ``z`` SDs from the median, any shape."""
-        from scipy.special import expit, logit
-
-        if self.scale == "log":
-            return self.median * np.exp(self.sd * z)
-        if self.scale == "linear":
-            return self.median + self.sd * z
-        width = self.high - self.low
-        return self.low + width * expit(logit((self.median - self.low) / width) + self.sd * z)
+        return spread("an estimate", Variability(_AS[self.scale], self.sd, self.low, self.high), self.median, z)
 
     def places(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """``z`` of estimates, any shape: what `values` was given."""
@@ -175,15 +169,15 @@ def possible(priors: Mapping[str, Prior], values: Mapping[str, NDArray[np.float6
 def _from_model(population: Population, name: Any) -> Prior:
     """The prior that the model file gives."""
     check_kind("a free estimate", name, str, "its name, such as Kg or omega(Kg)")
-    omega = _OMEGA.fullmatch(name)
-    return _of_omega(population, omega[1]) if omega else _of_typical(population.model, population, name)
+    whose = varies_by(name)
+    return _of_typical(population.model, population, name) if whose is None else _of_omega(population, whose)
 
 
 def _of_omega(population: Population, name: str) -> Prior:
     check_name(population.model, name, f"free omega({name})")
     variability = population.varied.get(name)
-    if variability is None or not variability.omega > 0 or variability.distribution in ("uniform", "bernoulli"):
-        having = [n for n, v in population.varied.items() if v.omega and v.distribution not in ("uniform", "bernoulli")]
+    if variability is None or not variability.omega > 0 or variability.distribution in OMEGALESS:
+        having = [n for n, v in population.varied.items() if v.omega and v.distribution not in OMEGALESS]
         raise InputError(f"free omega({name}): {name} has no omega{choices(name, having)}")
     if variability.rse:
         return Prior(variability.omega, variability.rse, least=0.0, source="model file")

@@ -20,7 +20,7 @@ numbers observed in a few classes; under a draw they have the shares that `Term.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -29,11 +29,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cartsim.calibration import weighted
+from cartsim.calibration.scores import DIGIT
 from cartsim.calibration.weighted import Floats, Truths
 from cartsim.endpoints.categories import response_codes
 from cartsim.endpoints.rules import Response
 from cartsim.errors import InputError
 from cartsim.schedule import MONTH
+from cartsim.trial.measurements import Measurements
+from cartsim.trial.outcome import Readout
 from cartsim.trial.published import PublishedTrial, Row
 
 COLUMNS = (
@@ -51,8 +54,8 @@ COLUMNS = (
 )
 """Columns of judged patients that rows are read off."""
 
-EXTENT = 0.05
-"""Half a unit of the last digit of a published median, months."""
+Z = 1.959963984540054
+"""Standard errors from the middle to the end of limits of 95 %."""
 
 _LEAST = {
     "ORR": Response.PR,
@@ -98,15 +101,14 @@ class Sample:
         joined = {name: np.concatenate([part[name] for part in parts], axis=1) for name in COLUMNS}
         return cls(np.concatenate(arms), np.concatenate(weights), joined)
 
-    def __len__(self) -> int:
-        return len(self.columns["best"])
+    @classmethod
+    def measured(cls, trial: PublishedTrial, seen: Iterable[Measurements], draws: int) -> Sample:
+        """As `of`, of what was measured in each arm, judged as the trial did."""
+        judge = Readout(trial.protocol, keep_visits=False, columns=COLUMNS)
+        return cls.of(trial, {arm.arm: arm.patients for arm in map(judge, seen)}, draws)
 
     def __getitem__(self, name: str) -> Floats:
         return self.columns[name]
-
-    def take(self, draws: slice | NDArray[np.intp]) -> Sample:
-        """Some of the draws."""
-        return Sample(self.arm, self.weight, {name: own[draws] for name, own in self.columns.items()})
 
     @cached_property
     def quartile(self) -> Floats:
@@ -335,7 +337,7 @@ def _median_term(row: Row) -> Term:
             early = 1 - _at_or_last(_survival(row, sample), row.value)
         else:
             values = _values(row, sample)
-            extent = 0.0 if row.unit == "days" else EXTENT
+            extent = 0.0 if row.unit == "days" else DIGIT["months"]
             under, upto = (
                 weighted.below(values, w, member, level)
                 for level in (np.nextafter(row.value - extent, -np.inf), row.value + extent)
@@ -356,20 +358,17 @@ def _at_or_last(curves: weighted.Curves, time: float) -> Floats:
 def worth(row: Row) -> float:
     """As how many patients a median counts: those of its limits, at most n, times the share that is counted."""
     n = float(row.n) if row.n else math.inf
-    known = math.inf
-    if row.statistic == "KM median" and math.isfinite(row.low):
-        reached = math.isfinite(row.high)
-        spread = math.log(row.high / row.low) / 2 if reached else math.log(row.value / row.low)
-        known = (_z() / (math.log(2) * spread)) ** 2 if spread > 0 else math.inf
+    spread = half_width(row) if row.statistic == "KM median" else math.nan
+    known = (Z / (math.log(2) * spread)) ** 2 if spread > 0 else math.inf
     share = row.counted / row.n if row.counted and row.n else 1.0
     return share * min(n, known)
 
 
-def _z() -> float:
-    """The normal quantile of limits of 95 %."""
-    from scipy.special import ndtri
-
-    return float(ndtri(0.975))
+def half_width(row: Row) -> float:
+    """Half of the limits of a median, of its logarithm; the lower half where the upper limit is not reached, or NaN."""
+    if not math.isfinite(row.low):
+        return math.nan
+    return math.log(row.high / row.low) / 2 if math.isfinite(row.high) else math.log(row.value / row.low)
 
 
 def _ratio_term(row: Row) -> Term:

@@ -16,6 +16,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cartsim.schedule import MONTH
 from cartsim.trial.published import Row
 
 Floats = NDArray[np.float64]
@@ -81,7 +82,7 @@ def extent_of(row: Row, last: float) -> tuple[float, float]:
         return -0.999, 0.999
     if row.statistic == "ratio of medians":
         return 1 / _LARGEST_RATIO, _LARGEST_RATIO
-    return _SMALLEST, last * (30.4375 if row.unit == "days" else 1.0)
+    return _SMALLEST, last * (MONTH if row.unit == "days" else 1.0)
 
 
 def scaled(row: Row, values: ArrayLike, last: float) -> Floats:

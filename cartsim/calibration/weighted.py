@@ -11,11 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cartsim.endpoints.survival import SAME  # here of shares: sums of weights miss one half by rounding
+
 Floats = NDArray[np.float64]
 Truths = NDArray[np.bool_]
-
-SAME = 1e-8
-"""Two shares closer than this are the same: sums of weights miss one half by rounding."""
 
 
 def share(weight: Floats, member: Truths, having: Truths) -> Floats:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 TRIALS = {"bb2121_clinical": ("karmma", "crb401")}
 """Trials of the product of a model, by the model's name."""
 
-_SHOWN = {"ORR": "share", "CR": "share", "PFS": "KM median"}
+_SHOWN = {"ORR": ("ORR", "share"), "CR": ("CR", "share"), "PFS_months": ("PFS", "KM median")}
+"""Endpoint and statistic of each column."""
 
 
 def published_beside(trial: Trial, trials: Sequence[str | PublishedTrial] | None = None) -> pd.DataFrame:
@@ -39,13 +40,15 @@ def published_beside(trial: Trial, trials: Sequence[str | PublishedTrial] | None
     import pandas as pd
 
     named = TRIALS.get(trial.model.name.partition(":")[0], ()) if trials is None else trials
-    rows = []
-    for arm in trial.arms:
-        for known in map(published, named):
-            for other in known.arms:
-                if _dose(arm) == other.dose:
-                    rows.append({"arm": arm.name, "trial": known.name, "n": other.n} | _results(known, other.name))
-    names = [f"{name}{'_months' * (name == 'PFS')}{end}" for name in _SHOWN for end in ("", "_low", "_high")]
+    told = [published(each) for each in named]
+    rows = [
+        {"arm": arm.name, "trial": known.name, "n": other.n} | _results(known, other.name)
+        for arm in trial.arms
+        for known in told
+        for other in known.arms
+        if _dose(arm) == other.dose
+    ]
+    names = [f"{name}{end}" for name in _SHOWN for end in ("", "_low", "_high")]
     return pd.DataFrame(rows, columns=["arm", "trial", "n", *names])
 
 
@@ -59,12 +62,9 @@ def _dose(arm: Arm) -> float | None:
 
 def _results(known: PublishedTrial, arm: str) -> dict[str, float]:
     found: dict[str, float] = {}
-    for name, statistic in _SHOWN.items():
-        key = f"{name}{'_months' * (name == 'PFS')}"
+    for key, shown in _SHOWN.items():
         rows = [
-            row
-            for row in known.rows
-            if (row.endpoint, row.statistic, row.arms, row.subset) == (name, statistic, (arm,), "")
+            row for row in known.rows if (row.endpoint, row.statistic, row.arms, row.subset) == (*shown, (arm,), "")
         ]
         values = (rows[0].value, rows[0].low, rows[0].high) if rows else (np.nan, np.nan, np.nan)
         found |= dict(zip((key, f"{key}_low", f"{key}_high"), values, strict=True))

@@ -149,6 +149,11 @@ class Row:
     evaluable: float = 1.0
     counted: int | None = None
 
+    def cells(self, *columns: str) -> dict[str, Any]:
+        """The row in columns of a table: attributes by name, arms as one text, and the kind as ``class``."""
+        known = vars(self) | {"arms": ", ".join(self.arms), "class": self.kind}
+        return {name: known[name] for name in columns}
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class PublishedTrial(Result):
@@ -533,15 +538,14 @@ class _Reader:
     def refuse_doubles(self, rows: list[Row]) -> None:
         """Raise `InputError` for two rows that would count the same patients twice."""
         seen: dict[tuple[Any, ...], str] = {}
-        for row in rows:
+        for row in (row for row in rows if row.role == "fit"):
             key = (row.endpoint, row.statistic, row.arms, row.subset, row.month)
-            if row.role == "fit" and key in seen:
+            if key in seen:
                 raise InputError(
                     f"{self.file}: {seen[key]} and {row.id} are both of {row.endpoint} in the same patients and both "
                     "count; make one of them a repeat"
                 )
-            if row.role == "fit":
-                seen[key] = row.id
+            seen[key] = row.id
 
 
 def _known(value: Any, known: Any, where: str) -> None:

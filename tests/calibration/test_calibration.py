@@ -30,10 +30,12 @@ rows = [%s]
 """
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    for name, value in {"PRIOR_POINTS": 128, "GENERATIONS": 2, "POPULATION": 16, "BLOCK": 6}.items():
-        monkeypatch.setattr(sampling, name, value)
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"PRIOR_POINTS": 128, "GENERATIONS": 2, "POPULATION": 16, "BLOCK": 6}.items():
+            patch.setattr(sampling, name, value)
+        yield
 
 
 def small(tmp_path, *rows):
@@ -43,11 +45,8 @@ def small(tmp_path, *rows):
 
 
 @pytest.fixture(scope="module")
-def found():
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"PRIOR_POINTS": 128, "GENERATIONS": 2, "POPULATION": 16, "BLOCK": 6}.items():
-            patch.setattr(sampling, name, value)
-        return cs.calibrate(WINDOW, "crb401", FREE, seed=1, evaluations=1, **SMALL)
+def found(_quick):
+    return cs.calibrate(WINDOW, "crb401", FREE, seed=1, evaluations=1, **SMALL)
 
 
 def test_a_place_is_evaluated_alike_in_any_company():
@@ -193,7 +192,6 @@ def test_a_trial_without_a_row_that_counts_is_refused(tmp_path):
 
 
 def test_pictures_show_every_estimate(found):
-
     for figure in (found.plot.marginals(), found.plot.chains()):
         shown = [axis.get_title() for axis in figure.axes if axis.get_visible() and axis.get_title()]
         assert [title.split("\n")[0].removesuffix(" (1/day)") for title in shown] == ["Kg", "Kexp_max"]
