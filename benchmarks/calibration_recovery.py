@@ -11,8 +11,8 @@ it is calibrated, the distribution of the truth being the prior. An estimate is 
 is at most 0.7 of the prior wide. In the long run nine of ten 90 % posteriors hold the truth, identified or not
 (simulation-based calibration, Talts et al. 2018, arXiv:1804.06788): ranks of the truth among draws are then uniform.
 
-Finished trials are kept in ``benchmarks/results/calibration_recovery`` and not done again. With the settings here one
-takes about two minutes on one core.
+Finished trials are kept in ``benchmarks/results/calibration_recovery`` (not in the repository) and not done again:
+remove it after a change of the code. With the settings here one takes about two minutes on one core.
 """
 
 from __future__ import annotations
