@@ -169,6 +169,8 @@ def select(
     InputError
         For unknown models, and what `read_design` refuses.
     """
+    import pandas as pd
+
     check_level(level)
     rules = Rules() if rules is None else rules
     unknown = [each for each in models if each not in MODELS]
@@ -199,7 +201,8 @@ def select(
         "model": structure, "outcome": outcome, "exposure": exposure, "level": level, "log": log,
         **{each.name: getattr(rules, each.name) for each in fields(rules)}, "cartsim": __version__,
     }  # fmt: skip
-    return Selection(model, _path(search.tests), _candidates(search.fits), coding, base.notes + better + notes, made_by)
+    path, candidates = pd.DataFrame(search.tests), _candidates(search.fits)
+    return Selection(model, path, candidates, coding, base.notes + better + notes, made_by)
 
 
 @dataclass(frozen=True, eq=False)
@@ -405,12 +408,6 @@ def _code(data: pd.DataFrame, names: Sequence[str], rules: Rules) -> tuple[list[
         columns=["covariate", "screened", "coding"],
     )
     return [coded for _, coded, _ in found if coded is not None], table
-
-
-def _path(tests: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(tests)
 
 
 def _candidates(fits: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
