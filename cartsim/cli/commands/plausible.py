@@ -13,7 +13,7 @@ import cartsim as cs
 from cartsim.cli import complete
 from cartsim.cli.commands.predict import row_table, score_table
 from cartsim.cli.drawing import Drawing, plotted
-from cartsim.cli.options import Jobs, OtherName, Out, Pictures, Who
+from cartsim.cli.options import Against, Jobs, OtherName, Out, Pictures, Trials, Who
 from cartsim.cli.output import interruptible, number, ranged, show_result, show_tables, table_of
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
@@ -30,14 +30,7 @@ _FILES = ("weighted_rows.csv", "weighted_patients.csv", "weighted_moved.csv", "w
 def plausible(
     who: Who,
     model: OtherName = None,
-    trial: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TRIAL",
-            help="A published trial (cartsim published lists them), or the path of a .toml file; repeat for more.",
-            autocompletion=complete.trials,
-        ),
-    ] = None,
+    trial: Trials = None,
     predict: Annotated[
         str | None,
         typer.Option(
@@ -46,14 +39,7 @@ def plausible(
             autocompletion=complete.trials,
         ),
     ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Compare with what another population or model predicts; repeat for more.",
-            autocompletion=complete.populations,
-        ),
-    ] = None,
+    against: Against = None,
     spread: Annotated[
         float, typer.Option(help="The SDs of all that varies, as a multiple of those of the population.")
     ] = 1.5,
