@@ -168,7 +168,7 @@ def forest_of(
     )
     for axis, (name, part) in zip(axes, parts.items(), strict=True):
         _panel(axis, name, part, trial, names)
-    handles = [style.line("published", color=style.INK, marker="D", ms=5, lw=2.4)]
+    handles = [style.line(f"{trial.name}, published", color=style.INK, marker="D", ms=5, lw=2.4)]
     handles += [
         style.line(name, color=style.COLORS[k % len(style.COLORS)], marker="o", ms=4.5, lw=1.6)
         for k, name in enumerate(names)
