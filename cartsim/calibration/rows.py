@@ -32,6 +32,7 @@ from cartsim.calibration import weighted
 from cartsim.calibration.scores import DIGIT
 from cartsim.calibration.weighted import Floats, Truths
 from cartsim.endpoints.categories import response_codes
+from cartsim.endpoints.kinetics import PERSISTENCE
 from cartsim.endpoints.rules import Response
 from cartsim.errors import InputError
 from cartsim.schedule import MONTH
@@ -48,8 +49,7 @@ COLUMNS = (
     "Cmax",
     "Tmax_day",
     "AUC0-28",
-    "persistence_6m",
-    "persistence_12m",
+    *PERSISTENCE.values(),
     "mrd_lowest",
 )
 """Columns of judged patients that rows are read off."""
@@ -414,7 +414,7 @@ def _sharing(row: Row, sample: Sample) -> tuple[Truths, Truths]:
         return member & ~np.isnan(lowest), negative
     if row.endpoint == "relapse":
         return member, sample["pfs_event"] > 0
-    seen = sample[f"persistence_{row.month:g}m"]
+    seen = sample[PERSISTENCE[round(row.month or 0)]]
     return member & ~np.isnan(seen), seen > 0
 
 

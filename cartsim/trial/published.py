@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cartsim.endpoints.kinetics import PERSISTENCE
 from cartsim.endpoints.rates import clopper_pearson
 from cartsim.endpoints.rules import IMWG2016
 from cartsim.errors import InputError, check_count, choices
@@ -460,8 +461,8 @@ class _Reader:
         if entry["role"] != "context":
             if month is None and (endpoint == "persistence" or told["statistic"] == "KM percent"):
                 raise InputError(f"{where}: {endpoint} needs the month of it; add month")
-            if endpoint == "persistence" and month not in (6, 12):
-                raise InputError(f"{where}: persistence at month {month:g}; it is read at month 6 and 12")
+            if endpoint == "persistence" and month not in PERSISTENCE:
+                raise InputError(f"{where}: persistence at month {month:g}; it is read at month {' and '.join(map(str, PERSISTENCE))}")
             if endpoint.startswith("MRD") and limit is None:
                 raise InputError(
                     f"{where}: {endpoint} needs the share of cells below which it is; add limit, such as 1e-5"
