@@ -85,8 +85,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "calibration.baselines": ("baseline",),
-    "calibration.plausible": ("weigh",),
     "calibration.calibration": ("calibrate", "read_calibration"),
+    "calibration.plausible": ("weigh",),
     "calibration.prediction": ("predict",),
     "endpoints.kinetics": ("nca",),
     "endpoints.respond": ("respond",),

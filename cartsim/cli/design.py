@@ -16,11 +16,8 @@ if TYPE_CHECKING:
     from cartsim.endpoints.respond import Responses
 
 _LATEST = 1200  # months: nobody is followed for longer
-_FURTHER = (
-    "censor_no_baseline",
-    "after_blq",
-    "sampled_until",
-)  # neither of the response criteria nor of the landmark bins
+# Neither of the response criteria nor of the landmark bins.
+_FURTHER = ("censor_no_baseline", "after_blq", "sampled_until")
 
 
 def population(
@@ -41,14 +38,12 @@ def population(
     if burden in BURDENS:
         variability["burden"] = BURDENS[burden]
     elif burden is not None:
-        low, between, high = burden.partition(":")
-        if not low[:1].isdigit() and not low.startswith(("-", "nan", ".")):
+        if not burden[:1].isdigit() and not burden.startswith(("-", "nan", ".")):
             raise InputError(f"--burden {burden}: give a percentage, LOW:HIGH, or one of {', '.join(BURDENS)}")
-        if between:
-            variability["burden"] = cs.uniform(_number("--burden", low), _number("--burden", high))
-        else:
-            values["burden"] = _number("--burden", low)
-            variability["burden"] = cs.fixed()
+        value = _value("--burden", burden)
+        if isinstance(value, float):
+            values["burden"], value = value, cs.fixed()
+        variability["burden"] = value
     for name, omega in parse_assignments(omegas, "--omega").items():
         if name in variability:
             raise InputError(f"--omega {name} and --{name} both say how {name} varies; give one of the two")
@@ -85,11 +80,15 @@ def arms(text: str | None, covariates: Sequence[str]) -> list[cs.Arm]:
             raise InputError(f"two --covariates of arm {made[place].name}; give one, with commas between")
         own: dict[str, float | cs.Variability] = {}
         for covariate, value in parse_named(parse_names(rest), f"--covariates {each}", "NAME=VALUE").items():
-            low, between, high = value.partition(":")
-            numbers = [_number(f"--covariates {each}", part) for part in ((low, high) if between else (low,))]
-            own[covariate] = cs.uniform(*numbers) if between else numbers[0]
+            own[covariate] = _value(f"--covariates {each}", value)
         made[place] = replace(made[place], regimen=None, covariates=own)
     return made
+
+
+def _value(option: str, text: str) -> float | cs.Variability:
+    """The number of "50", or evenly between those of "10:90"."""
+    numbers = [_number(option, part) for part in text.split(":", 1)]
+    return cs.uniform(*numbers) if len(numbers) > 1 else numbers[0]
 
 
 def _same_dose(name: str, arm: cs.Arm) -> bool:

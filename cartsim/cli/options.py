@@ -152,6 +152,22 @@ Stored = Annotated[
         autocompletion=complete.populations,
     ),
 ]
+Trials = Annotated[
+    Texts,
+    typer.Option(
+        metavar="TRIAL",
+        help="A published trial (cartsim published lists them), or the path of a .toml file; repeat for more.",
+        autocompletion=complete.trials,
+    ),
+]
+Against = Annotated[
+    Texts,
+    typer.Option(
+        metavar="NAME",
+        help="Compare with what another population or model predicts; repeat for more.",
+        autocompletion=complete.populations,
+    ),
+]
 Settings = Annotated[
     Texts,
     typer.Option(

@@ -111,6 +111,12 @@ def ranged(
     return shown[0] if shown[1:] == ["NE", "NE"] else shape.format(*shown)
 
 
+def limited(row: Mapping[Any, Any], value: str, low: str, high: str) -> str:
+    """A value with its limits, such as "19 (11.3, NR)" (NR: not reached), the value alone where it has no limits."""
+    shown = ["NR" if math.isinf(row[name]) else number(row[name], ".3g") for name in (value, low, high)]
+    return shown[0] if math.isnan(row[low]) and math.isnan(row[high]) else f"{shown[0]} ({shown[1]}, {shown[2]})"
+
+
 def show_result(result: Result, *parts: Any) -> None:
     """Print what is shown of a result on stdout, and on stderr what a reader should know of it."""
     show_tables(*parts)

@@ -28,7 +28,7 @@ TRANSGENE = "transgene"  # the output that is analyzed where a table holds sever
 R2_TOLERANCE = 1e-4
 # A regression that falls by less than this share from its first sample to its last falls by rounding alone.
 FALL = 1e-9
-PERSISTENCE = (6, 12)  # months
+PERSISTENCE = {month: f"persistence_{month}m" for month in (6, 12)}  # columns by month
 AFTER_BLQ = ("lambda_z", "zero")  # what an area to the horizon takes after a last sample below the limit
 # Patients at a time, so that the arrays of one pass stay in the processor's cache.
 BLOCK = 1 << 12
@@ -125,7 +125,7 @@ def noncompartmental_columns(
     flags = (("Cmax_flag", _CMAX_FLAGS), ("AUC_flag", _AUC_FLAGS), ("lambda_z_flag", _LAMBDA_Z_FLAGS))
     for name, categories in flags:
         columns[name] = categorical(columns[name], categories)
-    for name in (f"persistence_{month}m" for month in PERSISTENCE):
+    for name in PERSISTENCE.values():
         columns[name] = pd.arrays.BooleanArray(columns[name] == 1, columns[name] < 0)
     return columns
 
@@ -234,7 +234,7 @@ def _block(
         "n_lambda": points,
         "clast": np.where(any_quantifiable, _at(values, last), np.nan),
         "tlast_day": np.where(any_quantifiable, _at(days, last), np.nan),
-        **{f"persistence_{month}m": _persistence(days, values, month * MONTH) for month in PERSISTENCE},
+        **{name: _persistence(days, values, month * MONTH) for month, name in PERSISTENCE.items()},
         "Cmax_flag": np.where(any_quantifiable, 0, np.where(any_sample, 1, 2)),
         "AUC_flag": np.where(any_sample, area_flag, _AUC_FLAGS.index("no sample")),
         "lambda_z_flag": np.where(

@@ -68,6 +68,7 @@ def advance(task: Task, work: Work) -> int:
         w[_THEN + k] = then
         w[_TIME + k] = reached if plain else t
         w[_STEP + k] = then if plain | again else h
+        # -1: an output lies in the step; -2: more happens
         w[_TAKEN + k] = 1.0 if plain else 0.0 if again else -1.0 if good & (w[_DUE + k] > -np.inf) else -2.0
     reading = calling = 0
     for k in range(LANES):

@@ -15,6 +15,7 @@ from scipy.special import chdtrc, ndtri
 from cartsim.endpoints.survival import Estimate
 from cartsim.errors import InputError, brief, check_level, whole
 from cartsim.exposure.model import ExposureModel
+from cartsim.exposure.quartiles import quantile_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,8 +83,7 @@ def hosmer_lemeshow(y: ArrayLike, probability: ArrayLike, groups: int = 10) -> H
     outcome, p = _pair(y, probability)
     if not whole(groups) or groups < 3:
         raise InputError(f"groups is {brief(groups)}; give a whole number, 3 or more")
-    ends = np.unique(np.quantile(p, np.arange(1, groups) / groups))
-    codes = np.unique(np.searchsorted(ends, p, side="left"), return_inverse=True)[1]
+    codes = quantile_groups(p, groups)
     n = np.bincount(codes)
     if len(n) < 3:
         raise InputError(f"{len(n)} groups of different probability; the test needs 3 or more")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit, ndtri
 
 from cartsim.endpoints.rates import wilson
 from cartsim.endpoints.survival import Estimate
@@ -29,7 +30,7 @@ from cartsim.trial.trial import Trial
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cartsim.exposure.logistic import ExposureModel
+    from cartsim.exposure.model import ExposureModel
 
 DOSES = (150e6, 300e6, 450e6)
 """Target doses of KarMMa, cells."""
@@ -257,8 +258,6 @@ def _covariates(model: ExposureModel, frame: pd.DataFrame) -> NDArray[np.float64
 
 def _mean(model: ExposureModel, exposure: NDArray[np.float64], z: NDArray[np.float64]) -> _Mean:
     """Mean probability, its derivatives by the estimates (p,), and each patient's variance p(1 - p)."""
-    from scipy.special import expit
-
     eta, jacobian = model.curve.logit(model.theta, model.curve.inputs(exposure, z))
     p = expit(eta)
     return float(p.mean()), (p * (1 - p)) @ jacobian / len(p), p * (1 - p)
@@ -266,8 +265,6 @@ def _mean(model: ExposureModel, exposure: NDArray[np.float64], z: NDArray[np.flo
 
 def _rate(model: ExposureModel, found: _Mean) -> dict[str, float]:
     """Percent with limits from the estimates, by the delta method on the logit of the mean."""
-    from scipy.special import expit, logit, ndtri
-
     mean, gradient, _ = found
     se = np.sqrt(gradient @ model.spread @ gradient)
     half = ndtri(0.5 + model.level / 2) * se / (mean * (1 - mean))
@@ -277,8 +274,6 @@ def _rate(model: ExposureModel, found: _Mean) -> dict[str, float]:
 
 def _gap(model: ExposureModel, assumed: _Mean, other: _Mean) -> dict[str, float]:
     """Difference of two means of the same patients under one model, points, with limits from the estimates."""
-    from scipy.special import ndtri
-
     gradient = assumed[1] - other[1]
     half = 100 * float(ndtri(0.5 + model.level / 2) * np.sqrt(gradient @ model.spread @ gradient))
     gap = 100 * (assumed[0] - other[0])
@@ -305,7 +300,7 @@ def _slope(exposures: NDArray[np.float64], doses: NDArray[np.float64]) -> Estima
         return Estimate(np.nan, np.nan, np.nan)
     x = np.log(doses) - np.log(doses).mean()
     each = np.log(exposures) @ x / (x @ x)
-    half = 1.959963984540054 * float(each.std(ddof=1)) / np.sqrt(len(each)) if len(each) > 1 else np.nan
+    half = ndtri(0.975) * float(each.std(ddof=1)) / np.sqrt(len(each)) if len(each) > 1 else np.nan
     return Estimate(float(each.mean()), float(each.mean()) - half, float(each.mean()) + half)
 
 

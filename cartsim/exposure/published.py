@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
 
-from cartsim.endpoints.rates import wilson
+from cartsim.endpoints.rates import clopper_pearson, wilson
 from cartsim.errors import InputError, brief, choices
 from cartsim.exposure.data import ExposureData
 from cartsim.files import shipped_data
@@ -71,8 +72,6 @@ class PublishedModel:
         InputError
             Where the reference or a covariate is missing, and for an AUC of 0 or less.
         """
-        from scipy.special import expit
-
         auc = np.asarray(auc028, float)
         if (auc <= 0).any():
             raise InputError(f"{self.name}: an AUC0-28 of {auc[auc <= 0].flat[0]:g}; give values above 0")
@@ -116,8 +115,6 @@ def published_predictions() -> pd.DataFrame:
             for dose, percent in zip(about["doses"], said["percent"], strict=True):
                 rows.append((model, dose, 100 * population_rate(model, dose), percent, np.nan, np.nan))
         else:
-            from cartsim.endpoints.rates import clopper_pearson
-
             low, high = clopper_pearson(said["responders"], said["patients"])
             percent = 100 * said["responders"] / said["patients"]
             rows.append((model, np.nan, 100 * population_rate(model), percent, 100 * float(low), 100 * float(high)))

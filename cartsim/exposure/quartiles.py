@@ -30,6 +30,15 @@ LIMITS: dict[str, Limits] = {"wilson": wilson, "wald": wald, "exact": clopper_pe
 """Limits of proportions by name; "exact" is Clopper and Pearson's."""
 
 
+def quantile_groups(values: NDArray[np.float64], groups: int) -> NDArray[np.int64]:
+    """(n,) Group of each of n values by the quantiles of all, 0 for the lowest.
+
+    Equal values are in one group, at an end in the lower one; none is empty, so that there can be fewer than asked for.
+    """
+    ends = np.unique(np.quantile(values, np.arange(1, groups) / groups))
+    return np.unique(np.searchsorted(ends, values, side="left"), return_inverse=True)[1]
+
+
 def quartile_codes(exposure: ArrayLike, groups: int = 4) -> NDArray[np.int64]:
     """(n,) Quartile of each patient, 0 for the lowest, -1 where exposure is missing.
 
@@ -40,9 +49,8 @@ def quartile_codes(exposure: ArrayLike, groups: int = 4) -> NDArray[np.int64]:
     different = len(np.unique(values[known]))
     if different < groups:
         raise InputError(f"{different} different exposures; give at least {groups} patients who differ in it")
-    ends = np.unique(np.quantile(values[known], np.arange(1, groups) / groups))
-    codes = np.where(known, np.searchsorted(ends, values, side="left"), -1)  # at an end: in the lower quartile
-    _, codes[known] = np.unique(codes[known], return_inverse=True)  # ties can leave one empty
+    codes = np.full(values.shape, -1)
+    codes[known] = quantile_groups(values[known], groups)
     return codes
 
 

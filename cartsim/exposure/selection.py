@@ -169,6 +169,8 @@ def select(
     InputError
         For unknown models, and what `read_design` refuses.
     """
+    import pandas as pd
+
     check_level(level)
     rules = Rules() if rules is None else rules
     unknown = [each for each in models if each not in MODELS]
@@ -179,7 +181,7 @@ def select(
         raise InputError(f"covariates are {brief(covariates)}; give a list of columns, such as ['sex']")
     base = read_design(data, outcome, exposure, log=log)
     data = data.iloc[base.rows].reset_index(drop=True)  # from here on all patients have outcome and exposure
-    search = _Search(data, base, rules, log, [], [])
+    search = _Search(data, base, rules, log)
     structure = search.choose(models)
     better = search.better_but_unusable(structure)
     coded, coding = _code(data, covariates, rules)
@@ -199,7 +201,8 @@ def select(
         "model": structure, "outcome": outcome, "exposure": exposure, "level": level, "log": log,
         **{each.name: getattr(rules, each.name) for each in fields(rules)}, "cartsim": __version__,
     }  # fmt: skip
-    return Selection(model, _path(search.tests), _candidates(search.fits), coding, base.notes + better + notes, made_by)
+    path, candidates = pd.DataFrame(search.tests), _candidates(search.fits)
+    return Selection(model, path, candidates, coding, base.notes + better + notes, made_by)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,8 +213,10 @@ class _Search:
     base: Design
     rules: Rules
     log: bool
-    tests: list[dict[str, Any]]
-    fits: list[dict[str, Any]]
+    tests: list[dict[str, Any]] = field(default_factory=list)
+    fits: list[dict[str, Any]] = field(default_factory=list)
+    known: dict[tuple[Covariate, ...], float] = field(default_factory=dict)
+    """-2 ln L of the chosen Emax model with covariates in this order, of the patients of the steps."""
 
     def choose(self, models: Sequence[str]) -> str:
         """The model of the lowest AIC among those that can be told."""
@@ -308,12 +313,16 @@ class _Search:
         less = design.only([name for name in names if name != tested])
         df = place.stop - place.start
         try:
-            with_it, without = (
-                -2 * emax.fit_design(each, HILLS[structure], limits="wald").loglik for each in (full, less)
-            )
+            with_it, without = (self._minus_2ll(structure, each) for each in (full, less))
         except InputError as error:
             return self._note(step, tested, len(full.y), df, np.nan, np.nan, f"not tested: {error}")
         return self._note(step, tested, len(full.y), df, with_it, without, "")
+
+    def _minus_2ll(self, structure: str, design: Design) -> float:
+        """Of an Emax model, which several tests compare with: it is fitted once."""
+        if design.covariates not in self.known:
+            self.known[design.covariates] = -2 * emax.fit_design(design, HILLS[structure], limits="wald").loglik
+        return self.known[design.covariates]
 
     def _linear(self, design: Design) -> tuple[Floats, tuple[str, ...]]:
         raw = np.column_stack([transformed(design.x, self.log), design.z])
@@ -399,12 +408,6 @@ def _code(data: pd.DataFrame, names: Sequence[str], rules: Rules) -> tuple[list[
         columns=["covariate", "screened", "coding"],
     )
     return [coded for _, coded, _ in found if coded is not None], table
-
-
-def _path(tests: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(tests)
 
 
 def _candidates(fits: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

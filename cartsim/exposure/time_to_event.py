@@ -73,7 +73,7 @@ def survival_by_quartile(
     InputError
         For another endpoint, columns that are not there, times that are negative, events other than 0 and 1.
     """
-    time, event, x = _sample(data, endpoint, exposure)
+    _, time, event, x = _sample(data, endpoint, exposure)
     codes = quartile_codes(x, groups)
     names = [f"Q{k + 1}" for k in range(codes.max() + 1)]
     curves = {name: kaplan_meier(time[codes == k], event[codes == k], level=level) for k, name in enumerate(names)}
@@ -110,8 +110,7 @@ def cox_by_exposure(
     InputError
         As `survival_by_quartile`, and for an exposure of 0 or less.
     """
-    time, event, x = _sample(data, endpoint, exposure)
-    rows = _known_rows(data, endpoint, exposure)
+    rows, time, event, x = _sample(data, endpoint, exposure)
     if (x <= 0).any():
         raise InputError(
             f"{data.source}: {exposure} of {int((x <= 0).sum())} patients is 0 or less, which has no logarithm; "
@@ -184,25 +183,20 @@ def _moments(x: NDArray[np.float64], weight: NDArray[np.float64]) -> list[NDArra
     return [weight.sum()[None], weight @ x, (x * weight[:, None]).T @ x]
 
 
-def _known_rows(data: ExposureData, endpoint: str, exposure: str) -> NDArray[np.bool_]:
-    """Patients with a time and an exposure."""
-    if endpoint not in TIMES:
-        raise InputError(f"no survival endpoint {brief(endpoint)}{choices(str(endpoint), TIMES)}")
-    times = data.numbers(TIMES[endpoint][0], f"time of {endpoint}")
-    known = np.isfinite(times) & np.isfinite(data.numbers(exposure, "exposure"))
-    if not known.any():
-        raise InputError(f"{data.source}: nobody has both {TIMES[endpoint][0]} and {exposure}; give another endpoint")
-    return known
-
-
 def _sample(
     data: ExposureData, endpoint: str, exposure: str
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
-    known = _known_rows(data, endpoint, exposure)
-    time, event = (data.numbers(name, f"column of {endpoint}")[known] for name in TIMES[endpoint])
+) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """Which patients have a time and an exposure; their times, whether these are events, and exposures."""
+    if endpoint not in TIMES:
+        raise InputError(f"no survival endpoint {brief(endpoint)}{choices(str(endpoint), TIMES)}")
+    times, x = data.numbers(TIMES[endpoint][0], f"time of {endpoint}"), data.numbers(exposure, "exposure")
+    known = np.isfinite(times) & np.isfinite(x)
+    if not known.any():
+        raise InputError(f"{data.source}: nobody has both {TIMES[endpoint][0]} and {exposure}; give another endpoint")
+    time, event = times[known], data.numbers(TIMES[endpoint][1], f"column of {endpoint}")[known]
     if (time < 0).any() or not np.isin(event, (0, 1)).all():
         raise InputError(
             f"{data.source}: {endpoint} needs months of 0 or more in {TIMES[endpoint][0]}, and 1 (event) or 0 "
             f"(censored) in {TIMES[endpoint][1]} wherever there is a time"
         )
-    return time, event == 1, data.numbers(exposure, "exposure")[known]
+    return known, time, event == 1, x[known]

@@ -139,11 +139,11 @@ class CalibrationPictures(Pictures):
         """
         told = self._trial(trial)
         rows = self._result.rows
-        rows = rows[(rows["trial"] == told.name) & rows["role"].isin(list(roles))].reset_index(drop=True)
+        rows = rows[rows["trial"] == told.name]
         fitted = {"median": "predicted", "fitted_low": "predicted_low", "fitted_high": "predicted_high"}
         table = rows.rename(columns={own: f"calibrated {as_}" for own, as_ in fitted.items()})
         title = f"{told.name}: published (95 % limits) and calibrated (90 % limits)"
-        return forest_of(table, told, ["calibrated"], title, kind, ax)
+        return forest_of(table, told, ["calibrated"], title, kind, roles, ax)
 
     def _trial(self, trial: str | Path | PublishedTrial | None) -> PublishedTrial:
         """The trial, as it was when the calibration was made."""

@@ -282,7 +282,7 @@ class ExposureResponsePictures(Pictures):
 
 
 def _dose_groups(frame: pd.DataFrame) -> dict[str, Any]:
-    """Patients by the target dose they were near to: by arm where there are arms, else by rounded dose."""
+    """Patients by dose in millions of cells, to tens where doses are many; none for a single dose or more than six."""
     if "dose" not in frame or not frame["dose"].notna().any():
         return {}
     millions = (frame["dose"] / 1e6).round(-1 if frame["dose"].nunique() > 6 else 6)

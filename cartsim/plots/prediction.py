@@ -61,11 +61,9 @@ class PredictionPictures(Pictures):
         InputError
             For predictions of another trial, another kind, and where no row is left.
         """
-        found = self._result.rows(*others)
-        table = found[found["role"].isin(list(roles))].reset_index(drop=True)
         names = [each.name for each in (self._result, *others)]
         title = f"{self._result.trial.name}: published (95 % limits) and predicted (90 % limits)"
-        return forest_of(table, self._result.trial, names, title, kind, ax)
+        return forest_of(self._result.rows(*others), self._result.trial, names, title, kind, roles, ax)
 
 
 class PublishedPictures(Pictures):
@@ -91,9 +89,8 @@ class PublishedPictures(Pictures):
         InputError
             For another kind, and where no row is left.
         """
-        found = self._result.results
-        table = found[found["role"].isin(list(roles)) & found["value"].notna()].reset_index(drop=True)
-        return forest_of(table, self._result, [], f"{self._result.name}: published, 95 % limits", kind, ax)
+        table = self._result.results.dropna(subset="value")
+        return forest_of(table, self._result, [], f"{self._result.name}: published, 95 % limits", kind, roles, ax)
 
 
 class WeightedPictures(Pictures):
@@ -130,7 +127,7 @@ class WeightedPictures(Pictures):
         told = found.trials[0] if trial is None else {each.name: each for each in found.trials}.get(trial)
         if told is None:
             raise InputError(f"no trial {trial!r}; choose one of {', '.join(each.name for each in found.trials)}")
-        table = found.frame[(found.frame["trial"] == told.name) & found.frame["role"].isin(list(roles))]
+        table = found.frame[found.frame["trial"] == told.name]
         names = ["plausible", "weighted"]
         for name in names:
             table = table.rename(columns={name: f"{name} predicted"})
@@ -138,7 +135,7 @@ class WeightedPictures(Pictures):
         title = (
             f"{told.name} and {len(found):,} plausible patients, effective sample size {found.size:.0f} with weights"
         )
-        return forest_of(table.reset_index(drop=True), told, names, title, kind, ax)
+        return forest_of(table, told, names, title, kind, roles, ax)
 
 
 def forest_of(
@@ -147,9 +144,11 @@ def forest_of(
     names: Sequence[str],
     title: str,
     kind: str | None,
+    roles: Sequence[str],
     ax: Axes | None,
 ) -> Figure:
     """Published rows of a trial beside those of names, of which the table has NAME predicted, and its two limits."""
+    table = table[table["role"].isin(list(roles))].reset_index(drop=True)
     if table.empty:
         raise InputError("no published row is left to draw; give other roles")
     table = chosen(table.assign(kind=table["unit"].map(_KIND).fillna("other")), "kind", kind, "rows of kind")
@@ -169,7 +168,7 @@ def forest_of(
     )
     for axis, (name, part) in zip(axes, parts.items(), strict=True):
         _panel(axis, name, part, trial, names)
-    handles = [style.line("published", color=style.INK, marker="D", ms=5, lw=2.4)]
+    handles = [style.line(f"{trial.name}, published", color=style.INK, marker="D", ms=5, lw=2.4)]
     handles += [
         style.line(name, color=style.COLORS[k % len(style.COLORS)], marker="o", ms=4.5, lw=1.6)
         for k, name in enumerate(names)

@@ -56,11 +56,15 @@ class Visited:
     kinetic_days: NDArray[np.float64]
     transgene: NDArray[np.float64]
 
+    @property
+    def shared(self) -> dict[str, NDArray[np.float64]]:
+        """Days that are the same for all patients."""
+        return {name: own for name in ("days", "kinetic_days") if (own := getattr(self, name)).ndim == 1}
+
     @classmethod
     def joined(cls, parts: Sequence[Visited]) -> Visited:
         """The measurements of several groups of patients in one."""
-        days = {name: getattr(parts[0], name) for name in ("days", "kinetic_days")}
-        shared = {name: own for name, own in days.items() if own.ndim == 1}
+        shared = parts[0].shared
         own = [f.name for f in fields(cls) if f.name not in shared]
         return cls(**shared, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in own})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 STATES = {"month": "", "true": ", true state"}
 """Columns of categories at landmarks, as observed and of the true state of all, and how endpoints are told apart."""
-
-KEPT = {month: f"persistence_{month}m" for month in PERSISTENCE}
-"""Columns of whether the transgene was quantifiable, by month."""
 
 NEGATIVE = ("not MRD-negative in CR", "MRD-negative in CR")
 SUMMARIZED = ("id", "arm", "status", "Cmax", "Tmax_day", "AUC0-28", "measurable", *READ)
@@ -160,13 +157,13 @@ class TrialResult(Judged):
         """
         import pandas as pd
 
-        missing = [name for name in KEPT.values() if name not in self.patients]
+        missing = [name for name in PERSISTENCE.values() if name not in self.patients]
         if missing:
             raise InputError(f"the column {missing[0]} was not kept; run the trial without columns=")
         rows = []
         for arm, group in self.patients.groupby("arm", observed=True, sort=False):
-            for month in KEPT:
-                found = group[KEPT[month]]
+            for month, name in PERSISTENCE.items():
+                found = group[name]
                 rows.append((arm, month, len(group), int(found.notna().sum()), int(found.sum())))
         table = pd.DataFrame(rows, columns=["arm", "month", "n", "evaluable", "detectable"])
         known = table["evaluable"] > 0
@@ -214,7 +211,7 @@ class TrialResult(Judged):
             "pfs.csv": lambda path: self.pfs().to_csv(path, index=False),
             "summary.json": lambda path: path.write_text(json.dumps(self.about(), indent=2) + "\n"),
         }
-        if {*KEPT.values()} <= set(self.patients):
+        if {*PERSISTENCE.values()} <= set(self.patients):
             writers["persistence.csv"] = lambda path: self.persistence().to_csv(path, index=False)
         if len(self.arms) > 1:
             writers["comparisons.csv"] = lambda path: self.comparisons().to_csv(path, index=False)
@@ -229,7 +226,7 @@ class TrialResult(Judged):
         rules = self.protocol.rules
         return {
             "made_by": self.made_by,
-            "visits": {f.name: getattr(self.protocol.visits, f.name) for f in fields(Visits)},
+            "visits": asdict(self.protocol.visits),
             "rules": {
                 "response": vars(rules.response),
                 "landmark": vars(rules.landmark),
@@ -333,10 +330,7 @@ class Readout:
         visits = None
         if self.keep_visits:
             visits = Visited(ids=patients["id"], **under("visits/"))
-            own = (visits.baseline, visits.mprotein, visits.sbcma, visits.transgene)
-            if any(
-                len(values) != n for values in (*own, *(d for d in (visits.days, visits.kinetic_days) if d.ndim > 1))
-            ):
+            if any(len(values) != n for name, values in vars(visits).items() if name not in visits.shared):
                 raise ValueError(f"visits of other than {n} patients")
         curves = Curves(arrays["curves"], under("curves/")) if "curves" in arrays else None
         return ChunkOutcome(from_bytes(arrays["arm"]), patients, visits, curves)

@@ -120,16 +120,15 @@ def _visited(patients: pd.DataFrame, visits: pd.DataFrame, planned: Visits, arm:
     n = len(patients)
     if not len(visits):
         raise ValueError(f"arm {arm} has no visits")
-    days = _numbers(visits, "time").reshape(n, -1)
+    days = _numbers(visits, "planned" if planned.windows else "time").reshape(n, -1)
     ids = visits["id"].to_numpy().reshape(n, -1)
-    planned_days = days if not planned.windows else _numbers(visits, "planned").reshape(n, -1)
-    if (planned_days != planned_days[0]).any() or (ids != patients["id"].to_numpy()[:, None]).any():
+    if (days != days[0]).any() or (ids != patients["id"].to_numpy()[:, None]).any():
         raise ValueError(f"patients and visits of arm {arm} differ")
 
     def measured(name: str, on: NDArray[np.float64]) -> NDArray[np.float64]:
-        if not np.isin(on, planned_days[0]).all() or (np.diff(planned_days[0]) <= 0).any():
+        if not np.isin(on, days[0]).all() or (np.diff(days[0]) <= 0).any():
             raise ValueError(f"arm {arm} was not seen on the days that were planned")
-        return _numbers(visits, name).reshape(n, -1)[:, np.searchsorted(planned_days[0], on)]
+        return _numbers(visits, name).reshape(n, -1)[:, np.searchsorted(days[0], on)]
 
     def attended(on: NDArray[np.float64], span: NDArray[np.int64]) -> NDArray[np.float64]:
         if not planned.windows:

@@ -93,7 +93,7 @@ class Arm:
         given = self.covariates or {}
         spread = {name: own for name, own in given.items() if isinstance(own, Variability)}
         if spread:
-            population = replace(population, variability={**(population.variability or {}), **spread})
+            population = population.varying(spread)
         values: dict[str, Any] = {name: own for name, own in given.items() if name not in spread}
         return population.at(values) if values else population
 
@@ -187,12 +187,15 @@ class Trial:
         """Who is treated in each arm."""
         who, found = self.population, []
         for arm in self.arms:
-            if arm.covariates and not isinstance(who, Population):
+            if not arm.covariates:
+                found.append(who)
+            elif isinstance(who, Population):
+                found.append(arm.of(who))
+            else:
                 raise InputError(
                     f"arm {arm.name} has covariates of its own, and the patients are a table; give a Population, or "
                     "write them in the table"
                 )
-            found.append(arm.of(who) if arm.covariates and isinstance(who, Population) else who)
         return found
 
     @elsewhere(
@@ -380,8 +383,8 @@ class Trial:
 
         course = draw(self.protocol.conduct, seed, start, stop, every_day, attended=attended)
         evaluable = np.tile(course.evaluable, (times_over, 1))
-        before_cutoff = np.tile(~(attended[:, of_kinetics] > course.sampled_day[:, None]), (times_over, 1))
-        at_response, at_kinetics = evaluable[:, of_response], evaluable[:, of_kinetics] & before_cutoff
+        cut = sampled > np.tile(course.sampled_day, times_over)[:, None]
+        at_response, at_kinetics = evaluable[:, of_response], evaluable[:, of_kinetics] & ~cut
         curves = None
         if kept:
             drawn = np.unique(np.concatenate([[0.0], picture]))
@@ -478,13 +481,7 @@ def _arms(given: Any, n: int) -> list[Arm]:
     if not arms:
         raise InputError("a trial without arms; give at least one dose")
     return [
-        Arm(
-            arm.dose,
-            n if arm.n is None else arm.n,
-            arm.name,
-            None if arm.dose is not None else arm.regimen,
-            arm.covariates,
-        )
+        replace(arm, n=n if arm.n is None else arm.n, regimen=None if arm.dose is not None else arm.regimen)
         for arm in arms
     ]
 

@@ -142,6 +142,12 @@ def test_patients_of_an_arm_may_differ_from_those_of_the_others(tmp_path):
     assert cs.replicate(replace(trial, curves=0), 2, uncertainty=True).frame["Cmax"].nunique() == 6
 
 
+def test_what_an_arm_says_of_a_quantity_is_no_longer_drawn():
+    drawn = replace(POPULATION, draws=pd.DataFrame({"omega(Kg)": [0.1, 0.3], "K21": [0.01, 0.02]}))
+    own = cs.Arm(450e6, covariates={"Kg": cs.uniform(0.01, 0.02)}).of(drawn).draws
+    pd.testing.assert_frame_equal(own, drawn.draws[["K21"]])
+
+
 def test_checkpoints_know_the_covariates_of_arms(tmp_path):
     def run(covariates):
         arm = cs.Arm(450e6, 5, covariates=covariates)

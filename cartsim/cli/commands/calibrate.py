@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import cartsim as cs
-from cartsim.cli import complete
 from cartsim.cli.drawing import Drawing, plotted
 from cartsim.cli.grammar import parse_named, parse_names
-from cartsim.cli.options import ASKED, OtherName, Out, Pictures, Who, Work
-from cartsim.cli.output import interruptible, number, show_result, table_of
+from cartsim.cli.options import ASKED, OtherName, Out, Pictures, Trials, Who, Work
+from cartsim.cli.output import interruptible, limited, number, show_result, table_of
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
 
@@ -34,14 +33,7 @@ def calibrate(
     who: Who,
     work: Work,
     model: OtherName = None,
-    trial: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TRIAL",
-            help="A published trial (cartsim published lists them), or the path of a .toml file; repeat for more.",
-            autocompletion=complete.trials,
-        ),
-    ] = None,
+    trial: Trials = None,
     free: Annotated[
         str | None,
         typer.Option(
@@ -144,8 +136,8 @@ def _estimates(found: Calibration) -> Table:
 def _rows(rows: pd.DataFrame, trial: str) -> Table:
     columns: dict[str, Any] = {
         "row": "{id}",
-        "published (95 %)": lambda row: _limits(row, "value", "low", "high"),
-        "fitted (90 %)": lambda row: _limits(row, "median", "fitted_low", "fitted_high"),
+        "published (95 %)": lambda row: limited(row, "value", "low", "high"),
+        "fitted (90 %)": lambda row: limited(row, "median", "fitted_low", "fitted_high"),
         "unit": "{unit}",
         "within": lambda row: {True: "yes", False: "no"}.get(row["within"], ""),
         "p": lambda row: "" if math.isnan(row["p"]) else f"{row['p']:.2f}",
@@ -154,11 +146,6 @@ def _rows(rows: pd.DataFrame, trial: str) -> Table:
     own = rows[rows["trial"] == trial]
     said = "Within: the fitted median in the published limits. p: posterior predictive probability of less."
     return table_of(f"{trial}; NR: not reached", own, columns, text=("row", "unit", "within", "counts"), caption=said)
-
-
-def _limits(row: dict[str, Any], value: str, low: str, high: str) -> str:
-    shown = ["NR" if math.isinf(row[name]) else number(row[name], ".3g") for name in (value, low, high)]
-    return shown[0] if math.isnan(row[low]) and math.isnan(row[high]) else f"{shown[0]} ({shown[1]}, {shown[2]})"
 
 
 def _ended(found: Calibration) -> str:

@@ -174,7 +174,7 @@ def _tables(found: ExposureResponse) -> Iterator[Any]:
                 "exposure": lambda row: _WAYS[row["way"]],
                 "median": lambda row: number(row["median_exposure"], ",.4g"),
                 "% (95 % limits)": lambda row: ranged(row, "{}", limits, ".1f", ("percent", "low", "high")),
-                "assumed less\nthis, points": lambda row: _gap(row),
+                "assumed less\nthis, points": _gap,
             },
             text=2,
         )

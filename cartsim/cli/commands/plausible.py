@@ -13,8 +13,8 @@ import cartsim as cs
 from cartsim.cli import complete
 from cartsim.cli.commands.predict import row_table, score_table
 from cartsim.cli.drawing import Drawing, plotted
-from cartsim.cli.options import Jobs, OtherName, Out, Pictures, Who
-from cartsim.cli.output import interruptible, number, ranged, show_result, show_tables, table_of
+from cartsim.cli.options import Against, Jobs, OtherName, Out, Pictures, Trials, Who
+from cartsim.cli.output import interruptible, limited, number, ranged, show_result, show_tables, table_of
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
 
@@ -30,14 +30,7 @@ _FILES = ("weighted_rows.csv", "weighted_patients.csv", "weighted_moved.csv", "w
 def plausible(
     who: Who,
     model: OtherName = None,
-    trial: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TRIAL",
-            help="A published trial (cartsim published lists them), or the path of a .toml file; repeat for more.",
-            autocompletion=complete.trials,
-        ),
-    ] = None,
+    trial: Trials = None,
     predict: Annotated[
         str | None,
         typer.Option(
@@ -46,14 +39,7 @@ def plausible(
             autocompletion=complete.trials,
         ),
     ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Compare with what another population or model predicts; repeat for more.",
-            autocompletion=complete.populations,
-        ),
-    ] = None,
+    against: Against = None,
     spread: Annotated[
         float, typer.Option(help="The SDs of all that varies, as a multiple of those of the population.")
     ] = 1.5,
@@ -106,14 +92,16 @@ def _rows(found: Weighted) -> Table:
         "result": "{id}",
         "of": "{trial}",
         "unit": "{unit}",
-        "published (95 % limits)": lambda row: ranged(row, "{}", "{} ({}, {})", ".3g", ("value", "low", "high")),
+        "published (95 % limits)": lambda row: limited(row, "value", "low", "high"),
         "plausible": lambda row: number(row["plausible"], ".3g"),
         "weighted": lambda row: number(row["weighted"], ".3g"),
         "in": lambda row: "" if row["within"] is None else "yes" if row["within"] else "no",
     }
     title = f"{len(found):,} plausible patients; effective sample size {found.size:.0f}"
     shown = found.frame[found.frame["role"] == "fit"]
-    return table_of(title, shown, columns, text=("result", "of", "unit", "in"), caption="The rows that count once.")
+    return table_of(
+        title, shown, columns, text=("result", "of", "unit", "in"), caption="The rows that count once; NR: not reached."
+    )
 
 
 def _moved(found: Weighted) -> Table:

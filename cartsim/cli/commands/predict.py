@@ -13,8 +13,8 @@ import typer
 import cartsim as cs
 from cartsim.cli import complete
 from cartsim.cli.drawing import Drawing, plotted
-from cartsim.cli.options import Often, OtherName, Out, Pictures, Steps, Who, Work
-from cartsim.cli.output import interruptible, new_table, number, show_result, show_tables, table_of
+from cartsim.cli.options import Against, Often, OtherName, Out, Pictures, Steps, Who, Work
+from cartsim.cli.output import interruptible, limited, new_table, number, show_result, show_tables, table_of
 from cartsim.cli.run import filled
 from cartsim.errors import InputError
 
@@ -55,14 +55,7 @@ def predict(
             autocompletion=complete.trials,
         ),
     ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Compare with what another population or model predicts; repeat for more.",
-            autocompletion=complete.populations,
-        ),
-    ] = None,
+    against: Against = None,
     pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
     out: Out = Path("prediction"),
 ) -> None:
@@ -85,13 +78,13 @@ def predict(
         found = interruptible(lambda: cs.predict(trial, patients, name=named, **how))
         others = [interruptible(partial(cs.predict, trial, name, seed=who.seed, **how)) for name in against or ()]
         others += [cs.baseline(trial, name, seed=who.seed) for name in counts or ()]
-        if pictures:
-            drawing.add({stage / "forest.png": partial(plotted, found, "forest", *others)}, len(found.frame))
-        show_result(found, *(row_table(each) for each in (found, *others)), score_table(found.compare(*others)))
+        drawing.add({stage / "forest.png": partial(plotted, found, "forest", *others)}, len(found.frame))
+        scores = found.compare(*others)
+        show_result(found, *(row_table(each) for each in (found, *others)), score_table(scores))
         _say_skipped(found.skipped)
         found.save(stage)
         found.rows(*others).to_csv(stage / "prediction_rows.csv", index=False)
-        found.compare(*others).to_csv(stage / "prediction_scores.csv", index=False)
+        scores.to_csv(stage / "prediction_scores.csv", index=False)
 
 
 def published(
@@ -120,8 +113,7 @@ def published(
     show_result(told, _design(told), _results(told))
     if out is not None:
         with filled(out, _PUBLISHED) as stage, Drawing(pictures) as drawing:
-            if pictures:
-                drawing.add({stage / "published.png": partial(plotted, told, "forest")}, len(told.rows))
+            drawing.add({stage / "published.png": partial(plotted, told, "forest")}, len(told.rows))
             told.save(stage)
 
 
@@ -195,11 +187,8 @@ def _listed() -> Table:
 
 
 def _limits(row: dict[str, Any], value: str, low: str, high: str) -> str:
-    """A value with its limits, such as "19 (11.3, NR)"."""
-    if math.isnan(row[value]):
-        return ""
-    shown = ["NR" if math.isinf(row[name]) else number(row[name], ".3g") for name in (value, low, high)]
-    return shown[0] if math.isnan(row[low]) else f"{shown[0]} ({shown[1]}, {shown[2]})"
+    """A value with its limits; nothing where there is none."""
+    return "" if math.isnan(row[value]) else limited(row, value, low, high)
 
 
 def _say_skipped(skipped: pd.DataFrame) -> None:
