@@ -97,8 +97,8 @@ def _check_variant(own: Any, base: Mapping[str, Any], where: str) -> None:
     allowed: Iterable[str] = ("extends", *CHANGED, *TABLES)
     for key in own:
         if key not in allowed:
-            if any(key in base.get(section, ()) for section in NUMBERS):
-                section = next(section for section in NUMBERS if key in base.get(section, ()))
+            section = next((each for each in NUMBERS if key in base.get(each, ())), None)
+            if section is not None:
                 raise InputError(f"{where}: unknown entry {key!r}; write {section}.{key}, within the variant")
             raise InputError(f"{where}: unknown entry {key!r}{choices(key, allowed)}")
     for section, keys in CHANGED.items():

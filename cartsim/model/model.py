@@ -23,7 +23,7 @@ OMEGALESS = ("uniform", "bernoulli")  # distributions without an omega
 TABLE_COLUMNS = frozenset({"id", "arm", "dose", "time"})  # columns of patient tables that no model may claim
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Variability:
     """How a parameter varies between patients.
 
@@ -44,7 +44,7 @@ class Variability:
         return f"{self.distribution}{'' if self.distribution in OMEGALESS else f' {self.omega:.10g}'}{limits}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Parameter:
     """A number of the model: parameter, covariate, constant, or a published one the equations do not use.
 
@@ -67,7 +67,7 @@ class Parameter:
     replaced: Expression | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class State:
     """One differential equation.
 
@@ -93,7 +93,7 @@ class State:
     renewed: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Output:
     """A quantity computed from states and parameters."""
 
@@ -103,7 +103,7 @@ class Output:
     doc: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Dosing:
     """Where a dose goes: `state` rises by dose * per_dose. dose: the default, in `unit`."""
 
@@ -113,7 +113,7 @@ class Dosing:
     unit: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Variant:
     """What a variant of a model has otherwise: fields of parameters by name, all of a new one, and new entries."""
 
@@ -437,18 +437,16 @@ def _check_column(values: np.ndarray, parameter: Parameter) -> None:
         return
     low = -math.inf if parameter.low is None else parameter.low
     high = math.inf if parameter.high is None else parameter.high
-    wrong = ~(np.isfinite(values) & (values >= low) & (values <= high))
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        patient = f" (patient row {row})" if values.size > 1 else ""
-        if not np.isfinite(values[row]):
-            allowed = "a finite number"
-        elif math.isinf(high):
-            allowed = f"{low:g} or more"
-        else:
-            allowed = f"{high:g} or less" if math.isinf(low) else f"{low:g} to {high:g}"
-        unit = "" if parameter.unit == "1" else f" {parameter.unit}"
-        raise InputError(f"{parameter.name} = {values[row]:g}{unit}{patient} is not allowed; give {allowed}")
+    row = int(np.argmax(~(np.isfinite(values) & (values >= low) & (values <= high))))
+    patient = f" (patient row {row})" if values.size > 1 else ""
+    if not np.isfinite(values[row]):
+        allowed = "a finite number"
+    elif math.isinf(high):
+        allowed = f"{low:g} or more"
+    else:
+        allowed = f"{high:g} or less" if math.isinf(low) else f"{low:g} to {high:g}"
+    unit = "" if parameter.unit == "1" else f" {parameter.unit}"
+    raise InputError(f"{parameter.name} = {values[row]:g}{unit}{patient} is not allowed; give {allowed}")
 
 
 def shown(value: Any) -> str:

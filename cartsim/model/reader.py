@@ -40,10 +40,7 @@ from cartsim.model.model import (
     in_order,
     shown,
 )
-from cartsim.model.toml_file import LABEL, shown_path
-from cartsim.model.toml_file import check_label as _check_label
-from cartsim.model.toml_file import entries as _fields
-from cartsim.model.toml_file import text as _text
+from cartsim.model.toml_file import LABEL, check_label, entries, shown_path, text
 
 __all__ = ["DISTRIBUTIONS", "Dosing", "Model", "Output", "Parameter", "State", "Variability", "load", "names"]
 
@@ -71,17 +68,17 @@ def load(name_or_path: str | Path | Model) -> Model:
     return model if variant is None else model.variant(variant)
 
 
-def _place(text: str, beside: Path | None = None) -> tuple[Path, str | None]:
+def _place(named: str, beside: Path | None = None) -> tuple[Path, str | None]:
     """The file of a model and the name of its variant; ``beside``: the file in whose folder others are looked for."""
     variant = None
-    if not text.endswith(".toml") and ":" in text:
-        text, variant = text.rsplit(":", 1)
-    if not text.endswith(".toml"):
-        if text not in names():
-            close = choices(text[:100], names())
-            raise InputError(f"no model {shown(text)}{close} (a model of your own: the path of its .toml file)")
-        return shipped_data() / f"{text}.toml", variant
-    return Path(text) if beside is None else beside.parent / text, variant
+    if not named.endswith(".toml") and ":" in named:
+        named, variant = named.rsplit(":", 1)
+    if not named.endswith(".toml"):
+        if named not in names():
+            close = choices(named[:100], names())
+            raise InputError(f"no model {shown(named)}{close} (a model of your own: the path of its .toml file)")
+        return shipped_data() / f"{named}.toml", variant
+    return Path(named) if beside is None else beside.parent / named, variant
 
 
 def _read(path: Path, chain: tuple[str, ...]) -> tuple[Model, Sections, list[bytes]]:
@@ -98,13 +95,13 @@ def _read(path: Path, chain: tuple[str, ...]) -> tuple[Model, Sections, list[byt
     return _build(raw, path), raw, read
 
 
-def _base(text: Any, path: Path, where: str, chain: tuple[str, ...]) -> tuple[Sections, list[bytes]]:
+def _base(named: Any, path: Path, where: str, chain: tuple[str, ...]) -> tuple[Sections, list[bytes]]:
     """Sections, without variants, and bytes of what the file at ``path`` extends."""
     give = "give a model that comes with cartsim or the name of a file beside this one, either with :VARIANT behind it"
-    if not isinstance(text, str) or not text.isprintable() or "/" in text or "\\" in text:
-        raise InputError(f"{where}: {shown(text)} is none; {give}")
+    if not isinstance(named, str) or not named.isprintable() or "/" in named or "\\" in named:
+        raise InputError(f"{where}: {shown(named)} is none; {give}")
     try:
-        place, variant = _place(text, beside=path)
+        place, variant = _place(named, beside=path)
     except InputError as problem:
         raise InputError(f"{where}: {problem}") from None
     merging.check_chain(chain, str(place.resolve()), where)
@@ -142,7 +139,7 @@ def _build(raw: Sections, path: Path) -> Model:
     """The model of a file's sections, with its variants."""
     file, known = shown_path(path), dict[Any, Any]()
     for name in raw["variants"] if isinstance(raw.get("variants"), dict) else ():
-        _check_label(name, f"{file}: variants.{name if LABEL.fullmatch(name) else shown(name)}")
+        check_label(name, f"{file}: variants.{name if LABEL.fullmatch(name) else shown(name)}")
     model = _built(raw, path, file, known)
     variants, before = {}, dict[int, dict[str, Any]]()
     for name, sections in merging.variants(raw, file).items():
@@ -168,8 +165,8 @@ def _otherwise(base: Model, other: Model, before: dict[int, dict[str, Any]]) -> 
         return before[id(new)]
 
     def added(kind: str) -> dict[str, Any]:
-        before = getattr(base, kind)
-        return {name: each for name, each in getattr(other, kind).items() if each != before.get(name)}
+        old = getattr(base, kind)
+        return {name: each for name, each in getattr(other, kind).items() if each != old.get(name)}
 
     return Variant(
         parameters={name: found for name, new in other.parameters.items() if (found := differing(name, new))},
@@ -185,14 +182,14 @@ def _otherwise(base: Model, other: Model, before: dict[int, dict[str, Any]]) -> 
 
 def _built(raw: Sections, path: Path, file: str, known: dict[Any, Any]) -> Model:
     """A model without its variants; ``known``: entries that were read before, by name and identity."""
-    sections = _fields(raw, file, [s for s, needed in _SECTIONS.items() if needed], _SECTIONS)
-    head = _fields(sections["model"], f"{file}: [model]", ("name", "source", "time"), ("doc",))
+    sections = entries(raw, file, [s for s, needed in _SECTIONS.items() if needed], _SECTIONS)
+    head = entries(sections["model"], f"{file}: [model]", ("name", "source", "time"), ("doc",))
     most = {"name": 64, "time": MAX_UNIT, "source": MAX_SOURCE, "doc": MAX_DOC}
-    head = {key: _text(value, f"{file}: model.{key}", most[key]) for key, value in head.items()}
-    _check_label(head["name"], f"{file}: model.name")
+    head = {key: text(value, f"{file}: model.{key}", most[key]) for key, value in head.items()}
+    check_label(head["name"], f"{file}: model.name")
     taken: dict[str, str] = {}
 
-    def entries(section: str, read: Callable[[str, Any, str], Any]) -> dict[str, Any]:
+    def entries_of(section: str, read: Callable[[str, Any, str], Any]) -> dict[str, Any]:
         table, found = sections.get(section, {}), {}
         if not isinstance(table, dict):
             raise InputError(f"{file}: {section} must be a table: write [{section}.NAME]")
@@ -206,13 +203,13 @@ def _built(raw: Sections, path: Path, file: str, known: dict[Any, Any]) -> Model
         return found
 
     def parameters_of(section: str, role: str) -> dict[str, Parameter]:
-        return entries(section, lambda name, entry, where: _parameter(name, entry, where, role))
+        return entries_of(section, lambda name, entry, where: _parameter(name, entry, where, role))
 
     parameters = {n: p for section, role in _ROLES.items() for n, p in parameters_of(section, role).items()}
     unused = parameters_of("unused", "unused")
-    definitions = entries("definitions", lambda _, entry, where: parse(entry, where))
-    states = entries("states", _state)
-    outputs = entries("outputs", _output)
+    definitions = entries_of("definitions", lambda _, entry, where: parse(entry, where))
+    states = entries_of("states", _state)
+    outputs = entries_of("outputs", _output)
     dosing = _dosing(sections["dosing"], f"{file}: dosing") if "dosing" in sections else None
     if not states:
         raise InputError(f"{file}: [states] is empty; a model has at least one state")
@@ -239,7 +236,7 @@ def _built(raw: Sections, path: Path, file: str, known: dict[Any, Any]) -> Model
 
 
 def _parameter(name: str, entry: Any, where: str, role: str) -> Parameter:
-    entry = _fields(entry, where, ("value", "unit", "source"), ("doc", "rse", "iiv", "low", "high"))
+    entry = entries(entry, where, ("value", "unit", "source"), ("doc", "rse", "iiv", "low", "high"))
     value, formula = entry["value"], None
     if isinstance(value, str):
         if role in ("constant", "unused"):
@@ -251,19 +248,19 @@ def _parameter(name: str, entry: Any, where: str, role: str) -> Parameter:
         name=name,
         value=value,
         expression=formula,
-        unit=_text(entry["unit"], f"{where}.unit", MAX_UNIT),
+        unit=text(entry["unit"], f"{where}.unit", MAX_UNIT),
         iiv=_variability(entry["iiv"], f"{where}.iiv") if "iiv" in entry else None,
         rse=_positive(entry, "rse", where),
         low=_optional(entry, "low", where),
         high=_optional(entry, "high", where),
-        source=_text(entry["source"], f"{where}.source", MAX_SOURCE),
-        doc=_text(entry.get("doc", ""), f"{where}.doc", MAX_DOC, empty=True),
+        source=text(entry["source"], f"{where}.source", MAX_SOURCE),
+        doc=text(entry.get("doc", ""), f"{where}.doc", MAX_DOC, empty=True),
         role=role,
     )
 
 
 def _variability(entry: Any, where: str) -> Variability:
-    entry = _fields(entry, where, ("distribution",), ("omega", "low", "high", "rse"))
+    entry = entries(entry, where, ("distribution",), ("omega", "low", "high", "rse"))
     distribution = entry["distribution"]
     if distribution not in DISTRIBUTIONS:
         raise InputError(f"{where}.distribution: {shown(distribution)} is not one of {', '.join(DISTRIBUTIONS)}")
@@ -288,7 +285,7 @@ def _variability(entry: Any, where: str) -> Variability:
 
 
 def _state(name: str, entry: Any, where: str) -> State:
-    entry = _fields(
+    entry = entries(
         entry,
         where,
         ("unit", "scale", "initial", "rate"),
@@ -297,7 +294,7 @@ def _state(name: str, entry: Any, where: str) -> State:
     scale = entry["scale"]
     if scale not in ("log", "linear"):
         raise InputError(f"{where}.scale: {shown(scale)} is not one of log, linear")
-    unit = _text(entry["unit"], f"{where}.unit", MAX_UNIT)
+    unit = text(entry["unit"], f"{where}.unit", MAX_UNIT)
     initial = parse(entry["initial"], f"{where}.initial")
     seed = parse(entry["seed"], f"{where}.seed") if "seed" in entry else None
     renewed = entry.get("renewed", False)
@@ -329,32 +326,32 @@ def _state(name: str, entry: Any, where: str) -> State:
         rate=parse(entry["rate"], f"{where}.rate"),
         negligible=negligible or 0.0,
         ceiling=ceiling,
-        volume=_text(entry["volume"], f"{where}.volume", 64) if "volume" in entry else None,
-        doc=_text(entry.get("doc", ""), f"{where}.doc", MAX_DOC, empty=True),
+        volume=text(entry["volume"], f"{where}.volume", 64) if "volume" in entry else None,
+        doc=text(entry.get("doc", ""), f"{where}.doc", MAX_DOC, empty=True),
         renewed=renewed,
     )
 
 
 def _output(name: str, entry: Any, where: str) -> Output:
-    entry = _fields(entry, where, ("unit", "value"), ("doc",))
+    entry = entries(entry, where, ("unit", "value"), ("doc",))
     return Output(
         name,
-        _text(entry["unit"], f"{where}.unit", MAX_UNIT),
+        text(entry["unit"], f"{where}.unit", MAX_UNIT),
         parse(entry["value"], f"{where}.value"),
-        _text(entry.get("doc", ""), f"{where}.doc", MAX_DOC, empty=True),
+        text(entry.get("doc", ""), f"{where}.doc", MAX_DOC, empty=True),
     )
 
 
 def _dosing(entry: Any, where: str) -> Dosing:
-    entry = _fields(entry, where, ("state", "per_dose", "dose", "unit"), ())
+    entry = entries(entry, where, ("state", "per_dose", "dose", "unit"), ())
     dose = finite_number(entry["dose"], f"{where}.dose")
     if dose < 0:
         raise InputError(f"{where}.dose: {dose:g} is negative; give 0 or more")
     return Dosing(
-        _text(entry["state"], f"{where}.state", 64),
+        text(entry["state"], f"{where}.state", 64),
         parse(entry["per_dose"], f"{where}.per_dose"),
         dose,
-        _text(entry["unit"], f"{where}.unit", MAX_UNIT),
+        text(entry["unit"], f"{where}.unit", MAX_UNIT),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from cartsim.model.model import shown
 MAX_BYTES = 1_000_000
 MAX_LINE = 4000  # characters: the time that a key of many parts takes grows with their square
 LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_CONTROL = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f]")  # but for tabs and ends of lines
 
 
 def shown_path(path: str | Path) -> str:
@@ -84,10 +86,10 @@ def text(value: Any, where: str, most: int, *, empty: bool = False) -> str:
     line = " ".join(value.split())
     if len(line) > most:
         raise InputError(f"{where}: {len(line)} characters, at most {most} are read")
-    if not line.isprintable() or any(ord(c) < 32 and c not in "\t\n\r" for c in value):
+    if not line.isprintable() or _CONTROL.search(value):
         odd = next(c for c in value if not c.isprintable() and c not in "\t\n\r")
         raise InputError(f"{where}: the character {odd!a} is not allowed; use printable text")
-    return line
+    return sys.intern(line)  # texts that are said again are held, and pickled, once
 
 
 def check_label(name: str, where: str) -> None:

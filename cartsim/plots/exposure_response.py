@@ -9,7 +9,7 @@ import numpy as np
 from cartsim.errors import InputError
 from cartsim.plots import style
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.survival import kaplan_meier
+from cartsim.plots.survival import kaplan_meier, tested
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,9 +138,7 @@ class ExposureResponsePictures(Pictures):
                 f"no {endpoint} by exposure here; there is {' and '.join(found) or 'no survival endpoint'}"
             )
         what, scale, since = SURVIVAL[endpoint]
-        p = found[endpoint].logrank.pvalue
-        tested = "" if np.isnan(p) else f", log-rank p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}"
-        by = f"by quartile of {self._result.exposure_name}{tested}"
+        by = f"by quartile of {self._result.exposure_name}{tested(found[endpoint].logrank.pvalue)}"
         return kaplan_meier(found[endpoint].curves, what=what, scale=scale, since=since, by=by, last=last, ax=ax)
 
     def dose_response(self, *, ax: Axes | None = None) -> Figure:

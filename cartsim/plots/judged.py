@@ -10,7 +10,7 @@ from cartsim.endpoints.times import ENDPOINTS
 from cartsim.errors import InputError
 from cartsim.plots import style
 from cartsim.plots.pictures import Pictures
-from cartsim.plots.survival import kaplan_meier
+from cartsim.plots.survival import kaplan_meier, tested
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,13 +81,11 @@ class JudgedPictures(Pictures):
             Where measurements were not kept, and where nobody is at risk any more.
         """
         found = self._result.landmark(month, by=by, arm=self._result.arms[0] if arm is None else arm)
-        p = found.logrank.pvalue
-        tested = "" if np.isnan(p) else f", log-rank p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}"
         return kaplan_meier(
             found.curves,
             what="Progression-free survival",
             since=f"month {month:g}",
-            by=f"by {by} at month {month:g}{tested}",
+            by=f"by {by} at month {month:g}{tested(found.logrank.pvalue)}",
             ax=ax,
         )
 

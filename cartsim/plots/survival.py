@@ -81,6 +81,11 @@ def kaplan_meier(
     return style.finish(figure, f"{what} {divided}".rstrip(), ax=ax)
 
 
+def tested(p: float) -> str:
+    """What a log-rank test adds to a title; nothing where there was none."""
+    return "" if np.isnan(p) else f", log-rank p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}"
+
+
 def above_numbers(
     curves: int, height: float, share: float, *, ax: Axes | None = None
 ) -> tuple[Figure, Axes, Axes | None]:

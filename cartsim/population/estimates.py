@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,12 +139,16 @@ class Table:
     @property
     def names(self) -> list[str]:
         """Parameters of which the typical value is drawn."""
-        return list(split(self.model, self.values, "draws")[0])
+        return list(self._kinds[0])
 
     @property
     def omegas(self) -> list[str]:
         """Parameters of which the omega is drawn."""
-        return list(split(self.model, self.values, "draws")[1])
+        return list(self._kinds[1])
+
+    @cached_property
+    def _kinds(self) -> tuple[dict[str, str], dict[str, str]]:
+        return split(self.model, self.values, "draws")
 
     def draw(self, seed: int, start: int, stop: int) -> tuple[Drawn, Drawn]:
         """Typical values and omegas of draws start..stop-1, each (stop - start,)."""
@@ -151,7 +156,5 @@ class Table:
         number = np.arange(start, stop) % rows
         if self.shuffled:
             number = np.argsort(uniforms(seed, "uncertainty/draws", 0, rows), kind="stable")[number]
-        typical, omegas = split(self.model, self.values, "draws")
-        drawn = ({name: self.values[column][number] for name, column in kind.items()} for kind in (typical, omegas))
-        values, spreads = drawn
-        return values, spreads
+        typical, omegas = ({name: self.values[column][number] for name, column in kind.items()} for kind in self._kinds)
+        return typical, omegas

@@ -350,8 +350,6 @@ def _plain(entry: Any, where: str, depth: int = 0) -> Any:
         return [_plain(each, where, depth + 1) for each in entry]
     if isinstance(entry, str):
         return text(entry, where, MOST, empty=True)
-    if isinstance(entry, bool):
-        return entry
-    if isinstance(entry, (int, float)):
+    if isinstance(entry, (int, float)):  # true and false too
         return entry
     raise InputError(f"{where}: {brief(entry)} is neither a text nor a number, nor a short table of these")
