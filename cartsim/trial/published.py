@@ -462,7 +462,8 @@ class _Reader:
             if month is None and (endpoint == "persistence" or told["statistic"] == "KM percent"):
                 raise InputError(f"{where}: {endpoint} needs the month of it; add month")
             if endpoint == "persistence" and month not in PERSISTENCE:
-                raise InputError(f"{where}: persistence at month {month:g}; it is read at month {' and '.join(map(str, PERSISTENCE))}")
+                known = " and ".join(map(str, PERSISTENCE))
+                raise InputError(f"{where}: persistence at month {month:g}; it is read at month {known}")
             if endpoint.startswith("MRD") and limit is None:
                 raise InputError(
                     f"{where}: {endpoint} needs the share of cells below which it is; add limit, such as 1e-5"
