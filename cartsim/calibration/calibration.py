@@ -478,7 +478,7 @@ def _row(trial: PublishedTrial, row: Row, values: NDArray[np.float64], less: flo
 
 def _reaches(value: float, row: Row) -> bool:
     """Whether a value lies within the limits of a row, of which one may not be known."""
-    return bool(not value < row.low and not value > row.high)
+    return bool(not np.isnan(value) and not value < row.low and not value > row.high)
 
 
 def _trace(priors: Mapping[str, Prior], chains: Chains | None) -> pd.DataFrame:
